@@ -1,0 +1,1 @@
+"""Pixels: masks, pictures, resizing and drawing, with numpy and Pillow alone."""

@@ -1,0 +1,236 @@
+"""Mask: one region of one picture, as its size and a COCO run-length code.
+
+Pixels are those of the original upright picture, origin top-left. A mask is a value: frozen, equal by
+content, small in memory; boolean operations stay in run-length form (pycocotools).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from askmask.errors import MaskError
+
+MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memory when decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A set of pixels of a picture of `size` (height, width), in COCO's compressed run-length `counts`."""
+
+    size: tuple[int, int]
+    counts: str
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if height < 1 or width < 1 or height * width > MAX_PIXELS:
+            raise MaskError(
+                "a mask's size must be positive (height, width)",
+                got=self.size,
+                do=f"stay below {MAX_PIXELS} px",
+            )
+        object.__setattr__(self, "size", (int(height), int(width)))
+
+    # -- making -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_array(cls, array: Any) -> Mask:
+        """Make a mask from an array [H, W]; every value that is not zero belongs to it."""
+        array = np.asarray(array)
+        if array.ndim != 2:
+            raise MaskError("a mask needs an array [H, W]", got=f"shape {array.shape}")
+        fortran = np.asfortranarray((array != 0).astype(np.uint8))
+        return cls(array.shape, coco.encode(fortran)["counts"].decode("ascii"))
+
+    @classmethod
+    def empty(cls, size: tuple[int, int]) -> Mask:
+        """Make the mask of no pixel."""
+        return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": [size[0] * size[1]]}, *size))
+
+    @classmethod
+    def full(cls, size: tuple[int, int]) -> Mask:
+        """Make the mask of every pixel."""
+        return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": [0, size[0] * size[1]]}, *size))
+
+    @classmethod
+    def from_polygons(cls, polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
+        """Fill polygons [x0, y0, x1, y1, ...] in pixels, by COCO's rule, and take their union."""
+        rings = [list(map(float, ring)) for ring in polygons]
+        for number, ring in enumerate(rings):
+            if len(ring) < 6 or len(ring) % 2:
+                raise MaskError(
+                    f"polygon {number} must be at least three x, y pairs in one flat list",
+                    got=f"{len(ring)} numbers",
+                )
+        if not rings:
+            return cls.empty(size)
+        return cls._from_rle(coco.merge(coco.frPyObjects(rings, *size)))
+
+    @classmethod
+    def from_png(cls, source: str | Path | bytes) -> Mask:
+        """Read a picture file as a mask: a pixel belongs to it where its luminance is not zero."""
+        from askmask.imaging.files import read_luminance
+
+        return cls.from_array(read_luminance(source))
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Mask:
+        """Read COCO's form {"size": [H, W], "counts": compressed text | bytes | list of run lengths}.
+
+        Raises MaskError if the runs do not cover the size exactly.
+        """
+        try:
+            height, width = (int(side) for side in data["size"])
+            counts = data["counts"]
+        except (TypeError, KeyError, ValueError) as error:
+            raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
+        size = (height, width)
+        if isinstance(counts, bytes):
+            counts = counts.decode("ascii", errors="replace")
+        if isinstance(counts, str):
+            _check_runs(_decode_counts(counts), size)
+            return cls(size, counts)
+        try:
+            runs = [int(run) for run in counts]
+        except (TypeError, ValueError) as error:
+            raise MaskError("run lengths must be whole numbers", got=repr(counts)[:80]) from error
+        _check_runs(runs, size)
+        return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": runs}, *size))
+
+    @classmethod
+    def _from_rle(cls, rle: dict[str, Any]) -> Mask:
+        return cls(tuple(rle["size"]), rle["counts"].decode("ascii"))
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _rle(self) -> dict[str, Any]:
+        return {"size": list(self.size), "counts": self.counts.encode("ascii")}
+
+    def to_array(self) -> np.ndarray:
+        """Return the pixels as bool [H, W]."""
+        return coco.decode(self._rle()).astype(bool)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return COCO's compressed form, ready for JSON."""
+        return {"size": list(self.size), "counts": self.counts}
+
+    def to_png(self, path: str | Path | None = None) -> bytes:
+        """Return (and write, if `path` is given) an 8-bit PNG: 255 inside, 0 outside."""
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(self.to_array().astype(np.uint8) * 255).save(buffer, format="PNG")
+        if path is not None:
+            Path(path).write_bytes(buffer.getvalue())
+        return buffer.getvalue()
+
+    def polygons(self) -> list[list[float]]:
+        """Return the closed boundary loops [x0, y0, x1, y1, ...] along pixel edges, in pixels.
+
+        Outer boundaries run with the mask on their right (clockwise on screen), holes the other way, so the
+        even-odd rule over all loops gives back exactly this mask. Empty mask: no loop.
+        """
+        from askmask.imaging.contours import boundary_loops
+
+        return boundary_loops(self.to_array())
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(coco.area(self._rle()))
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Tight box (x0, y0, x1, y1) in pixels, x1 and y1 one past the last pixel; None if empty."""
+        if not self.area:
+            return None
+        x, y, width, height = (int(v) for v in coco.toBbox(self._rle()))
+        return x, y, x + width, y + height
+
+    def __bool__(self) -> bool:
+        return self.area > 0
+
+    # -- algebra ------------------------------------------------------------------------------------------
+
+    def iou(self, other: Mask) -> float:
+        """Intersection over union in [0, 1]; two empty masks agree fully (1.0)."""
+        self._check_same_size(other)
+        if not self and not other:
+            return 1.0
+        return float(coco.iou([self._rle()], [other._rle()], [0])[0, 0])
+
+    def union(self, *others: Mask) -> Mask:
+        """Pixels in this mask or any other."""
+        return self._merge(others, intersect=False)
+
+    def intersection(self, *others: Mask) -> Mask:
+        """Pixels in this mask and every other."""
+        return self._merge(others, intersect=True)
+
+    def difference(self, other: Mask) -> Mask:
+        """Pixels in this mask and not in the other."""
+        return self.intersection(other.complement())
+
+    def complement(self) -> Mask:
+        """Pixels of the picture not in this mask."""
+        runs = _decode_counts(self.counts)
+        runs = runs[1:] if runs and runs[0] == 0 else [0, *runs]
+        rle = coco.frPyObjects({"size": list(self.size), "counts": runs}, *self.size)
+        return Mask._from_rle(rle)
+
+    def _merge(self, others: Iterable[Mask], *, intersect: bool) -> Mask:
+        masks = (self, *others)
+        for other in masks[1:]:
+            self._check_same_size(other)
+        return Mask._from_rle(coco.merge([mask._rle() for mask in masks], intersect=intersect))
+
+    __or__ = union
+    __and__ = intersection
+    __sub__ = difference
+    __invert__ = complement
+
+    def _check_same_size(self, other: Mask) -> None:
+        if self.size != other.size:
+            raise MaskError(
+                "masks of different pictures cannot be combined", got=f"sizes {self.size} and {other.size}"
+            )
+
+
+def union_of(masks: Iterable[Mask], size: tuple[int, int]) -> Mask:
+    """Return the union of any number of masks of one size; of none, the empty mask."""
+    return Mask.empty(size).union(*masks)
+
+
+def _decode_counts(counts: str) -> list[int]:
+    """Decode COCO's compressed text to run lengths (its rule: 5 bits a character, deltas to two runs back)."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 60:
+            raise MaskError("a mask's counts are not COCO's compressed code", got=repr(counts[:40]))
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if code & 0x20:
+            continue
+        if code & 0x10:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise MaskError("a mask's counts end in the middle of a run", got=repr(counts[-40:]))
+    return runs
+
+
+def _check_runs(runs: list[int], size: tuple[int, int]) -> None:
+    if any(run < 0 for run in runs) or sum(runs) != size[0] * size[1]:
+        raise MaskError(
+            f"a mask's runs must cover its {size[0]} x {size[1]} pixels exactly",
+            got=f"{len(runs)} runs summing to {sum(runs)}",
+        )
