@@ -61,6 +61,6 @@ def main() -> None:
 
 def _fail(line: str) -> None:
     if _debug:
-        raise  # noqa: PLE0704  inside the handler of `main`
+        raise
     typer.echo(f"askmask: {line}", err=True)
     sys.exit(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Directed unit edges keep the mask on their right (y grows downward): top edge runs east, right edge south, ...
+# Directed unit edges keep the mask on their right (y grows downward): the top edge runs east, and so on.
 _STEP = {"E": (1, 0), "S": (0, 1), "W": (-1, 0), "N": (0, -1)}
 _RIGHT_TURN = {"E": "S", "S": "W", "W": "N", "N": "E"}
 _LEFT_TURN = {after: before for before, after in _RIGHT_TURN.items()}

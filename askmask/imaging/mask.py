@@ -208,7 +208,7 @@ def union_of(masks: Iterable[Mask], size: tuple[int, int]) -> Mask:
 
 
 def _decode_counts(counts: str) -> list[int]:
-    """Decode COCO's compressed text to run lengths (its rule: 5 bits a character, deltas to two runs back)."""
+    """Decode COCO's compressed text to run lengths: 5 bits a character, deltas to the run two back."""
     runs: list[int] = []
     value = shift = 0
     for character in counts:
