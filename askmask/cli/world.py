@@ -57,3 +57,38 @@ def make(
         typer.echo(f"  seed {seed} gave no scene: {why}", err=True)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+@world.command(epilog="Example: askmask world show 200000007 --out sheet.png")
+def show(
+    seed: Annotated[int, typer.Argument(help="Seed of the scene; 0.. train, 100000000.. val, 200000000.. test.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
+    view: Annotated[int, typer.Option(min=0, max=1, help="Which of the two pictures.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
+    prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
+) -> None:
+    """Draw a contact sheet: the picture, its things, prompts with their masks and the facts behind them."""
+    from askmask.world.record import record
+    from askmask.world.show import sheet
+
+    sheet(record(seed, size), view=view, prompts=prompts).save(out)
+    typer.echo(f"drew {out}")
+
+
+@world.command(epilog="Example: askmask world reask data/dense")
+def reask(
+    folder: Annotated[Path, typer.Argument(help="A folder of dense truth.")],
+    prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+) -> None:
+    """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
+    from rich.progress import track
+
+    from askmask.datasets.dense import shards
+    from askmask.errors import DataError
+    from askmask.world.generate import reask as reask_shard
+
+    paths = shards(folder)
+    if not paths:
+        raise DataError(f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense.")
+    scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
+    typer.echo(f"asked anew about {scenes} scenes in {folder}")

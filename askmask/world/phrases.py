@@ -178,3 +178,21 @@ CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[st
     ),
     "lying": (((("lying on the side"), ("that fell over")), ("tipped over on the side",)), ((("not lying on the side"),), ("that did not fall over",))),
 }  # fmt: skip
+
+# How a later round points at a thing of an earlier answer, as (train, held out).
+POINTERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "it": (("it", "that one", "that thing"), ("this one", "that object")),
+    "noun": (("that {n}", "the {n} you found", "the {n} from before", "the {n} we spoke of"), ("this {n}", "the {n} you found before")),
+    "index": (("the thing from round {number}", "what you marked in round {number}", "your {k} answer", "the {k} thing you marked"), ("the object from round {number}", "the {k} thing you found")),
+    "sided": (("the {side} of them", "the {side} of these", "the {side} one of those"), ("the {side} among them", "the {side} of those")),
+}  # fmt: skip
+# Follow-ups with words of their own. {that} is a clause of CLAUSES.
+FOLLOW: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "its_part": (("only its {p}", "now just its {p}", "show me its {p}", "its {p}", "mark its {p} only"), ("now only its {p}", "please show its {p}")),
+    "part_of": (("the {p} of {x}", "only the {p} of {x}", "now the {p} of {x}"), ("just the {p} of {x}", "show me only the {p} of {x}")),
+    "other_one": (("the other one", "no, the other one", "now the other {n}", "I meant the other {n}"), ("not that one, the other", "please show the other {n}")),
+    "others": (("the others", "all the other {ns}", "now the other {ns}", "show me the others of its kind"), ("the others like it", "and all other {ns}")),
+    "of_those": (("of those, the ones {that}", "only the ones {that}", "among them, the ones {that}", "keep the ones {that}"), ("of these, only the ones {that}", "now just the ones {that}")),
+    "coloured_of_those": (("only the {c} ones", "of those, whatever is {c}", "keep what is {c}", "just the {c} part of them"), ("of these, only what is {c}", "now just the {c} ones")),
+    "rest": (("everything else on the table", "now all the other things on the table", "all the rest on the table", "the opposite: all other things on the table"), ("the rest of the things on the table", "and everything else on the table")),
+}  # fmt: skip

@@ -16,11 +16,13 @@ from askmask.records import Reference, Round
 from askmask.world.concepts import ASK
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
-from askmask.world.phrases import BANK, CLAUSES, FRAMES_HELD, FRAMES_TRAIN, NOUNS
+from askmask.world.looks import COLOURS
+from askmask.world.phrases import ABSENT, BANK, CLAUSES, FRAMES_HELD, FRAMES_TRAIN, NOUNS
 
 PER_VIEW = 20
 NEGATIVES = 0.18  # share of prompts that nothing answers
 COMPOSED = 0.15
+UNFOUNDED = 4.0  # weight of a kind asked of what is not there or not so, among the empty ones
 MOST_UNSURE = 0.34  # share of candidates about which nothing certain is known, above which nothing is asked
 # Kinds the category or colour alone decides: drawn less, so that the rest is not drowned.
 RARER = {"one": 0.6, "part": 1.5, "floor": 0.5, "table": 0.5, "sharp": 0.5, "fragile": 0.5, "eat": 0.5, "sit": 0.4, "near": 0.6}
@@ -37,6 +39,7 @@ def queries(ground: Ground, rng: np.random.Generator) -> list[Query]:
     """Return every sound query of the picture: certain enough, not trivially everything."""
     found = [query for ask in ASK.values() for query in ask(ground, rng)]
     found += _composed(ground, rng)
+    found += _unfounded(ground, rng)
     return [query for query in found if _sound(query)]
 
 
@@ -80,6 +83,44 @@ def _composed(ground: Ground, rng: np.random.Generator) -> list[Query]:
     return found
 
 
+ASKED_OF = {
+    "part": ("entities", "parts"),
+    "left_of": ("spatial", "viewer"),
+    "behind": ("spatial", "viewer"),
+    "near": ("spatial", "metric"),
+    "carried_by": ("relations", "support"),
+    "inside": ("relations", "containment"),
+    "hiding": ("relations", "occlusion"),
+    "grasp": ("affordances", "context_independent"),
+    "must_move": ("affordances", "anticipatory"),
+    "falls_with": ("physics", "counterfactual"),
+    "blocked_by": ("physics", "obstruction"),
+}
+
+
+def _unfounded(ground: Ground, rng: np.random.Generator) -> list[Query]:
+    """Ask of a thing that is not there, or is not so: nothing can be right about it."""
+    present = {ground.category(n) for n in (*ground.seen, *ground.glimpsed)}
+    absent = [choose(rng, NOUNS[c])[0] for c in NOUNS if c not in present and c not in ("box", "crate")]
+    absent += [singular for singular, _ in ABSENT]
+    colours = {(ground.category(n), ground.things[n]["colour"]) for n in (*ground.seen, *ground.glimpsed)}
+    found = []
+    for kind in rng.permutation(list(ASKED_OF))[:5]:
+        concept, family = ASKED_OF[kind]
+        false = bool(ground.seen and rng.random() < 0.4)
+        if false:
+            category = ground.category(choose(rng, ground.seen))
+            colour = choose(rng, [c for c in COLOURS if (category, c) not in colours])
+            name = f"the {colour} {choose(rng, NOUNS[category])[0]}"
+        else:
+            noun = choose(rng, absent)
+            name = f"the {noun}" if rng.random() < 0.6 else f"the {choose(rng, list(COLOURS))} {noun}"
+        slots = {"x": name} | ({"p": choose(rng, ("handle", "lid", "cap", "label"))} if kind == "part" else {})
+        facts = {"unfounded" if false else "absent": name}
+        found.append(Query(concept=concept, family=family, kind=str(kind), satisfying=[], candidates=ground.seen, slots=slots, facts=facts))
+    return found
+
+
 def _compose(kind: str, words: dict[str, str], attribute: str, value: bool, yes: list[int], members: list[int], ignore: list[int]) -> Query:
     concept = {"lying": "entities", "holds_liquid": "affordances", "reachable": "affordances", "free_surface": "affordances"}.get(attribute, "physics")
     return Query(
@@ -99,7 +140,8 @@ def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW
     pools: dict[tuple[bool, str], dict[str, list[Query]]] = {}
     for query in found:
         key = (query.empty, "composed" if query.family == "composition" else query.concept)
-        pools.setdefault(key, {}).setdefault(query.kind, []).append(query)
+        name = query.kind + ("*" if "absent" in query.facts or "unfounded" in query.facts else "")
+        pools.setdefault(key, {}).setdefault(name, []).append(query)
     drawn: list[Query] = []
     concepts = list(ASK)
     for k in range(count):
@@ -110,7 +152,7 @@ def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW
         if not kinds:
             continue
         names = sorted(kinds)
-        weights = np.array([RARER.get(name, 1.0) for name in names])
+        weights = np.array([UNFOUNDED if name.endswith("*") else RARER.get(name, 1.0) for name in names])
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         query = kinds[name].pop(int(rng.integers(len(kinds[name]))))
         if not kinds[name]:
@@ -123,7 +165,9 @@ def words_for(query: Query, ground: Ground, rng: np.random.Generator, *, held: b
     """Find words for a query; None if a thing it speaks of cannot be named apart from others."""
     slots: dict[str, str] = {}
     for slot, value in query.slots.items():
-        if slot == "x":
+        if slot == "x" and isinstance(value, str):
+            slots["x"] = value
+        elif slot == "x":
             name = ground.name(value, rng)
             if name is None:
                 return None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from askmask.world.dialogues import dialogues_for
 from askmask.world.facts import Facts, look, measure
 from askmask.world.ground import Ground
-from askmask.world.prompts import PER_VIEW, held_out, prompts_for
-from askmask.world.render import Painter, View
+from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for
+from askmask.world.render import Eye, Painter, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, settled_world
 
@@ -42,10 +42,7 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW) -> SceneRe
         for number, camera in enumerate(scene.cameras):
             view = painter.draw(camera)
             seen = look(world, view)
-            rng = np.random.default_rng([3, scene.seed, number])
-            ground = Ground(things, seen, size)
-            seen["prompts"] = prompts_for(ground, surface_of(view, things), rng, held=held_out(split), count=prompts)
-            seen["dialogues"] = []
+            seen |= ask(things, seen, surface_of(view.objects, view.depth, seen["camera"], things), scene.seed, number, split, prompts=prompts)
             views.append(view)
             facts.append(seen)
     line = {
@@ -61,11 +58,28 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW) -> SceneRe
     return SceneRecord(scene=scene, facts=line, views=tuple(views))
 
 
-def surface_of(view: View, things: list[Facts]) -> Callable[[int], np.ndarray]:
-    """Return a function that gives the free upper surface [H, W] of a thing in a view."""
-    heights = view.eye.heights(view.depth)
+def ask(
+    things: list[Facts], seen: Facts, surface: SurfaceMask, seed: int, number: int, split: str, *, prompts: int = PER_VIEW
+) -> Facts:
+    """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world."""
+    ground, held = Ground(things, seen, seen["size"]), held_out(split)
+    singles = np.random.default_rng([3, seed, number])
+    chats = np.random.default_rng([4, seed, number])
+    return {
+        "prompts": prompts_for(ground, surface, singles, held=held, count=prompts),
+        "dialogues": dialogues_for(ground, surface, chats, held=held),
+    }
+
+
+def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: list[Facts]) -> SurfaceMask:
+    """Return a function that gives the free upper surface [H, W] of a thing in a view.
+
+    Uses what is stored (half-precision depth, rounded camera), so that stored scenes give the same surfaces.
+    """
+    eye = Eye(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
+    heights = eye.heights(depth.astype(np.float16).astype(np.float32))
 
     def mask(number: int) -> np.ndarray:
-        return (view.objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)
+        return (objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)
 
     return mask
