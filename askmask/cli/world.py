@@ -18,13 +18,14 @@ app.add_typer(world, name="world")
     "askmask world make --split train --count 20000 --out data/dense --dense --size 160"
 )
 def make(
-    count: Annotated[int, typer.Option(help="Scenes; each gives two pictures.")],
+    count: Annotated[int, typer.Option(help="Scenes.")],
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
     split: Annotated[str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")] = "train",
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     size: Annotated[list[int] | None, typer.Option(help="Pixels a side; give several to take them in turn.")] = None,
     dense: Annotated[bool, typer.Option("--dense", help="Write dense truth (ids, parts, depth, facts) in shards.")] = False,
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+    views: Annotated[int, typer.Option(help="Pictures of a scene, 1 to 6.")] = 2,
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
 ) -> None:
@@ -39,6 +40,7 @@ def make(
         sizes=tuple(size or [192 if split == "test" else 160]),
         dense=dense,
         prompts=prompts,
+        views=views,
         start=start,
         per_shard=per_shard,
     )
@@ -63,7 +65,7 @@ def make(
 def show(
     seed: Annotated[int, typer.Argument(help="Seed of the scene; 0.. train, 100000000.. val, 200000000.. test.")],
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
-    view: Annotated[int, typer.Option(min=0, max=1, help="Which of the two pictures.")] = 0,
+    view: Annotated[int, typer.Option(min=0, max=5, help="Which of its pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
     prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
 ) -> None:
@@ -71,7 +73,7 @@ def show(
     from askmask.world.record import record
     from askmask.world.show import sheet
 
-    sheet(record(seed, size), view=view, prompts=prompts).save(out)
+    sheet(record(seed, size, views=view + 1), view=view, prompts=prompts).save(out)
     typer.echo(f"drew {out}")
 
 

@@ -98,7 +98,7 @@ def measure(world: World) -> list[Facts]:
                 "free_height": None if spot is None else round(spot.height, 4),
                 "margins": {
                     "removable": round(removals[n - 1].worst, 4),
-                    "tips": None if pushes[n - 1][1] is None else round(pushes[n - 1][1], 3),
+                    "tips": pushes[n - 1][1],
                     "near_edge": round(edge, 4),
                     "free_surface": None if spot is None else round(spot.radius, 4),
                     **{f"rolls_{way}": round(tilts[way][n - 1][1], 4) for way in trials.DIRECTIONS},

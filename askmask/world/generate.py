@@ -21,8 +21,9 @@ import numpy as np
 from askmask import records
 from askmask.datasets import dense, own
 from askmask.errors import SettingError
+from askmask.world.layouts import CAMERAS
 from askmask.world.prompts import PER_VIEW, to_round
-from askmask.world.record import FORMAT, SceneRecord, ask, record, surface_of
+from askmask.world.record import FORMAT, VIEWS, SceneRecord, ask, record, surface_of
 from askmask.world.render import LARGEST
 from askmask.world.scene import SPLIT_SEEDS, SPLITS, VERSION, first_seed
 
@@ -39,6 +40,7 @@ class Plan:
     sizes: tuple[int, ...] = (160,)  # pixels a side; several are taken in turn
     dense: bool = False
     prompts: int = PER_VIEW  # a view
+    views: int = VIEWS  # pictures of a scene
     start: int = 0  # scenes to pass over at the split's beginning
     per_shard: int = 250
 
@@ -49,6 +51,8 @@ class Plan:
             raise SettingError("count and start must lie within the split", got=f"{self.count} from {self.start}")
         if not self.sizes or any(not SMALLEST <= size <= LARGEST for size in self.sizes):
             raise SettingError(f"a size must lie in {SMALLEST}..{LARGEST} px", got=list(self.sizes))
+        if not 1 <= self.views <= CAMERAS:
+            raise SettingError(f"views must lie in 1..{CAMERAS}", got=self.views)
         if self.prompts < 1 or self.per_shard < 1:
             raise SettingError("prompts and scenes per shard must be at least 1")
 
@@ -109,8 +113,8 @@ def _claim(plan: Plan, out: Path) -> None:
     """Write the plan into the folder, or check that the folder is of this plan."""
     path = out / ("dense.json" if plan.dense else "world.json")
     known = {"format": FORMAT, "world": VERSION, **asdict(plan), "sizes": list(plan.sizes)}
-    if plan.dense:  # older readers want one size and the number of views
-        known |= {"size": plan.sizes[0], "views": 2, "scenes_per_shard": plan.per_shard}
+    if plan.dense:
+        known |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
     if path.exists():
         found = json.loads(path.read_text())
         differs = sorted(k for k in known if k != "count" and found.get(k) != known[k])
@@ -187,7 +191,7 @@ def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> t
     write = None if plan.dense else partial(_write_images, out)
     for seed in plan.seeds(shard):
         try:
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts)
+            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
         except RuntimeError as error:  # no proposal came to rest; any other error is a fault of ours
             failed[seed] = str(error)
         else:

@@ -26,7 +26,7 @@ from askmask.world.scene import (
 from askmask.world.shapes import UPRIGHT, Vector, about_y, about_z, multiply
 
 PAIRED = 0.16  # share of even seeds whose odd neighbour is a twin
-VIEWS = 2
+CAMERAS = 6  # of a scene; pictures are drawn from the first few
 ON_TABLE = tuple(name for name, c in CATEGORIES.items() if "floor" not in c.traits)
 
 
@@ -101,9 +101,10 @@ class Stage:
     def spot(self, radius: float, *, margin: float = 0.01) -> tuple[float, float] | None:
         """Find a free spot for a disc on the table and take it; None if none was found."""
         c, s = np.cos(self.table.heading), np.sin(self.table.heading)
+        tries = np.random.default_rng(int(self.rng.integers(1 << 31)))  # how many it takes must not show elsewhere
         for _ in range(30):
             reach = [max(h - radius - margin, 0.0) for h in self.table.half]
-            u, v = self.rng.uniform(-1, 1) * reach[0], self.rng.uniform(-1, 1) * reach[1]
+            u, v = tries.uniform(-1, 1) * reach[0], tries.uniform(-1, 1) * reach[1]
             x, y = float(c * u - s * v), float(s * u + c * v)
             if all(np.hypot(x - a, y - b) > radius + r + 0.012 for a, b, r in self.taken):
                 self.taken.append((x, y, radius))
@@ -307,8 +308,9 @@ def setting(stage: Stage) -> None:
 
 def near_edge(stage: Stage) -> None:
     """One to three things at the rim of the table; flat ones may stand out over it."""
-    rng, table = stage.rng, stage.table
-    for _ in range(int(rng.integers(1, 4))):
+    table = stage.table
+    for start in stage.rng.integers(1 << 31, size=int(stage.rng.integers(1, 4))):
+        rng = stage.rng = np.random.default_rng(int(start))
         category = str(rng.choice(ON_TABLE))
         form, radius = stage.form_of(category)
         w, d, _tall = shape_of(category, form).size
@@ -387,6 +389,7 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
     LAYOUTS[layout](stage)
     if rng.random() < 0.45:
         LAYOUTS[str(rng.choice(names, p=WEIGHTS))](stage)
+    rng = stage.rng = np.random.default_rng([6, source, attempt])
     target = int(rng.integers(4, 10))
     for _ in range(8):
         if len(stage.things) >= target:
@@ -396,7 +399,9 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
         else:
             stage.scatter()
     stage.things = stage.things[:11]
-    if rng.random() < 0.25:
+    # A stream of its own: twins may have used up different numbers of draws, and must still look the same.
+    stage.rng = np.random.default_rng([5, source, attempt])
+    if stage.rng.random() < 0.25:
         _floor_thing(stage)
     return Scene(
         seed=seed,
@@ -404,7 +409,7 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
         table=stage.table,
         things=tuple(stage.things),
         pair=twin_of,
-        **_room(rng, stage),
+        **_room(stage.rng, stage),
     )
 
 
@@ -448,7 +453,7 @@ def _room(rng: np.random.Generator, stage: Stage) -> dict:
     middle = (low + high) / 2
     reach = float(max(np.hypot(*(high - low)[:2]) / 2 + 0.1, 0.2))
     cameras = []
-    for _ in range(VIEWS):
+    for _ in range(CAMERAS):
         cameras.append(
             Camera(
                 target=(

@@ -15,6 +15,7 @@ from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, settled_world
 
 FORMAT = 1
+VIEWS = 2  # pictures of a scene, unless said otherwise
 LEVEL = 0.004  # metres: pixels within this of a free surface's height belong to it
 
 
@@ -27,23 +28,23 @@ class SceneRecord:
     views: tuple[View, ...]
 
 
-def record(seed: int, size: int, *, prompts: int = PER_VIEW) -> SceneRecord:
+def record(seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
     world = settled_world(seed)
-    return record_world(world, size, prompts=prompts)
+    return record_world(world, size, prompts=prompts, views=views)
 
 
-def record_world(world: World, size: int, *, prompts: int = PER_VIEW) -> SceneRecord:
+def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
     """Record a world that is at rest."""
     scene, split = world.scene, split_of(world.scene.seed)
     things = measure(world)
-    views, facts = [], []
+    drawn, facts = [], []
     with Painter(world, size) as painter:
-        for number, camera in enumerate(scene.cameras):
+        for number, camera in enumerate(scene.cameras[:views]):
             view = painter.draw(camera)
             seen = look(world, view)
             seen |= ask(things, seen, surface_of(view.objects, view.depth, seen["camera"], things), scene.seed, number, split, prompts=prompts)
-            views.append(view)
+            drawn.append(view)
             facts.append(seen)
     line = {
         "format": FORMAT,
@@ -55,7 +56,7 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW) -> SceneRe
         "objects": things,
         "views": facts,
     }
-    return SceneRecord(scene=scene, facts=line, views=tuple(views))
+    return SceneRecord(scene=scene, facts=line, views=tuple(drawn))
 
 
 def ask(

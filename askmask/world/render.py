@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from askmask.datasets import dense
-from askmask.world.engine import load_mujoco
+from askmask.world.engine import gl_context, load_mujoco
 from askmask.world.scene import Camera
 from askmask.world.simulate import GROUND, SEEN, TABLE, World
 
@@ -85,7 +85,7 @@ class Painter:
         mujoco = self._mujoco = load_mujoco()
         self.world, self.size = world, size
         if size not in _gl:
-            _gl[size] = mujoco.GLContext(size, size)
+            _gl[size] = gl_context(size)
         _gl[size].make_current()
         model = world.model
         model.vis.global_.offwidth = model.vis.global_.offheight = size

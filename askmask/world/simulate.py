@@ -241,8 +241,10 @@ def settled_world(seed: int) -> World:
     """Return the resting world of a seed: the first proposal that physics accepts."""
     for attempt in range(ATTEMPTS):
         scene = sample_scene(seed, attempt)
-        if scene.things and (world := settled(scene)) is not None:
-            return world
+        if not scene.things or (world := settled(scene)) is None:
+            continue
+        if scene.pair is None or settled(sample_scene(scene.pair, attempt)) is not None:
+            return world  # twins must come from the same attempt, or they would not look the same
     raise RuntimeError(f"seed {seed}: none of {ATTEMPTS} proposals came to rest")
 
 

@@ -13,11 +13,11 @@ from askmask.world.trials import Truth
 
 CELL = 0.012  # metres between rays
 FLAT = 0.0025  # metres: rays within this of one height meet one surface
-CUP = (0.031, 0.036, 0.041)  # metres: radius of a free disc that a cup needs (surely not, threshold, surely)
+CUP = (0.032, 0.036, 0.040)  # metres: radius of a free disc that a cup needs (surely not, threshold, surely)
 PAN = (0.047, 0.055, 0.063)  # and a hot pan's base
-EDGE = (0.03, 0.045, 0.06)  # metres from the table's edge
+EDGE = (0.035, 0.045, 0.055)  # metres from the table's edge
 OVER = (0.0, 0.006, 0.012)  # metres out over the edge
-HAND = (0.03, 0.055)  # half width of the way a hand needs: surely blocks, may block
+HAND = (0.03, 0.045)  # half width of the way a hand needs: surely blocks, may block
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _margin(ground: Ground, attribute: str) -> float | None:
     """The smallest distance of any thing's measured quantity to its threshold, as a share of the threshold."""
     from askmask.world import surfaces, trials
 
-    limits = {"removable": trials.MOVED[1], "tips": trials.TIP_SHARE[1], "near_edge": surfaces.EDGE[1]}
+    limits = {"removable": trials.MOVED[1], "near_edge": surfaces.EDGE[1]}
     limits |= {f"rolls_{way}": trials.ROLL[1] for way in trials.DIRECTIONS}
     if attribute not in limits:
         return None
