@@ -26,13 +26,20 @@ def make(
     dense: Annotated[bool, typer.Option("--dense", help="Write dense truth (ids, parts, depth, facts) in shards.")] = False,
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
     views: Annotated[int, typer.Option(help="Pictures of a scene, 1 to 6.")] = 2,
+    converseg: Annotated[bool, typer.Option("--converseg", help="Also write dataset.jsonl, items.json, masks/.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also write examples.parquet, pictures inside.")] = False,
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
 ) -> None:
     """Make examples.jsonl and images/ (or, with --dense, shards of dense truth)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from askmask.errors import SettingError
+    from askmask.world.export import to_converseg, to_parquet
     from askmask.world.generate import Plan, make as make_data
+
+    if dense and (converseg or parquet):
+        raise SettingError("--dense writes shards of its own", do="Leave out --converseg and --parquet.")
 
     plan = Plan(
         split=split,
@@ -55,6 +62,10 @@ def make(
 
         outcome = make_data(plan, out, workers=workers, progress=advance)
     typer.echo(f"{outcome.made} scenes made, {outcome.kept} found done, in {out}")
+    if converseg:
+        typer.echo(f"{to_converseg(out)} rows in dataset.jsonl and items.json")
+    if parquet:
+        typer.echo(f"wrote {to_parquet(out)}")
     for seed, why in (outcome.failed or {}).items():
         typer.echo(f"  seed {seed} gave no scene: {why}", err=True)
     if outcome.failed:
@@ -94,3 +105,59 @@ def reask(
         raise DataError(f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense.")
     scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
+
+
+@world.command(epilog="Example: askmask world check tabletop-1 --count 20")
+def check(
+    name: Annotated[str, typer.Argument(help="A fixed split.")] = "tabletop-1",
+    count: Annotated[int | None, typer.Option(help="Only its first scenes.")] = None,
+) -> None:
+    """Make a fixed test split anew and compare it with the hashes written down. Exit code 1 if it differs."""
+    from collections import Counter
+
+    from rich.progress import Progress
+
+    from askmask.world.tabletop import HASHES, check as differences, plan_of
+
+    total = count or plan_of(name).count
+    with Progress() as bar:
+        task = bar.add_task("scenes", total=total)
+        found = list(differences(name, count=count, tick=lambda: bar.advance(task)))
+    differs = Counter(difference.what for difference in found)
+    told = ", ".join(f"{what} {total - differs[what]}/{total}" for what in HASHES)
+    typer.echo(f"{name}: equal in {told}")
+    if differs["picture"] and not differs["scene"] and not differs["truth"]:
+        typer.echo("Only pictures differ: another GL driver draws other pixels. Scores remain comparable.")
+    if found:
+        typer.echo(f"first difference: seed {found[0].seed}, {found[0].what}", err=True)
+        raise typer.Exit(1)
+
+
+@world.command(epilog="Example: askmask world flips --count 100 --out results/world_flips.json")
+def flips(
+    count: Annotated[int, typer.Option(help="Scenes.")] = 100,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    out: Annotated[Path | None, typer.Option(help="JSON to write.")] = None,
+) -> None:
+    """Perturb friction, mass and poses; say how many labels turn over, for each query."""
+    import json
+
+    from rich.progress import track
+
+    from askmask.world.flips import FRICTION, MASS, SHIFT, TURN, count_flips
+    from askmask.world.scene import first_seed
+
+    seeds = range(first_seed(split), first_seed(split) + count)
+    steps = iter(track(seeds, "scenes"))
+    next(steps)
+    found = count_flips(seeds, tick=lambda: next(steps, None) and None)
+    table = found.rates()
+    for kind, rates in table.items():
+        worst = sorted(rates.items(), key=lambda item: -item[1]["flipped"])
+        told = ", ".join(f"{name} {rate['flipped']:.1%}" for name, rate in worst if rate["flipped"])
+        typer.echo(f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest")
+    if out:
+        settings = {"friction": FRICTION, "mass": MASS, "shift_m": SHIFT, "turn_deg": round(TURN * 57.29578, 3)}
+        report = {"split": split, "scenes": count, "settings": settings, "refused": dict(found.refused), "rates": table}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n")

@@ -7,8 +7,9 @@ which of its masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.phrases import CLAUSES, FOLLOW, NOUNS, POINTERS
-from askmask.world.prompts import SurfaceMask, answer_of, phrase, queries, to_prompt, words_for
+from askmask.world.prompts import SurfaceMask, answer_of, phrase, to_prompt, words_for
 
 PER_VIEW = 2
 ROUNDS = (2, 3, 3, 4)
@@ -34,10 +35,15 @@ class _Said:
 
 
 def dialogues_for(
-    ground: Ground, surface: SurfaceMask, rng: np.random.Generator, *, held: bool, count: int = PER_VIEW
+    ground: Ground,
+    found: list[Query],
+    surface: SurfaceMask,
+    rng: np.random.Generator,
+    *,
+    held: bool,
+    count: int = PER_VIEW,
 ) -> list[list[Facts]]:
-    """Write up to `count` dialogues of two to four rounds for one picture."""
-    found = queries(ground, rng)
+    """Write up to `count` dialogues of two to four rounds for one picture, out of its queries."""
     about: dict[int, list[Query]] = {}
     for query in found:
         if isinstance(query.slots.get("x"), int) and query.kind not in SKIPPED:
@@ -58,7 +64,8 @@ def dialogues_for(
             follow = _follow(said, ground, about, rng, held)
             if follow is None:
                 break
-            query, text, references = follow
+            query, words, references = follow
+            text = words()
             if any(text == earlier.prompt["prompt"] for earlier in said):
                 break
             said.append(_Said(query, _prompt(query, text, ground, surface, references)))
@@ -94,7 +101,7 @@ def _short(ground: Ground, n: int) -> str:
     return f"{thing['colour']} {NOUNS[thing['category']][0][0]}"
 
 
-Follow = tuple[Query, str, list[dict[str, Any]]]
+Follow = tuple[Query, Callable[[], str], list[dict[str, Any]]]  # the words are found only for what is drawn
 
 
 def _follow(said: list[_Said], ground: Ground, about: dict[int, list[Query]], rng: np.random.Generator, held: bool) -> Follow | None:
@@ -160,20 +167,24 @@ def _of_one(
     for query in about.get(n, ()):
         if query.empty and rng.random() > EMPTY:
             continue
-        text = phrase(query.kind, {**query.slots, "x": pointer}, rng, held=held)
-        options.append((query, text, [reference]))
+        slots = {**query.slots, "x": pointer}
+        options.append((query, partial(phrase, query.kind, slots, rng, held=held), [reference]))
     for part in _named_parts(n, ground):
         query = Query(concept="entities", family="parts", kind="its_part", satisfying=[n], candidates=ground.seen, parts=[part["id"]], facts={"part": part["name"], "of": n})
-        template = choose(rng, FOLLOW["its_part" if pointer in _POSSESSIVE else "part_of"][held])
-        options.append((query, template.format(p=part["name"], x=pointer), [reference]))
+        bank = FOLLOW["its_part" if pointer in _POSSESSIVE else "part_of"][held]
+        options.append((query, partial(_filled, bank, rng, p=part["name"], x=pointer), [reference]))
     same = [m for m in ground.seen if m != n and ground.category(m) == ground.category(n)]
     hidden = [m for m in ground.glimpsed if ground.category(m) == ground.category(n)]
     if same and not hidden and pointer in _POSSESSIVE:
         kind = "other_one" if len(same) == 1 else "others"
         query = Query(concept="relations", family="likeness", kind=kind, satisfying=same, candidates=ground.seen, facts={"of": n, "category": ground.category(n)})
         plural = NOUNS[ground.category(n)][0][1]
-        options.append((query, choose(rng, FOLLOW[kind][held]).format(n=noun, ns=plural), [reference]))
+        options.append((query, partial(_filled, FOLLOW[kind][held], rng, n=noun, ns=plural), [reference]))
     return options
+
+
+def _filled(bank: Sequence[str], rng: np.random.Generator, **slots: str) -> str:
+    return choose(rng, bank).format(**slots)
 
 
 _POSSESSIVE = frozenset(POINTERS["it"][0] + POINTERS["it"][1])
@@ -199,15 +210,16 @@ def _of_many(things: list[int], number: int, last: bool, before: Query, ground: 
             if any(n in things for n in ignore) or not 0 < len(yes) < len(things):
                 continue
             clause = choose(rng, CLAUSES[attribute][0 if value else 1][held])
+            words = partial(_filled, FOLLOW["of_those"][held], rng, that=clause)
             query = Query(concept=before.concept, family="composition", kind="of_those", satisfying=yes, candidates=things, facts={"attribute": attribute, "value": value})
-            options.append((query, choose(rng, FOLLOW["of_those"][held]).format(that=clause), references))
+            options.append((query, words, references))
     for colour in sorted({ground.things[n]["colour"] for n in things}):
         yes = [n for n in things if ground.things[n]["colour"] == colour]
         if len(yes) < len(things):
             query = Query(concept="entities", family="instances", kind="coloured_of_those", satisfying=yes, candidates=things, facts={"colour": colour})
-            options.append((query, choose(rng, FOLLOW["coloured_of_those"][held]).format(c=colour), references))
+            options.append((query, partial(_filled, FOLLOW["coloured_of_those"][held], rng, c=colour), references))
     rest = [n for n in ground.on_table if n not in things]
     if rest and not ground.glimpsed and all(n in ground.on_table for n in things):
         query = Query(concept="entities", family="groups", kind="rest", satisfying=rest, candidates=ground.on_table, facts={"but": things})
-        options.append((query, choose(rng, FOLLOW["rest"][held]), references))
+        options.append((query, partial(_filled, FOLLOW["rest"][held], rng), references))
     return options

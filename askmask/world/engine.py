@@ -28,6 +28,8 @@ def load_mujoco() -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name == "mujoco":
             raise MissingExtra("mujoco", "world") from error
         raise _no_drawing(error) from error
+    # Its warnings go to a file in the working folder otherwise; World.unsteady reads the counts instead.
+    mujoco.set_mju_user_warning(lambda text: None)
     return mujoco
 
 

@@ -51,7 +51,8 @@ def measure(world: World) -> list[Facts]:
         spot = free[n]
         attributes: dict[str, Truth] = {
             "on_top": not above and not contents,
-            "removable": removals[n - 1].stays,
+            # A vessel with something in it is neither: what it holds would come along, or drop by its floor's thickness.
+            "removable": None if contents and removals[n - 1].stays else removals[n - 1].stays,
             "tips": pushes[n - 1][0],
             **{f"rolls_{way}": tilts[way][n - 1][0] for way in trials.DIRECTIONS},
             "holds_liquid": _holds(beads.get(n), contents) if n in vessels else False,

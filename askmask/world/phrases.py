@@ -121,7 +121,7 @@ BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sit": (("something to sit on", "a seat", "=where could I sit down?"), ("anything I could sit on", "=what is there to sit on?")),
     "must_move": (("what I must move first to reach {x}", "the things to take away before I can grab {x}", "whatever I have to move to get to {x}"), ("anything I must take away first to get {x}", "=what do I have to move before I can reach {x}?")),
     # -- physics ------------------------------------------------------------------------------------------
-    "removable": (("things I can take away without anything falling", "objects that can be pulled out with nothing else moving", "everything I could remove and the rest would stay", "=what can I take without the stack collapsing?", "=which objects can I lift away safely?"), ("anything I could take away and nothing would fall", "=which things can be removed with the rest staying put?")),
+    "removable": (("things I can take away without anything falling", "objects that can be pulled out with nothing else falling over", "everything I could remove and the rest would stay up", "=what can I take without the stack collapsing?", "=which objects can I take out so that nothing falls over?"), ("anything I could take away and nothing would fall", "=which things can be removed with nothing else falling over?")),
     "not_removable": (("things that make others fall when taken away", "objects I must not remove or something drops", "everything that something else would fall without", "whatever makes other things fall when it is gone", "=what should I not pull out?", "=what holds the rest in place?"), ("anything that makes others drop when I pull it out", "=which objects must I not take away?")),
     "falls_with": (("what would fall if I took away {x}", "things that drop when {x} is removed", "everything that would not stay if {x} was gone", "=what falls if {x} is pulled out?"), ("whatever would drop if {x} was taken away", "=which things fall when I remove {x}?")),
     "tips": (("things that topple easily", "objects that would tip over from a small push", "everything easy to knock over", "unstable things", "=what would fall over if I bumped it?"), ("anything that would topple from a small push", "=which objects are easy to tip over?")),
@@ -145,7 +145,7 @@ BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # attribute: (clauses that say it, clauses that deny it), each as (train, held out); they follow a noun
 CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "removable": (
-        (("that I can take away without anything falling", "I could remove with the rest staying"), ("that I could lift away and nothing would fall",)),
+        (("that I can take away without anything falling", "I could remove with the rest staying up"), ("that I could take out and nothing would fall over",)),
         (("that I cannot take away without something falling", "that would make others drop if removed"), ("that must not be taken away or something falls",)),
     ),
     "tips": (

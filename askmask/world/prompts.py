@@ -5,7 +5,9 @@ Training draws templates from the first bank, validation and test from the held-
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -152,13 +154,17 @@ def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW
         if not kinds:
             continue
         names = sorted(kinds)
-        weights = np.array([UNFOUNDED if name.endswith("*") else RARER.get(name, 1.0) for name in names])
-        name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        edges = list(accumulate(_weight(name) for name in names))
+        name = names[bisect(edges, rng.random() * edges[-1])]
         query = kinds[name].pop(int(rng.integers(len(kinds[name]))))
         if not kinds[name]:
             del kinds[name]
         drawn.append(query)
     return drawn
+
+
+def _weight(name: str) -> float:
+    return UNFOUNDED if name.endswith("*") else RARER.get(name, 1.0)
 
 
 def words_for(query: Query, ground: Ground, rng: np.random.Generator, *, held: bool) -> str | None:
@@ -222,11 +228,17 @@ def to_prompt(query: Query, text: str, answer: dict[str, Any]) -> Facts:
 
 
 def prompts_for(
-    ground: Ground, surface: SurfaceMask, rng: np.random.Generator, *, held: bool, count: int = PER_VIEW
+    ground: Ground,
+    found: list[Query],
+    surface: SurfaceMask,
+    rng: np.random.Generator,
+    *,
+    held: bool,
+    count: int = PER_VIEW,
 ) -> list[Facts]:
-    """Write a balanced set of distinct prompts for one picture."""
+    """Write a balanced set of distinct prompts for one picture, out of its queries."""
     written: dict[str, Facts] = {}
-    for query in draw(queries(ground, rng), rng, 2 * count):
+    for query in draw(found, rng, 2 * count):
         if len(written) >= count:
             break
         if (query.special == "floor" and ground.floor_pixels < 0.03 * ground.size**2) or query.kind == "compose" and not query.candidates:

@@ -9,10 +9,10 @@ import numpy as np
 from askmask.world.dialogues import dialogues_for
 from askmask.world.facts import Facts, look, measure
 from askmask.world.ground import Ground
-from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for
+from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, queries
 from askmask.world.render import Eye, Painter, View
 from askmask.world.scene import Scene, split_of
-from askmask.world.simulate import World, settled_world
+from askmask.world.simulate import World, resting_worlds
 
 FORMAT = 1
 VIEWS = 2  # pictures of a scene, unless said otherwise
@@ -30,8 +30,11 @@ class SceneRecord:
 
 def record(seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
-    world = settled_world(seed)
-    return record_world(world, size, prompts=prompts, views=views)
+    for world in resting_worlds(seed):
+        found = record_world(world, size, prompts=prompts, views=views)
+        if not world.unsteady():
+            return found
+    raise AssertionError("resting_worlds raises when it runs out")
 
 
 def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
@@ -66,9 +69,10 @@ def ask(
     ground, held = Ground(things, seen, seen["size"]), held_out(split)
     singles = np.random.default_rng([3, seed, number])
     chats = np.random.default_rng([4, seed, number])
+    found = queries(ground, singles)
     return {
-        "prompts": prompts_for(ground, surface, singles, held=held, count=prompts),
-        "dialogues": dialogues_for(ground, surface, chats, held=held),
+        "prompts": prompts_for(ground, found, surface, singles, held=held, count=prompts),
+        "dialogues": dialogues_for(ground, found, surface, chats, held=held),
     }
 
 

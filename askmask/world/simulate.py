@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,12 @@ class World:
     def refresh(self) -> None:
         """Bring poses and contacts up to date with the state."""
         load_mujoco().mj_forward(self.model, self.data)
+
+    def unsteady(self) -> bool:
+        """Whether the solver ever gave up on this world (and MuJoCo quietly reset it): its truths are void."""
+        kinds = load_mujoco().mjtWarning
+        bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
+        return any(self.data.warning[int(kind)].number for kind in bad)
 
     def speeds(self) -> np.ndarray:
         """Speed [N] of each thing in m/s, turning counted at 5 cm."""
@@ -220,6 +227,8 @@ def settle(world: World) -> bool:
             return False
         world.run(0.2)
         passed += 0.2
+    if world.unsteady():
+        return False
     world.data.qvel[:] = 0
     world.refresh()
     for number, thing in enumerate(world.scene.things, 1):
@@ -237,15 +246,23 @@ def settled(scene: Scene) -> World | None:
     return world if settle(world) else None
 
 
-def settled_world(seed: int) -> World:
-    """Return the resting world of a seed: the first proposal that physics accepts."""
+def resting_worlds(seed: int) -> Iterator[World]:
+    """Yield the proposals of a seed that physics accepts, at rest; the first is the seed's world.
+
+    Raises RuntimeError when there are no more.
+    """
     for attempt in range(ATTEMPTS):
         scene = sample_scene(seed, attempt)
         if not scene.things or (world := settled(scene)) is None:
             continue
         if scene.pair is None or settled(sample_scene(scene.pair, attempt)) is not None:
-            return world  # twins must come from the same attempt, or they would not look the same
+            yield world  # twins must come from the same attempt, or they would not look the same
     raise RuntimeError(f"seed {seed}: none of {ATTEMPTS} proposals came to rest")
+
+
+def settled_world(seed: int) -> World:
+    """Return the first resting world of a seed."""
+    return next(resting_worlds(seed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -72,8 +73,8 @@ def _extremes(ground: Ground) -> Iterator[Query]:
 def gap_between(ground: Ground, m: int, n: int) -> float:
     """Metres between the boxes of two things."""
     a, b = ground.things[m], ground.things[n]
-    apart = [abs(p - q) - (s + t) / 2 for p, q, s, t in zip(a["position"], b["position"], a["size"], b["size"], strict=True)]
-    return float(np.linalg.norm(np.maximum(apart, 0)))
+    sides = zip(a["position"], b["position"], a["size"], b["size"], strict=True)
+    return math.hypot(*(max(abs(p - q) - (s + t) / 2, 0.0) for p, q, s, t in sides))
 
 
 def _distance(ground: Ground) -> Iterator[Query]:
@@ -85,7 +86,7 @@ def _distance(ground: Ground) -> Iterator[Query]:
         yes = [m for m in pool if gaps[m] < CLOSE[0]]
         ignore = [m for m in pool if CLOSE[0] <= gaps[m] <= CLOSE[1]] + [m for m in ground.glimpsed if gaps[m] < CLOSE[1]]
         yield Query(concept="spatial", family="metric", kind="near", satisfying=yes, candidates=pool, slots={"x": n}, ignore=ignore, facts={"of": n, "within_m": CLOSE[0]})
-        middle = {m: float(np.linalg.norm(np.subtract(ground.things[m]["position"], ground.things[n]["position"]))) for m in [*pool, *ground.glimpsed]}
+        middle = {m: math.dist(ground.things[m]["position"], ground.things[n]["position"]) for m in [*pool, *ground.glimpsed]}
         ranked = sorted(middle, key=middle.__getitem__)
         if ranked[0] in pool and middle[ranked[1]] > 1.25 * middle[ranked[0]] and gaps[ranked[0]] <= min(gaps[m] for m in ranked):
             yield Query(concept="spatial", family="metric", kind="nearest_to", satisfying=ranked[:1], candidates=pool, slots={"x": n}, margin=round(middle[ranked[1]] / middle[ranked[0]] - 1, 3), facts={"of": n})
