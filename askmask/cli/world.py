@@ -18,8 +18,9 @@ app.add_typer(world, name="world")
     "askmask world make --split train --count 20000 --out data/dense --dense --size 160"
 )
 def make(
-    count: Annotated[int, typer.Option(help="Scenes.")],
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
+    count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
+    fixed: Annotated[str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")] = None,
     split: Annotated[str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")] = "train",
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     size: Annotated[list[int] | None, typer.Option(help="Pixels a side; give several to take them in turn.")] = None,
@@ -41,19 +42,20 @@ def make(
     if dense and (converseg or parquet):
         raise SettingError("--dense writes shards of its own", do="Leave out --converseg and --parquet.")
 
-    plan = Plan(
-        split=split,
-        count=count,
-        sizes=tuple(size or [192 if split == "test" else 160]),
-        dense=dense,
-        prompts=prompts,
-        views=views,
-        start=start,
-        per_shard=per_shard,
-    )
+    if fixed:
+        from dataclasses import replace
+
+        from askmask.world.tabletop import plan_of
+
+        plan = replace(plan_of(fixed), dense=dense)
+    elif count is None:
+        raise SettingError("how many scenes?", do="Give --count, or --fixed tabletop-1.")
+    else:
+        sizes = tuple(size or [192 if split == "test" else 160])
+        plan = Plan(split=split, count=count, sizes=sizes, dense=dense, prompts=prompts, views=views, start=start, per_shard=per_shard)
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task("scenes", total=count, rate="")
+        task = bar.add_task("scenes", total=plan.count, rate="")
 
         def advance(done: int) -> None:
             bar.advance(task, done)
@@ -107,12 +109,13 @@ def reask(
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
 
 
-@world.command(epilog="Example: askmask world check tabletop-1 --count 20")
+@world.command(epilog="Examples: askmask world check --count 20 · askmask world make --fixed tabletop-1 --dense --out data/tabletop-1")
 def check(
     name: Annotated[str, typer.Argument(help="A fixed split.")] = "tabletop-1",
     count: Annotated[int | None, typer.Option(help="Only its first scenes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Check this folder of dense truth; make nothing.")] = None,
 ) -> None:
-    """Make a fixed test split anew and compare it with the hashes written down. Exit code 1 if it differs."""
+    """Make a fixed test split anew (or read it) and compare it with the hashes written down. Exit code 1 if it differs."""
     from collections import Counter
 
     from rich.progress import Progress
@@ -122,7 +125,7 @@ def check(
     total = count or plan_of(name).count
     with Progress() as bar:
         task = bar.add_task("scenes", total=total)
-        found = list(differences(name, count=count, tick=lambda: bar.advance(task)))
+        found = list(differences(name, count=count, folder=data, tick=lambda: bar.advance(task)))
     differs = Counter(difference.what for difference in found)
     told = ", ".join(f"{what} {total - differs[what]}/{total}" for what in HASHES)
     typer.echo(f"{name}: equal in {told}")

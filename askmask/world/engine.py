@@ -43,6 +43,19 @@ def gl_context(size: int) -> Any:
         raise _no_drawing(error) from error
 
 
+def gl_name() -> str:
+    """Name the driver that draws, e.g. "llvmpipe (LLVM 15.0.6, 256 bits)"; "" if it does not say."""
+    context = gl_context(16)
+    context.make_current()
+    try:
+        gl = importlib.import_module("OpenGL.GL")
+        return bytes(gl.glGetString(gl.GL_RENDERER) or b"").decode(errors="replace")
+    except (ImportError, AttributeError):
+        return ""
+    finally:
+        context.free()
+
+
 def _backend() -> str | None:
     """Return the backend to draw with, and tell MuJoCo; None leaves it to MuJoCo (not on Linux)."""
     # llvmpipe would start a thread per core; worlds are made by one process per core instead.

@@ -21,14 +21,16 @@ FAMILIES = {
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
     """Yield the queries of this concept that the picture supports."""
     vessels = ground.traited("vessel")
-    front = sorted(ground.on_table, key=ground.far)[: (len(ground.on_table) + 1) // 2]
+    clear = [n for n in ground.on_table if ground.view[n]["visible"] > 0.9]
+    near = sorted(ground.on_table, key=ground.far)[: (len(ground.on_table) + 1) // 2]
+    rest = [[n for n in ground.on_table if n not in some] for some in (clear, near)]
     sets = (
         ("holds_liquid", "holds_liquid", True, ground.seen, {"vessel": vessels}),
         ("cannot_hold", "holds_liquid", False, vessels, {"vessel": vessels}),
         ("free_surface", "free_surface", True, ground.on_table, {"flat": ground.traited("flat")}),
         ("heat_proof", "heat_proof", True, ground.on_table, {"hot_base": ground.traited("hot_base")}),
-        ("reachable", "reachable", True, ground.on_table, {"front": front}),
-        ("not_reachable", "reachable", False, ground.on_table, {"front": [n for n in ground.on_table if n not in front]}),
+        ("reachable", "reachable", True, ground.on_table, {"unhidden": clear, "nearer_half": near}),
+        ("not_reachable", "reachable", False, ground.on_table, {"hidden": rest[0], "farther_half": rest[1]}),
     )
     for kind, attribute, value, pool, shortcuts in sets:
         if not pool:
