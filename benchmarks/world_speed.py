@@ -21,7 +21,9 @@ from askmask.world.simulate import settled_world
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--out", type=Path)

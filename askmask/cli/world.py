@@ -20,15 +20,27 @@ app.add_typer(world, name="world")
 def make(
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
     count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
-    fixed: Annotated[str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")] = None,
-    split: Annotated[str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")] = "train",
+    fixed: Annotated[
+        str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")
+    ] = "train",
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    size: Annotated[list[int] | None, typer.Option(help="Pixels a side; give several to take them in turn.")] = None,
-    dense: Annotated[bool, typer.Option("--dense", help="Write dense truth (ids, parts, depth, facts) in shards.")] = False,
+    size: Annotated[
+        list[int] | None, typer.Option(help="Pixels a side; give several to take them in turn.")
+    ] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Write dense truth (ids, parts, depth, facts) in shards.")
+    ] = False,
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
     views: Annotated[int, typer.Option(help="Pictures of a scene, 1 to 6.")] = 2,
-    converseg: Annotated[bool, typer.Option("--converseg", help="Also write dataset.jsonl, items.json, masks/.")] = False,
-    parquet: Annotated[bool, typer.Option("--parquet", help="Also write examples.parquet, pictures inside.")] = False,
+    converseg: Annotated[
+        bool, typer.Option("--converseg", help="Also write dataset.jsonl, items.json, masks/.")
+    ] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Also write examples.parquet, pictures inside.")
+    ] = False,
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
 ) -> None:
@@ -37,7 +49,8 @@ def make(
 
     from askmask.errors import SettingError
     from askmask.world.export import to_converseg, to_parquet
-    from askmask.world.generate import Plan, make as make_data
+    from askmask.world.generate import Plan
+    from askmask.world.generate import make as make_data
 
     if dense and (converseg or parquet):
         raise SettingError("--dense writes shards of its own", do="Leave out --converseg and --parquet.")
@@ -52,8 +65,23 @@ def make(
         raise SettingError("how many scenes?", do="Give --count, or --fixed tabletop-1.")
     else:
         sizes = tuple(size or [192 if split == "test" else 160])
-        plan = Plan(split=split, count=count, sizes=sizes, dense=dense, prompts=prompts, views=views, start=start, per_shard=per_shard)
-    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        plan = Plan(
+            split=split,
+            count=count,
+            sizes=sizes,
+            dense=dense,
+            prompts=prompts,
+            views=views,
+            start=start,
+            per_shard=per_shard,
+        )
+    columns = (
+        TextColumn("scenes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as bar:
         task = bar.add_task("scenes", total=plan.count, rate="")
 
@@ -76,7 +104,9 @@ def make(
 
 @world.command(epilog="Example: askmask world show 200000007 --out sheet.png")
 def show(
-    seed: Annotated[int, typer.Argument(help="Seed of the scene; 0.. train, 100000000.. val, 200000000.. test.")],
+    seed: Annotated[
+        int, typer.Argument(help="Seed of the scene; 0.. train, 100000000.. val, 200000000.. test.")
+    ],
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
     view: Annotated[int, typer.Option(min=0, max=5, help="Which of its pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
@@ -104,23 +134,29 @@ def reask(
 
     paths = shards(folder)
     if not paths:
-        raise DataError(f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense.")
+        raise DataError(
+            f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense."
+        )
     scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
 
 
-@world.command(epilog="Examples: askmask world check --count 20 · askmask world make --fixed tabletop-1 --dense --out data/tabletop-1")
+@world.command(
+    epilog="Examples: askmask world check --count 20 · "
+    "askmask world make --fixed tabletop-1 --dense --out data/tabletop-1"
+)
 def check(
     name: Annotated[str, typer.Argument(help="A fixed split.")] = "tabletop-1",
     count: Annotated[int | None, typer.Option(help="Only its first scenes.")] = None,
     data: Annotated[Path | None, typer.Option(help="Check this folder of dense truth; make nothing.")] = None,
 ) -> None:
-    """Make a fixed test split anew (or read it) and compare it with the hashes written down. Exit code 1 if it differs."""
+    """Compare a fixed test split, made anew or read, with its written hashes; exit code 1 if it differs."""
     from collections import Counter
 
     from rich.progress import Progress
 
-    from askmask.world.tabletop import HASHES, check as differences, plan_of
+    from askmask.world.tabletop import HASHES, plan_of
+    from askmask.world.tabletop import check as differences
 
     total = count or plan_of(name).count
     with Progress() as bar:
@@ -145,22 +181,35 @@ def flips(
     """Perturb friction, mass and poses; say how many labels turn over, for each query."""
     import json
 
-    from rich.progress import track
+    from rich.progress import Progress
 
     from askmask.world.flips import FRICTION, MASS, SHIFT, TURN, count_flips
     from askmask.world.scene import first_seed
 
     seeds = range(first_seed(split), first_seed(split) + count)
-    steps = iter(track(seeds, "scenes"))
-    next(steps)
-    found = count_flips(seeds, tick=lambda: next(steps, None) and None)
+    with Progress() as bar:
+        task = bar.add_task("scenes", total=count)
+        found = count_flips(seeds, tick=lambda: bar.advance(task))
     table = found.rates()
     for kind, rates in table.items():
         worst = sorted(rates.items(), key=lambda item: -item[1]["flipped"])
         told = ", ".join(f"{name} {rate['flipped']:.1%}" for name, rate in worst if rate["flipped"])
-        typer.echo(f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest")
+        typer.echo(
+            f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest"
+        )
     if out:
-        settings = {"friction": FRICTION, "mass": MASS, "shift_m": SHIFT, "turn_deg": round(TURN * 57.29578, 3)}
-        report = {"split": split, "scenes": count, "settings": settings, "refused": dict(found.refused), "rates": table}
+        settings = {
+            "friction": FRICTION,
+            "mass": MASS,
+            "shift_m": SHIFT,
+            "turn_deg": round(TURN * 57.29578, 3),
+        }
+        report = {
+            "split": split,
+            "scenes": count,
+            "settings": settings,
+            "refused": dict(found.refused),
+            "rates": table,
+        }
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1) + "\n")

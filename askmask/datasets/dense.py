@@ -33,9 +33,9 @@ class Shard:
     depth: np.ndarray  # float16 [V, H, W], metres
     scene: np.ndarray  # int32 [V]
     view: np.ndarray  # uint8 [V]
-    scenes: Sequence[Mapping[str, Any]]
+    scenes: Sequence[dict[str, Any]]
 
-    def facts(self, row: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def facts(self, row: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (the scene, its view) that row `row` shows."""
         scene = self.scenes[int(self.scene[row])]
         return scene, scene["views"][int(self.view[row])]

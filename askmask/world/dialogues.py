@@ -1,8 +1,8 @@
 """Dialogues: several rounds over one picture, later ones speaking of earlier answers by index or by phrase.
 
-A follow-up takes up one thing of an earlier answer ("what is it standing on?", "the other one", "its handle") or the
-whole of it ("of those, the ones that would roll", "everything else on the table"). References say which round, and
-which of its masks.
+A follow-up takes up one thing of an earlier answer ("what is it standing on?", "the other one", "its
+handle") or the whole of it ("of those, the ones that would roll", "everything else on the table").
+References say which round, and which of its masks.
 """
 
 from __future__ import annotations
@@ -48,7 +48,15 @@ def dialogues_for(
     for query in found:
         if isinstance(query.slots.get("x"), int) and query.kind not in SKIPPED:
             about.setdefault(query.slots["x"], []).append(query)
-    openings = [q for q in found if 1 <= len(q.satisfying) <= MOST and not q.ignore and not q.parts and not q.surface and q.special is None]
+    openings = [
+        q
+        for q in found
+        if 1 <= len(q.satisfying) <= MOST
+        and not q.ignore
+        and not q.parts
+        and not q.surface
+        and q.special is None
+    ]
     written: list[list[Facts]] = []
     for _ in range(4 * count):
         if len(written) == count or not openings:
@@ -74,7 +82,9 @@ def dialogues_for(
     return written
 
 
-def _prompt(query: Query, text: str, ground: Ground, surface: SurfaceMask, references: Sequence[Facts]) -> Facts:
+def _prompt(
+    query: Query, text: str, ground: Ground, surface: SurfaceMask, references: Sequence[Facts]
+) -> Facts:
     prompt = to_prompt(query, text, answer_of(query, surface))
     prompt["refers_to"] = list(references)
     prompt["reply"] = _reply(query, ground)
@@ -104,9 +114,15 @@ def _short(ground: Ground, n: int) -> str:
 Follow = tuple[Query, Callable[[], str], list[dict[str, Any]]]  # the words are found only for what is drawn
 
 
-def _follow(said: list[_Said], ground: Ground, about: dict[int, list[Query]], rng: np.random.Generator, held: bool) -> Follow | None:
+def _follow(
+    said: list[_Said], ground: Ground, about: dict[int, list[Query]], rng: np.random.Generator, held: bool
+) -> Follow | None:
     """Find something to say next; mostly of the last answer, at times of an earlier one."""
-    rounds = [k for k, s in enumerate(said) if 1 <= len(s.query.satisfying) <= MOST and not s.query.parts and not s.query.surface]
+    rounds = [
+        k
+        for k, s in enumerate(said)
+        if 1 <= len(s.query.satisfying) <= MOST and not s.query.parts and not s.query.surface
+    ]
     if not rounds:
         return None
     number = rounds[-1] if rng.random() < 0.75 else int(choose(rng, rounds))
@@ -160,7 +176,9 @@ def _of_one(
         if last and rng.random() < 0.65:
             pointer = choose(rng, POINTERS["it"][held])
         elif noun in nouns_before or rng.random() < 0.35:
-            pointer = choose(rng, POINTERS["index"][held]).format(k=("first", "second", "third", "fourth")[number], number=number + 1)
+            pointer = choose(rng, POINTERS["index"][held]).format(
+                k=("first", "second", "third", "fourth")[number], number=number + 1
+            )
         else:
             pointer = choose(rng, POINTERS["noun"][held]).format(n=noun)
     options: list[Follow] = []
@@ -170,14 +188,29 @@ def _of_one(
         slots = {**query.slots, "x": pointer}
         options.append((query, partial(phrase, query.kind, slots, rng, held=held), [reference]))
     for part in _named_parts(n, ground):
-        query = Query(concept="entities", family="parts", kind="its_part", satisfying=[n], candidates=ground.seen, parts=[part["id"]], facts={"part": part["name"], "of": n})
+        query = Query(
+            concept="entities",
+            family="parts",
+            kind="its_part",
+            satisfying=[n],
+            candidates=ground.seen,
+            parts=[part["id"]],
+            facts={"part": part["name"], "of": n},
+        )
         bank = FOLLOW["its_part" if pointer in _POSSESSIVE else "part_of"][held]
         options.append((query, partial(_filled, bank, rng, p=part["name"], x=pointer), [reference]))
     same = [m for m in ground.seen if m != n and ground.category(m) == ground.category(n)]
     hidden = [m for m in ground.glimpsed if ground.category(m) == ground.category(n)]
     if same and not hidden and pointer in _POSSESSIVE:
         kind = "other_one" if len(same) == 1 else "others"
-        query = Query(concept="relations", family="likeness", kind=kind, satisfying=same, candidates=ground.seen, facts={"of": n, "category": ground.category(n)})
+        query = Query(
+            concept="relations",
+            family="likeness",
+            kind=kind,
+            satisfying=same,
+            candidates=ground.seen,
+            facts={"of": n, "category": ground.category(n)},
+        )
         plural = NOUNS[ground.category(n)][0][1]
         options.append((query, partial(_filled, FOLLOW[kind][held], rng, n=noun, ns=plural), [reference]))
     return options
@@ -193,12 +226,32 @@ _POSSESSIVE = frozenset(POINTERS["it"][0] + POINTERS["it"][1])
 def _named_parts(n: int, ground: Ground) -> Iterator[Facts]:
     enough = max(6, 0.0003 * ground.size**2)
     for part in ground.things[n]["parts"]:
-        if part["name"] in ("handle", "lid", "label", "cap", "blade", "legs", "spout", "stem", "rim", "wick", "pages"):
+        if part["name"] in (
+            "handle",
+            "lid",
+            "label",
+            "cap",
+            "blade",
+            "legs",
+            "spout",
+            "stem",
+            "rim",
+            "wick",
+            "pages",
+        ):
             if ground.part_pixels.get(part["id"], 0) >= enough:
                 yield part
 
 
-def _of_many(things: list[int], number: int, last: bool, before: Query, ground: Ground, rng: np.random.Generator, held: bool) -> list[Follow]:
+def _of_many(
+    things: list[int],
+    number: int,
+    last: bool,
+    before: Query,
+    ground: Ground,
+    rng: np.random.Generator,
+    held: bool,
+) -> list[Follow]:
     """What can be asked of a whole earlier answer: a part of it, all but it."""
     if not last:
         return []
@@ -211,15 +264,38 @@ def _of_many(things: list[int], number: int, last: bool, before: Query, ground: 
                 continue
             clause = choose(rng, CLAUSES[attribute][0 if value else 1][held])
             words = partial(_filled, FOLLOW["of_those"][held], rng, that=clause)
-            query = Query(concept=before.concept, family="composition", kind="of_those", satisfying=yes, candidates=things, facts={"attribute": attribute, "value": value})
+            query = Query(
+                concept=before.concept,
+                family="composition",
+                kind="of_those",
+                satisfying=yes,
+                candidates=things,
+                facts={"attribute": attribute, "value": value},
+            )
             options.append((query, words, references))
     for colour in sorted({ground.things[n]["colour"] for n in things}):
         yes = [n for n in things if ground.things[n]["colour"] == colour]
         if len(yes) < len(things):
-            query = Query(concept="entities", family="instances", kind="coloured_of_those", satisfying=yes, candidates=things, facts={"colour": colour})
-            options.append((query, partial(_filled, FOLLOW["coloured_of_those"][held], rng, c=colour), references))
+            query = Query(
+                concept="entities",
+                family="instances",
+                kind="coloured_of_those",
+                satisfying=yes,
+                candidates=things,
+                facts={"colour": colour},
+            )
+            options.append(
+                (query, partial(_filled, FOLLOW["coloured_of_those"][held], rng, c=colour), references)
+            )
     rest = [n for n in ground.on_table if n not in things]
     if rest and not ground.glimpsed and all(n in ground.on_table for n in things):
-        query = Query(concept="entities", family="groups", kind="rest", satisfying=rest, candidates=ground.on_table, facts={"but": things})
+        query = Query(
+            concept="entities",
+            family="groups",
+            kind="rest",
+            satisfying=rest,
+            candidates=ground.on_table,
+            facts={"but": things},
+        )
         options.append((query, partial(_filled, FOLLOW["rest"][held], rng), references))
     return options

@@ -1,4 +1,4 @@
-"""Import MuJoCo with a way to draw without a display: EGL if there is one, else OSMesa. The only import of it."""
+"""Import MuJoCo with a way to draw without a display: EGL, else OSMesa. The only import of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 from askmask.errors import MissingExtra, SettingError
 
-_LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}  # backend: library, Debian package
+_LIBRARIES = {
+    "egl": ("EGL", "libegl1"),
+    "osmesa": ("OSMesa", "libosmesa6"),
+}  # backend: library, Debian package
 
 
 def load_mujoco() -> ModuleType:
@@ -24,7 +27,10 @@ def load_mujoco() -> ModuleType:
     _backend()
     try:
         import mujoco
-    except (ImportError, AttributeError) as error:  # PyOpenGL says AttributeError for a GL library that is not there
+    except (
+        ImportError,
+        AttributeError,
+    ) as error:  # PyOpenGL says AttributeError for a GL library that is not there
         if isinstance(error, ModuleNotFoundError) and error.name == "mujoco":
             raise MissingExtra("mujoco", "world") from error
         raise _no_drawing(error) from error

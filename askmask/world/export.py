@@ -30,7 +30,15 @@ def to_converseg(folder: Path) -> int:
         path = f"masks/{example.id}.png"
         mask.to_png(folder / path)
         rows.append({"image": example.image, "mask_merged": path, "prompt": asked.prompt})
-        items.append({"id": example.id, "image": example.image, "mask": path, "prompt": asked.prompt, "concept": asked.concept})
+        items.append(
+            {
+                "id": example.id,
+                "image": example.image,
+                "mask": path,
+                "prompt": asked.prompt,
+                "concept": asked.concept,
+            }
+        )
     _write(folder / "dataset.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     head = {"dataset": "askmask-world", "count": len(items), "items": items}
     _write(folder / "items.json", json.dumps(head, ensure_ascii=False, indent=1) + "\n")
@@ -38,7 +46,7 @@ def to_converseg(folder: Path) -> int:
 
 
 def to_parquet(folder: Path) -> Path:
-    """Write examples.parquet beside a folder's examples.jsonl: a row an Example, its picture's bytes inside."""
+    """Write examples.parquet beside a folder's examples.jsonl: a row an Example, pictures inside."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

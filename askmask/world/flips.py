@@ -22,7 +22,7 @@ KINDS = ("friction", "mass", "pose")
 
 @dataclass(slots=True)
 class Flips:
-    """Counts per (perturbation, attribute): labels kept, turned over, become uncertain; and scenes that fell."""
+    """Counts per (perturbation, attribute): labels kept, turned over, blurred; and scenes that fell."""
 
     kept: Counter
     flipped: Counter
@@ -50,7 +50,7 @@ def perturbed(scene: Scene, kind: str, rng: np.random.Generator) -> World | None
         things = tuple(
             replace(
                 t,
-                at=tuple(np.asarray(t.at) + [*rng.normal(0, SHIFT, 2), 0.0005]),  # type: ignore[arg-type]
+                at=tuple([*np.asarray(t.at), *rng.normal(0, SHIFT, 2), 0.0005]),  # type: ignore[arg-type]
                 turn=multiply(about_z(rng.normal(0, TURN)), multiply(_tilt(rng), t.turn)),
             )
             for t in scene.things
@@ -88,7 +88,13 @@ def count_flips(seeds: range, *, tick: Callable[[], None] | None = None) -> Flip
                     if truth is None:
                         continue
                     group = name if not name.startswith("rolls_") else "rolls"
-                    bucket = flips.kept if now[name] is truth else flips.blurred if now[name] is None else flips.flipped
+                    bucket = (
+                        flips.kept
+                        if now[name] is truth
+                        else flips.blurred
+                        if now[name] is None
+                        else flips.flipped
+                    )
                     bucket[kind, group] += 1
         if tick:
             tick()

@@ -83,7 +83,9 @@ def texture(pattern: str, low: tuple, high: tuple, seed: int) -> np.ndarray:
     wave = np.zeros(())
     if pattern in ("plain", "wood", "stone", "marble"):
         for _ in range(3):
-            wave = wave + np.sin(turn * (int(rng.integers(1, 4)) * u + int(rng.integers(1, 4)) * v) + rng.uniform(0, turn))
+            wave = wave + np.sin(
+                turn * (int(rng.integers(1, 4)) * u + int(rng.integers(1, 4)) * v) + rng.uniform(0, turn)
+            )
     if pattern == "wood":
         share = 0.5 + 0.5 * np.sin(turn * (int(rng.integers(5, 9)) * u) + 1.6 * wave)
     elif pattern == "stone":

@@ -39,8 +39,20 @@ NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "stool": (("stool", "stools"),),
     "bucket": (("bucket", "buckets"), ("pail", "pails")),
 }
-ABSENT = (("kettle", "kettles"), ("fork", "forks"), ("lamp", "lamps"), ("clock", "clocks"), ("banana", "bananas"))
-ADJECTIVES = {"wood": "wooden", "paper": "paper", "fabric": "fabric", "wax": "wax", "fruit": "fruit"}  # else the noun
+ABSENT = (
+    ("kettle", "kettles"),
+    ("fork", "forks"),
+    ("lamp", "lamps"),
+    ("clock", "clocks"),
+    ("banana", "bananas"),
+)
+ADJECTIVES = {
+    "wood": "wooden",
+    "paper": "paper",
+    "fabric": "fabric",
+    "wax": "wax",
+    "fruit": "fruit",
+}  # else the noun
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 FRAMES_TRAIN = (

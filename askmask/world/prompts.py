@@ -27,7 +27,17 @@ COMPOSED = 0.15
 UNFOUNDED = 4.0  # weight of a kind asked of what is not there or not so, among the empty ones
 MOST_UNSURE = 0.34  # share of candidates about which nothing certain is known, above which nothing is asked
 # Kinds the category or colour alone decides: drawn less, so that the rest is not drowned.
-RARER = {"one": 0.6, "part": 1.5, "floor": 0.5, "table": 0.5, "sharp": 0.5, "fragile": 0.5, "eat": 0.5, "sit": 0.4, "near": 0.6}
+RARER = {
+    "one": 0.6,
+    "part": 1.5,
+    "floor": 0.5,
+    "table": 0.5,
+    "sharp": 0.5,
+    "fragile": 0.5,
+    "eat": 0.5,
+    "sit": 0.4,
+    "near": 0.6,
+}
 STUFF = {"table": dense.TABLE, "floor": dense.FLOOR}
 SurfaceMask = Callable[[int], np.ndarray]  # thing id -> bool [H, W]
 
@@ -67,7 +77,12 @@ def _composed(ground: Ground, rng: np.random.Generator) -> list[Query]:
         noun, plural = choose(rng, NOUNS[category])
         groups.append(({"n": noun, "ns": plural}, [n for n in pool if ground.category(n) == category]))
     for colour in sorted({ground.things[n]["colour"] for n in pool}):
-        groups.append(({"n": f"{colour} thing", "ns": f"{colour} things"}, [n for n in pool if ground.things[n]["colour"] == colour]))
+        groups.append(
+            (
+                {"n": f"{colour} thing", "ns": f"{colour} things"},
+                [n for n in pool if ground.things[n]["colour"] == colour],
+            )
+        )
     groups.append(({"n": "thing", "ns": "things"}, pool))
     for words, members in groups:
         for attribute in CLAUSES:
@@ -81,7 +96,9 @@ def _composed(ground: Ground, rng: np.random.Generator) -> list[Query]:
                     out = str(choose(rng, colours))
                     rest = [n for n in yes if ground.things[n]["colour"] != out]
                     unsure = [n for n in ignore if ground.things[n]["colour"] != out]
-                    found.append(_compose("compose_not", {**words, "c": out}, attribute, value, rest, members, unsure))
+                    found.append(
+                        _compose("compose_not", {**words, "c": out}, attribute, value, rest, members, unsure)
+                    )
     return found
 
 
@@ -117,14 +134,39 @@ def _unfounded(ground: Ground, rng: np.random.Generator) -> list[Query]:
         else:
             noun = choose(rng, absent)
             name = f"the {noun}" if rng.random() < 0.6 else f"the {choose(rng, list(COLOURS))} {noun}"
-        slots = {"x": name} | ({"p": choose(rng, ("handle", "lid", "cap", "label"))} if kind == "part" else {})
+        slots = {"x": name} | (
+            {"p": choose(rng, ("handle", "lid", "cap", "label"))} if kind == "part" else {}
+        )
         facts = {"unfounded" if false else "absent": name}
-        found.append(Query(concept=concept, family=family, kind=str(kind), satisfying=[], candidates=ground.seen, slots=slots, facts=facts))
+        found.append(
+            Query(
+                concept=concept,
+                family=family,
+                kind=str(kind),
+                satisfying=[],
+                candidates=ground.seen,
+                slots=slots,
+                facts=facts,
+            )
+        )
     return found
 
 
-def _compose(kind: str, words: dict[str, str], attribute: str, value: bool, yes: list[int], members: list[int], ignore: list[int]) -> Query:
-    concept = {"lying": "entities", "holds_liquid": "affordances", "reachable": "affordances", "free_surface": "affordances"}.get(attribute, "physics")
+def _compose(
+    kind: str,
+    words: dict[str, str],
+    attribute: str,
+    value: bool,
+    yes: list[int],
+    members: list[int],
+    ignore: list[int],
+) -> Query:
+    concept = {
+        "lying": "entities",
+        "holds_liquid": "affordances",
+        "reachable": "affordances",
+        "free_surface": "affordances",
+    }.get(attribute, "physics")
     return Query(
         concept=concept,
         family="composition",
@@ -138,7 +180,7 @@ def _compose(kind: str, words: dict[str, str], attribute: str, value: bool, yes:
 
 
 def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW) -> list[Query]:
-    """Draw a balanced set: concepts alike, kinds alike within them, the wanted shares of empty and composed."""
+    """Draw a balanced set: concepts alike, kinds alike within them, given shares of empty and composed."""
     pools: dict[tuple[bool, str], dict[str, list[Query]]] = {}
     for query in found:
         key = (query.empty, "composed" if query.family == "composition" else query.concept)
@@ -241,7 +283,9 @@ def prompts_for(
     for query in draw(found, rng, 2 * count):
         if len(written) >= count:
             break
-        if (query.special == "floor" and ground.floor_pixels < 0.03 * ground.size**2) or query.kind == "compose" and not query.candidates:
+        if (query.special == "floor" and ground.floor_pixels < 0.03 * ground.size**2) or (
+            query.kind == "compose" and not query.candidates
+        ):
             continue
         text = words_for(query, ground, rng, held=held)
         if text is None or text in written:
@@ -259,9 +303,13 @@ def to_round(prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) 
     masks = tuple(Mask.from_array(mask) for mask in dense.answer_masks(prompt["answer"], objects, parts))
     ignored = [Mask.from_array(objects == n) for n in prompt["ignore"]]
     ignore = union_of(ignored, size) if ignored else None
-    known = {name: prompt[name] for name in ("kind", "candidates", "satisfying", "facts", "hard", "margin", "negative")}
+    known = {
+        name: prompt[name]
+        for name in ("kind", "candidates", "satisfying", "facts", "hard", "margin", "negative")
+    }
     known["shortcuts"] = {
-        name: {"answer": ids, "right": ids == prompt["satisfying"]} for name, ids in prompt["shortcuts"].items()
+        name: {"answer": ids, "right": ids == prompt["satisfying"]}
+        for name, ids in prompt["shortcuts"].items()
     }
     return Round(
         prompt=prompt["prompt"],

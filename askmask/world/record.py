@@ -46,7 +46,15 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int
         for number, camera in enumerate(scene.cameras[:views]):
             view = painter.draw(camera)
             seen = look(world, view)
-            seen |= ask(things, seen, surface_of(view.objects, view.depth, seen["camera"], things), scene.seed, number, split, prompts=prompts)
+            seen |= ask(
+                things,
+                seen,
+                surface_of(view.objects, view.depth, seen["camera"], things),
+                scene.seed,
+                number,
+                split,
+                prompts=prompts,
+            )
             drawn.append(view)
             facts.append(seen)
     line = {
@@ -63,7 +71,14 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int
 
 
 def ask(
-    things: list[Facts], seen: Facts, surface: SurfaceMask, seed: int, number: int, split: str, *, prompts: int = PER_VIEW
+    things: list[Facts],
+    seen: Facts,
+    surface: SurfaceMask,
+    seed: int,
+    number: int,
+    split: str,
+    *,
+    prompts: int = PER_VIEW,
 ) -> Facts:
     """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world."""
     ground, held = Ground(things, seen, seen["size"]), held_out(split)

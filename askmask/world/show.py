@@ -16,7 +16,19 @@ GREEN, GREY = np.array([40, 220, 90]), np.array([150, 150, 150])
 PAPER, INK, FAINT = (252, 252, 250), (20, 20, 24), (105, 105, 112)
 COLUMNS, LINE = 4, 13
 PALETTE = np.array(
-    [[230, 80, 70], [70, 130, 230], [240, 190, 50], [90, 190, 100], [170, 90, 200], [80, 200, 200], [240, 130, 40], [230, 130, 190], [140, 100, 70], [120, 130, 240], [180, 200, 70]]
+    [
+        [230, 80, 70],
+        [70, 130, 230],
+        [240, 190, 50],
+        [90, 190, 100],
+        [170, 90, 200],
+        [80, 200, 200],
+        [240, 130, 40],
+        [230, 130, 190],
+        [140, 100, 70],
+        [120, 130, 240],
+        [180, 200, 70],
+    ]
 )
 
 
@@ -85,15 +97,22 @@ def _things(view: Any, things: Sequence[Mapping[str, Any]], seen: Mapping[str, A
     return _picture(np.asarray(picture), textwrap.wrap(names, 44))
 
 
-def _prompt(view: Any, prompt: Mapping[str, Any], things: Sequence[Mapping[str, Any]], title: str = "") -> Image.Image:
+def _prompt(
+    view: Any, prompt: Mapping[str, Any], things: Sequence[Mapping[str, Any]], title: str = ""
+) -> Image.Image:
     masks = dense.answer_masks(prompt["answer"], view.objects, view.parts)
     drawn = overlay(view.rgb, [view.objects == n for n in prompt["ignore"]], GREY)
     drawn = overlay(drawn, masks)
-    answer = ", ".join(f"{n} {things[n - 1]['category']}" for n in prompt["satisfying"]) or ("nothing" if not masks else "")
+    answer = ", ".join(f"{n} {things[n - 1]['category']}" for n in prompt["satisfying"]) or (
+        "nothing" if not masks else ""
+    )
     behind = ", ".join(f"{k}: {v}" for k, v in prompt["facts"].items())
     hard = " · shortcut fails" if prompt["hard"] else ""
     lines = textwrap.wrap(title + prompt["prompt"], 42)[:2]
-    lines += [f"{prompt['concept']} / {prompt['family']}{hard}", *textwrap.wrap(f"{answer} ({behind})", 46)[:2]]
+    lines += [
+        f"{prompt['concept']} / {prompt['family']}{hard}",
+        *textwrap.wrap(f"{answer} ({behind})", 46)[:2],
+    ]
     return _picture(drawn, lines)
 
 

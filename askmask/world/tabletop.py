@@ -1,7 +1,7 @@
 """Fixed test splits: seeds written down with hashes, so that scores on them can be compared across years.
 
-Three hashes a scene, because three things can differ between machines: `scene` (its data: random numbers alone),
-`truth` (what simulation and geometry found, and the prompts), `picture` (what the GL driver drew: RGB and ids).
+Three hashes a scene, because three things can differ between machines: `scene` (its data: random numbers
+alone), `truth` (what simulation and geometry found, and the prompts), `picture` (what the GL driver drew).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def plan_of(name: str) -> Plan:
 
 
 def hashes(facts: Mapping[str, Any], pictures: Iterable[Sequence[np.ndarray]]) -> dict[str, str]:
-    """Return a scene's three hashes, 16 hex digits each; `pictures` are (rgb, objects, parts) of each view."""
+    """Return a scene's hashes, 16 hex digits each; `pictures` are (rgb, objects, parts) of each view."""
     pixels = hashlib.sha256()
     for arrays in pictures:
         for array in arrays:
@@ -71,11 +71,14 @@ def stored(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
         shard = dense.read_shard(path)
         for k, facts in enumerate(shard.scenes):
             rows = np.flatnonzero(shard.scene == k)
-            yield facts["seed"], hashes(facts, [(shard.rgb[r], shard.objects[r], shard.parts[r]) for r in rows])
+            yield (
+                facts["seed"],
+                hashes(facts, [(shard.rgb[r], shard.objects[r], shard.parts[r]) for r in rows]),
+            )
 
 
 def known(name: str) -> dict[str, Any]:
-    """Return the written hashes of a split: {"sha256": of the whole list, "scenes": {seed: [three hashes]}}."""
+    """Return a split's written hashes: {"sha256": of the list, "scenes": {seed: [three hashes]}}."""
     plan_of(name)
     data = json.loads(resources.files("askmask.world").joinpath(f"{name}.json").read_text())
     if digest(data["scenes"]) != data["sha256"]:
@@ -104,7 +107,9 @@ def check(
         if tick:
             tick()
     if wanted:
-        raise DataError(f"{len(wanted)} scenes of {name} are missing", got=folder, do="Make them with --dense.")
+        raise DataError(
+            f"{len(wanted)} scenes of {name} are missing", got=folder, do="Make them with --dense."
+        )
 
 
 def freeze(name: str, folder: Path, path: Path) -> None:
@@ -115,4 +120,5 @@ def freeze(name: str, folder: Path, path: Path) -> None:
         raise DataError(f"{folder} does not hold {name}", got=f"{len(scenes)} scenes")
     lines = ",\n".join(f' "{seed}": {json.dumps(values)}' for seed, values in scenes.items())
     made_with = json.dumps({"world": VERSION, "mujoco": mujoco.__version__, "gl": gl_name()})
-    path.write_text(f'{{"name": "{name}", "sha256": "{digest(scenes)}", "made_with": {made_with},\n"scenes": {{\n{lines}\n}}}}\n')
+    head = f'{{"name": "{name}", "sha256": "{digest(scenes)}", "made_with": {made_with}'
+    path.write_text(head + ',\n"scenes": {\n' + lines + "\n}}\n")

@@ -1,11 +1,12 @@
 """What happens if ...: truths found by doing it in the simulator and looking.
 
-Each trial starts from the resting state and leaves it as it was. A quantity measured too near its threshold gives
-no truth (None). Thresholds and margins are the constants below.
+Each trial starts from the resting state and leaves it as it was. A quantity too near its threshold gives no
+truth (None). Thresholds and margins are the constants below.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,17 +18,20 @@ from askmask.world.simulate import FELT, STEP, Touch, World, add_collider
 Truth = bool | None
 MOVED = (0.014, 0.02, 0.026)  # metres: below the first surely still, above the last surely moved
 TURNED = np.cos(np.deg2rad((10.0, 15.0, 20.0)))  # cosines, in the same order
-PUSHES = (0.36, 0.44)  # of a thing's own weight: what the first tips surely tips, what the second leaves stands
+PUSHES = (
+    0.36,
+    0.44,
+)  # of a thing's own weight: what the first tips surely tips, what the second leaves stands
 PUSH_TIME, TIPPED = 0.32, np.cos(np.deg2rad(8.0))
 ROLL = (0.045, 0.07, 0.095)  # metres travelled in ROLL_TIME on a table tilted by 10 degrees
 ROLL_TIME, TILT = 0.8, np.deg2rad(10.0)
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "front": (0, -1), "back": (0, 1)}
 BEADS, BEAD = 5, 0.004  # how many, radius in metres
-# Beads fall slowly, so that none passes a wall within one step: 0.0025 s at 1.1 m/s is less than their radius.
+# Beads fall slowly, so that none passes a wall in one step: 0.0025 s at 1.1 m/s is less than their radius.
 BEAD_STEP, BEAD_GRAVITY, BEAD_TIME = 0.0025, -3.0, 0.7
 
 
-def graded(value: float, limits: tuple[float, float, float]) -> Truth:
+def graded(value: float, limits: Sequence[float]) -> Truth:
     """Compare a value with (surely below, threshold, surely above): True above, False below, None between."""
     return True if value > limits[2] else False if value < limits[0] else None
 
@@ -59,7 +63,12 @@ def remove_each(world: World, contacts: list[Touch]) -> list[Removal]:
         world.data.qpos[7 * (number - 1) + 2] += 60
         world.run(0.4)
         now = np.array([world.place(n) for n in range(1, world.count + 1)])
-        turned = np.array([np.clip((np.trace(turn[n - 1].T @ world.rotation(n)) - 1) / 2, -1, 1) for n in range(1, world.count + 1)])
+        turned = np.array(
+            [
+                np.clip((np.trace(turn[n - 1].T @ world.rotation(n)) - 1) / 2, -1, 1)
+                for n in range(1, world.count + 1)
+            ]
+        )
         way = np.linalg.norm(now - at, axis=1)
         way[number - 1], turned[number - 1] = 0, 1
         sure = (way > MOVED[2]) | (turned < TURNED[2])
@@ -96,9 +105,9 @@ def _push_plan(world: World, number: int) -> tuple[float, np.ndarray] | None:
 
 
 def push_each(world: World, contacts: list[Touch]) -> list[tuple[Truth, float | None]]:
-    """Push each standing thing at 85 % of its height across its narrow side, both ways, and see whether it tips.
+    """Push each standing thing at 85 % of its height, across its narrow side, both ways.
 
-    Returns per thing (whether it tips, the smallest share of its weight tried that tipped it, None if none did).
+    Returns per thing (whether it tips, the smallest share of its weight that tipped it, None if none).
     Things that touch each other are pushed in different runs.
     """
     rest = world.state()
@@ -169,7 +178,7 @@ def _groups(count: int, contacts: list[Touch]) -> list[int]:
 
 
 def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
-    """Tilt the table 10 degrees each way; per direction and thing (travels more than 7 cm, metres travelled)."""
+    """Tilt the table 10 degrees each way; per direction and thing (does it travel 7 cm, metres)."""
     rest = world.state()
     on_table = np.array([t.place == "table" for t in world.scene.things])
     at = np.array([world.place(n).copy() for n in range(1, world.count + 1)])
@@ -184,7 +193,8 @@ def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
         now = np.array([world.place(n) for n in range(1, world.count + 1)])
         way = np.linalg.norm((now - at)[:, :2], axis=1)
         results[name] = [
-            (graded(float(w), ROLL) if there else None, float(w)) for w, there in zip(way, on_table, strict=True)
+            (graded(float(w), ROLL) if there else None, float(w))
+            for w, there in zip(way, on_table, strict=True)
         ]
         world.restore(rest)
     world.refresh()
@@ -231,7 +241,13 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
             at = up @ offset + low + [0, 0, 0.008 + 0.006 * k]
             bead = spec.worldbody.add_body(pos=at)
             bead.add_freejoint()
-            bead.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[BEAD, 0, 0], mass=0.002, friction=[0.4, 0.003, 0.0001], group=FELT)
+            bead.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_SPHERE,
+                size=[BEAD, 0, 0],
+                mass=0.002,
+                friction=[0.4, 0.003, 0.0001],
+                group=FELT,
+            )
     model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_step(model, data, round(BEAD_TIME / BEAD_STEP))
@@ -241,7 +257,12 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
         inside = _interior(world, number)
         own = (beads[k * BEADS : (k + 1) * BEADS] - world.place(number)) @ world.rotation(number)
         reach = max(world.shape(number).size[:2]) / 2  # a belly may be wider than its mouth
-        within = (np.abs(own[:, 0]) < reach) & (np.abs(own[:, 1]) < reach) & (own[:, 2] > 0) & (own[:, 2] < inside.rim)
+        within = (
+            (np.abs(own[:, 0]) < reach)
+            & (np.abs(own[:, 1]) < reach)
+            & (own[:, 2] > 0)
+            & (own[:, 2] < inside.rim)
+        )
         kept[number] = float(within.mean())
     return kept
 
@@ -260,7 +281,9 @@ def _near_mouths(world: World, hollow: list[int]) -> set[int]:
         mouth = world.rotation(number) @ np.array([0, 0, inside.rim]) + world.place(number)
         for other in range(1, world.count + 1):
             reach = max(world.shape(other).size) / 2 + max(inside.half) + 0.03
-            centre = world.place(other) + world.rotation(other) @ np.array([0, 0, world.shape(other).size[2] / 2])
+            centre = world.place(other) + world.rotation(other) @ np.array(
+                [0, 0, world.shape(other).size[2] / 2]
+            )
             if np.linalg.norm(centre - mouth) < reach + world.shape(other).size[2]:
                 near.add(other)
     return near

@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the world needs the extra [world]")
 
-from askmask.world.layouts import Stage, _room
+from askmask.world.layouts import Stage
 from askmask.world.record import SceneRecord, record
+from askmask.world.room import room_of
 from askmask.world.scene import Scene, Table
 from askmask.world.simulate import World, settled
 
@@ -31,7 +32,13 @@ def lay() -> Callable[..., World]:
         stage.table = Table(half=(0.45, 0.35), thick=0.03, heading=0.0)
         for category, x, y, low, *more in things:
             stage.put(category, x, y, low, **(more[0] if more else {}))
-        scene = Scene(seed=0, layout="by hand", table=stage.table, things=tuple(stage.things), **_room(stage.rng, stage))
+        scene = Scene(
+            seed=0,
+            layout="by hand",
+            table=stage.table,
+            things=tuple(stage.things),
+            **room_of(stage.rng, stage.things),
+        )
         world = settled(scene)
         assert world is not None, "what was laid must come to rest"
         return world

@@ -37,7 +37,19 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bytes_with_other_workers(whole, tmp_path):
-    options = ["--count", "4", "--size", "64", "--dense", "--per-shard", "1", "--prompts", "6", "--out", str(tmp_path)]
+    options = [
+        "--count",
+        "4",
+        "--size",
+        "64",
+        "--dense",
+        "--per-shard",
+        "1",
+        "--prompts",
+        "6",
+        "--out",
+        str(tmp_path),
+    ]
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*.npz")) and time.monotonic() < deadline:
@@ -78,7 +90,7 @@ def test_asking_anew_gives_the_same_bytes(whole, tmp_path):
 
 
 def test_a_folder_of_other_settings_is_refused(whole):
-    with pytest.raises(SettingError, match="other settings .*prompts"):
+    with pytest.raises(SettingError, match=r"other settings .*prompts"):
         make(Plan(split="train", count=4, sizes=(64,), dense=True, per_shard=1, prompts=7), whole)
 
 

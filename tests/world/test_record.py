@@ -36,13 +36,18 @@ def test_ids_partition_the_frame_and_parts_lie_in_their_things(recorded):
             allowed = {dense.WALL, dense.TABLE, dense.FLOOR, *things}
             assert set(np.unique(view.objects)) <= allowed
             owner = {p["id"]: n for n, t in things.items() for p in t["parts"]}
-            owner |= {dense.WALL: dense.WALL, dense.FLOOR: dense.FLOOR, dense.TABLE: dense.TABLE, dense.TABLE_REST: dense.TABLE}
+            owner |= {
+                dense.WALL: dense.WALL,
+                dense.FLOOR: dense.FLOOR,
+                dense.TABLE: dense.TABLE,
+                dense.TABLE_REST: dense.TABLE,
+            }
             of_part = np.vectorize(owner.__getitem__)(view.parts)
             np.testing.assert_array_equal(of_part, view.objects)
 
 
 def test_pictures_show_what_ids_say(recorded):
-    """The mean colour of a plain opaque thing's body is nearer to its own paint than to that of most others."""
+    """An opaque, coloured thing's body shows the hue of its paint, whatever the light."""
     right = total = 0
     for found in recorded.values():
         for thing, facts in zip(found.scene.things, found.facts["objects"], strict=True):
@@ -111,10 +116,19 @@ def test_mirroring_swaps_left_and_right_and_nothing_else():
         (ground, view), (flipped, back) = grounds
         assert (view.objects == back.objects[:, ::-1]).mean() > 0.985
         sides = [
-            {(q.kind, q.slots.get("x")): (set(q.satisfying), set(q.ignore)) for q in queries(g, np.random.default_rng(0)) if q.concept == "spatial"}
+            {
+                (q.kind, q.slots.get("x")): (set(q.satisfying), set(q.ignore))
+                for q in queries(g, np.random.default_rng(0))
+                if q.concept == "spatial"
+            }
             for g in (ground, flipped)
         ]
-        turned = {"left_of": "right_of", "right_of": "left_of", "leftmost": "rightmost", "rightmost": "leftmost"}
+        turned = {
+            "left_of": "right_of",
+            "right_of": "left_of",
+            "leftmost": "rightmost",
+            "rightmost": "leftmost",
+        }
         compared = 0
         for (kind, n), (yes, unsure) in sides[0].items():
             twin = sides[1].get((turned.get(kind, kind), n))
@@ -158,7 +172,9 @@ def test_prompts_carry_their_truth(recorded):
                     assert prompt["answer"]["objects"] == prompt["satisfying"]
                 for n, mask in zip(prompt["satisfying"], masks, strict=False):
                     if "objects" not in prompt["answer"]:  # parts and surfaces lie in their thing
-                        assert not (mask & (view.objects != n)).any() or len(prompt["satisfying"]) != len(masks)
+                        assert not (mask & (view.objects != n)).any() or len(prompt["satisfying"]) != len(
+                            masks
+                        )
 
 
 def test_surfaces_are_level(recorded):

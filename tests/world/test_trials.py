@@ -52,11 +52,16 @@ def test_a_thin_cloth_can_be_drawn_from_under_a_plate(lay):
 
 
 def test_a_propped_board_falls_without_its_prop_though_the_prop_carries_nothing(lay):
-    """The prop's removal is felt by what leans on it: "nothing rests on top" would have been the wrong guess."""
+    """What leans feels its prop go: "nothing rests on top" would have been the wrong guess."""
     reach = shape_of("book", FORM).size[0]
     wide = shape_of("box", FORM).size[0]
     lean = 1.2
-    at = wide / 2 + 0.003 + reach / 2 * float(np.cos(lean)) + shape_of("book", FORM).size[2] * float(np.sin(lean))
+    at = (
+        wide / 2
+        + 0.003
+        + reach / 2 * float(np.cos(lean))
+        + shape_of("book", FORM).size[2] * float(np.sin(lean))
+    )
     world = lay(box(0), ("book", at, 0, 0, {"form": FORM, "turn": multiply(about_z(0), about_y(lean))}))
     prop, book = measure(world)
     assert book["pose"] == "tilted", "the book did not stay propped: the scene tests nothing"
@@ -64,7 +69,12 @@ def test_a_propped_board_falls_without_its_prop_though_the_prop_carries_nothing(
 
 
 def test_slender_things_tip_and_stout_ones_do_not(lay):
-    world = lay(("candle", -0.2, 0, 0), ("bottle", 0, 0, 0), ("pot", 0.25, 0, 0, {"pose": "upright"}), ("plate", -0.1, 0.25, 0))
+    world = lay(
+        ("candle", -0.2, 0, 0),
+        ("bottle", 0, 0, 0),
+        ("pot", 0.25, 0, 0, {"pose": "upright"}),
+        ("plate", -0.1, 0.25, 0),
+    )
     found = trials.push_each(world, touches(world))
     assert [truth for truth, _ in found] == [True, True, False, False]
     assert found[1][1] == trials.PUSHES[0]
@@ -74,7 +84,12 @@ def test_slender_things_tip_and_stout_ones_do_not(lay):
 def test_what_tips_agrees_with_statics(lay, monkeypatch, wide, tall):
     """A block tips on its edge if the push's lever beats its weight's: share > width / 2 / (0.85 height)."""
     half = (0.1, wide / 2, tall / 2)
-    block = Shape((shapes.block("body", half, (0, 0, tall / 2)),), (Collider("box", half, (0, 0, tall / 2)),), (0.2, wide, tall), 0.4)
+    block = Shape(
+        (shapes.block("body", half, (0, 0, tall / 2)),),
+        (Collider("box", half, (0, 0, tall / 2)),),
+        (0.2, wide, tall),
+        0.4,
+    )
     monkeypatch.setattr(scene, "shape_of", lambda category, form: block)
     monkeypatch.setattr(layouts, "shape_of", lambda category, form: block)
     world = lay(("box", 0, 0, 0, {"turn": UPRIGHT}))
@@ -84,7 +99,11 @@ def test_what_tips_agrees_with_statics(lay, monkeypatch, wide, tall):
 
 
 def test_round_things_roll_the_way_the_table_tilts_and_boxes_stay(lay):
-    world = lay(("ball", 0, 0, 0), box(0.2), ("can", -0.15, 0, 0, {"turn": multiply(about_z(np.pi / 2), about_y(np.pi / 2))}))
+    world = lay(
+        ("ball", 0, 0, 0),
+        box(0.2),
+        ("can", -0.15, 0, 0, {"turn": multiply(about_z(np.pi / 2), about_y(np.pi / 2))}),
+    )
     found = trials.tilt_each_way(world)
     assert all(found[way][0][0] is True for way in trials.DIRECTIONS)
     assert all(found[way][1][0] is False for way in trials.DIRECTIONS)
@@ -94,14 +113,18 @@ def test_round_things_roll_the_way_the_table_tilts_and_boxes_stay(lay):
 
 
 def test_trials_leave_the_world_as_it_was(lay):
-    world = lay(box(0), box(0, height("box")), ("ball", 0.2, 0, 0), ("candle", -0.2, 0, 0), ("mug", 0.1, 0.2, 0))
+    world = lay(
+        box(0), box(0, height("box")), ("ball", 0.2, 0, 0), ("candle", -0.2, 0, 0), ("mug", 0.1, 0.2, 0)
+    )
     before = world.state()
     measure(world)
     for was, now in zip(before, world.state(), strict=True):
         np.testing.assert_array_equal(was, now)
 
 
-@pytest.mark.parametrize("category", [c for c, k in CATEGORIES.items() if "vessel" in k.traits or "holder" in k.traits])
+@pytest.mark.parametrize(
+    "category", [c for c, k in CATEGORIES.items() if "vessel" in k.traits or "holder" in k.traits]
+)
 def test_beads_stay_in_an_open_upright_vessel(lay, category):
     form = next(f for f in range(40) if not shape_of(category, f).lidded)
     if shape_of(category, form).interior is None:
@@ -139,14 +162,20 @@ def test_room_for_a_cup_goes_when_something_stands_there(lay):
 
 
 def test_a_hand_from_the_front_is_stopped_by_what_stands_before(lay):
-    world = lay(("mug", 0, 0.15, 0, {"pose": "upright"}), ("vase", 0, -0.15, 0, {"pose": "upright"}), ("apple", 0.3, 0, 0))
+    world = lay(
+        ("mug", 0, 0.15, 0, {"pose": "upright"}),
+        ("vase", 0, -0.15, 0, {"pose": "upright"}),
+        ("apple", 0.3, 0, 0),
+    )
     things = measure(world)
     assert things[0]["attributes"]["reachable"] is False and things[0]["blocked_by"] == [2]
     assert things[1]["attributes"]["reachable"] and things[2]["attributes"]["reachable"]
 
 
 def test_distance_to_the_edge(lay):
-    world = lay(("mug", 0, 0, 0), ("box", 0.41, 0, 0, {"form": FORM, "turn": UPRIGHT}), ("plate", 0, -0.29, 0))
+    world = lay(
+        ("mug", 0, 0, 0), ("box", 0.41, 0, 0, {"form": FORM, "turn": UPRIGHT}), ("plate", 0, -0.29, 0)
+    )
     things = measure(world)
     assert things[0]["attributes"]["near_edge"] is False
     assert things[1]["attributes"]["near_edge"] is True

@@ -32,7 +32,10 @@ def test_the_held_out_bank_shares_no_template(name):
     plain = [[t.lower().strip("= ?") for t in bank] for bank in (train, held)]
     assert not set(plain[0]) & set(plain[1])
     assert len(set(train)) == len(set(train) | set(train)) and len(held) == len(set(held))
-    slots = [{field for t in bank for _, field, *_ in string.Formatter().parse(t) if field} for bank in (train, held)]
+    slots = [
+        {field for t in bank for _, field, *_ in string.Formatter().parse(t) if field}
+        for bank in (train, held)
+    ]
     assert slots[1] <= slots[0]
 
 
@@ -45,14 +48,30 @@ def test_held_out_templates_use_known_words():
 
 def test_whole_prompts_differ_between_banks():
     rng = np.random.default_rng(0)
-    slots = {"x": "the red mug", "n": "mug", "ns": "mugs", "c": "red", "m": "metal", "p": "handle", "k": "second", "that": "that rolls"}
+    slots = {
+        "x": "the red mug",
+        "n": "mug",
+        "ns": "mugs",
+        "c": "red",
+        "m": "metal",
+        "p": "handle",
+        "k": "second",
+        "that": "that rolls",
+    }
     for kind in BANK:
         drawn = [{phrase(kind, slots, rng, held=held).lower() for _ in range(60)} for held in (False, True)]
         assert not drawn[0] & drawn[1], kind
 
 
 def test_a_query_knows_when_its_shortcut_fails():
-    query = Query(concept="physics", family="stability", kind="removable", satisfying=[1, 2], candidates=[1, 2, 3], shortcuts={"top": [2, 1]})
+    query = Query(
+        concept="physics",
+        family="stability",
+        kind="removable",
+        satisfying=[1, 2],
+        candidates=[1, 2, 3],
+        shortcuts={"top": [2, 1]},
+    )
     assert query.hard is False
     query.shortcuts = {"top": [1, 3]}
     assert query.hard is True
