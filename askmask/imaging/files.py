@@ -85,7 +85,7 @@ def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS) -> Pictur
             raise PictureError(
                 f"{name}: the picture is damaged or cut short", got=error, do="Fetch or export it again."
             ) from error
-        rgb = np.asarray(_to_rgb(image, name))
+        rgb = np.array(_to_rgb(image, name))
     orientation = orientation if orientation in _TURN else 1
     return Picture(np.ascontiguousarray(_TURN[orientation](rgb)), orientation, name)
 

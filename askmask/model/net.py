@@ -43,13 +43,13 @@ class AskMaskNet(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def look(self, rgb: np.ndarray, pixels: Tensor) -> Look:
         """Encode one picture: uint8 [H, W, 3] for the language side, [3, S, S] (`segmenter.prepare`) to segment."""
         features = self.segmenter.encode(pixels[None].to(self.device))
         return Look(features, self.prompt_encoder.prefix(rgb, features))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def ask(self, look: Look, prompts: list[str], *, multimask: bool = False) -> MaskOutput:
         """Answer B prompts about one picture; row by row what each would get alone."""
         states = self.prompt_encoder.encode(look.prefix, prompts)
