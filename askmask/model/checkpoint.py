@@ -104,7 +104,9 @@ def load_checkpoint(
                         state[key] = tensor.to(device=device, dtype=dtype if cast else None)
         except SafetensorError as error:
             raise CheckpointError(
-                f"{path.name} in {folder} is damaged or only partly downloaded", got=error, do="Fetch it again."
+                f"{path.name} in {folder} is damaged or only partly downloaded",
+                got=error,
+                do="Fetch it again.",
             ) from error
     if problems := compare_keys(wanted, found):
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
@@ -152,7 +154,9 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
             raise CheckpointError(f"{folder}: {name} is missing", do="Convert or fetch it again.")
         if path.stat().st_size != facts["bytes"]:
             raise CheckpointError(
-                f"{folder}: {name} must be {facts['bytes']} bytes", got=path.stat().st_size, do="Fetch it again."
+                f"{folder}: {name} must be {facts['bytes']} bytes",
+                got=path.stat().st_size,
+                do="Fetch it again.",
             )
         if hashes and sha256(path) != facts["sha256"]:
             raise CheckpointError(f"{folder}: {name} differs from its hash in {CARD}", do="Fetch it again.")
