@@ -95,7 +95,7 @@ def load_checkpoint(
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
-                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
                 found |= shapes
                 if not compare_keys(wanted, shapes, missing=False):
                     for key in shapes:
