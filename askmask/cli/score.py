@@ -12,7 +12,10 @@ import typer
 from askmask.cli.app import app
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from askmask.evaluation.scoring import Scored
+    from askmask.evaluation.truth import Truth
 
 
 class ProtocolName(StrEnum):
@@ -71,7 +74,7 @@ Examples:
 @app.command(name="score", help=SCORE_HELP)
 def score_command(
     predictions: Annotated[Path, typer.Argument(help="JSONL file, or a folder of predictions*.jsonl.")],
-    gt: Truth,
+    gt: GroundTruth,
     protocol: ProtocolOption = ProtocolName.askmask,
     as_json: Json = False,
     report: Annotated[
@@ -92,7 +95,7 @@ def score_command(
     if as_json:
         typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
     else:
-        _print_scores(data)
+        print_scores(data)
 
 
 @app.command(name="compare", help=COMPARE_HELP)
@@ -131,10 +134,20 @@ def compare_command(
 def _score(predictions: Path, gt: str, protocol: ProtocolName, min_pixels: int) -> Scored:
     from dataclasses import replace
 
+    from askmask.evaluation.opening import open_truths, truth_hash
+
+    scored = score_run(predictions, open_truths(gt), protocol, min_pixels)
+    digest = truth_hash(gt)
+    return scored if digest is None else replace(scored, hashes={**scored.hashes, "truth": digest})
+
+
+def score_run(predictions: Path, truths: Iterable[Truth], protocol: ProtocolName, min_pixels: int) -> Scored:
+    """Score with a progress line on stderr, and hash the predictions."""
+    from dataclasses import replace
+
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from askmask.evaluation.opening import open_truths, truth_hash
     from askmask.evaluation.predictions import PredictionFiles
     from askmask.evaluation.scoring import score
 
@@ -144,16 +157,14 @@ def _score(predictions: Path, gt: str, protocol: ProtocolName, min_pixels: int) 
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("")
             scored = score(
-                files, open_truths(gt), protocol=protocol.value, min_pixels=min_pixels,
+                files, truths, protocol=protocol.value, min_pixels=min_pixels,
                 on_item=lambda _: progress.advance(task),
             )  # fmt: skip
-        hashes = {"predictions": files.sha256()}
-    if digest := truth_hash(gt):
-        hashes["truth"] = digest
-    return replace(scored, hashes=hashes)
+        return replace(scored, hashes={"predictions": files.sha256()})
 
 
-def _print_scores(data: dict[str, Any]) -> None:
+def print_scores(data: dict[str, Any]) -> None:
+    """Print the scores as tables."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

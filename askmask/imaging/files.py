@@ -70,7 +70,9 @@ def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS) -> Pictur
         warnings.simplefilter("ignore")  # Pillow's own bomb warning and damaged EXIF: judged below
         image = source if isinstance(source, Image.Image) else _open(source, name)
         try:
-            _check_size(image.size[0] * image.size[1], f"{image.size[0]} x {image.size[1]} px", name, max_pixels)
+            _check_size(
+                image.size[0] * image.size[1], f"{image.size[0]} x {image.size[1]} px", name, max_pixels
+            )
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise PictureError(
                     f"{name}: a still picture is needed",
@@ -94,7 +96,9 @@ def read_luminance(source: str | Path | bytes) -> np.ndarray:
     """Read a picture's luminance as stored, uint8 [H, W]."""
     name = "mask" if isinstance(source, bytes) else str(source)
     image = _open(source, name)
-    _check_size(image.size[0] * image.size[1], f"{image.size[0]} x {image.size[1]} px", name, MAX_PICTURE_PIXELS)
+    _check_size(
+        image.size[0] * image.size[1], f"{image.size[0]} x {image.size[1]} px", name, MAX_PICTURE_PIXELS
+    )
     try:
         return np.asarray(image.convert("L"))
     except Exception as error:
@@ -117,13 +121,17 @@ def _open(source: str | Path | bytes, name: str) -> Image.Image:
     if isinstance(source, (str, Path)):
         path = Path(source)
         if str(source).startswith(("http://", "https://")):
-            raise PictureError("a picture is read from a file", got=name, do="Download it first, then pass its path.")
+            raise PictureError(
+                "a picture is read from a file", got=name, do="Download it first, then pass its path."
+            )
         if not path.exists():
             raise PictureError("no such picture", got=name, do="Check the path.")
         if not path.is_file():
             raise PictureError("a picture file is needed", got=f"{name}, which is a folder")
         if path.stat().st_size > MAX_PICTURE_BYTES:
-            raise PictureError(f"{name}: larger than {MAX_PICTURE_BYTES >> 20} MB", got=f"{path.stat().st_size} bytes")
+            raise PictureError(
+                f"{name}: larger than {MAX_PICTURE_BYTES >> 20} MB", got=f"{path.stat().st_size} bytes"
+            )
         data = path.read_bytes()
     elif isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
@@ -134,10 +142,14 @@ def _open(source: str | Path | bytes, name: str) -> Image.Image:
     if not data:
         raise PictureError(f"{name}: the file is empty", do="Fetch or export it again.")
     try:
-        return Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN or f in _registered()])
+        return Image.open(
+            io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN or f in _registered()]
+        )
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{name}: not a picture that can be read", got=f"a file that begins {data[:12]!r}", do="Use PNG or JPEG."
+            f"{name}: not a picture that can be read",
+            got=f"a file that begins {data[:12]!r}",
+            do="Use PNG or JPEG.",
         ) from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name}: too many pixels", got=error, do="Scale it down first.") from error
@@ -169,7 +181,11 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _rgb_of_array(array: np.ndarray, max_pixels: int) -> np.ndarray:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] not in (1, 3, 4))
+    ):
         raise PictureError(
             "an array must be uint8 [H, W], [H, W, 3] or [H, W, 4]",
             got=f"{array.dtype} {list(array.shape)}",

@@ -7,7 +7,7 @@ Source: ConverSeg (CVPR 2026), section 4.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from askmask.model.seams import Prompts, TokenStates, pad_rows
 

@@ -16,7 +16,9 @@ TOKENIZER = "tokenizer"  # the folder beside the weights
 def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = False) -> AskMaskNet:
     """Build the network of a config, its weights not yet there (meta device). `folder` holds the tokenizer."""
     if config.backend not in BACKENDS:
-        raise CheckpointError("no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}.")
+        raise CheckpointError(
+            "no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}."
+        )
     # Buffers are real: those that are not saved (rotary frequencies) are computed while building.
     with init_empty_weights(include_buffers=False):
         return BACKENDS[config.backend](config, Path(folder), published_text)

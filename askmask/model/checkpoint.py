@@ -54,12 +54,14 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     config.save(folder)
+    config_rights = (folder / "config.json").stat().st_mode
     for part in PARTS:
         path = folder / f"{part}.safetensors"
         tensors = {key: value.contiguous() for key, value in state.items() if part_of(key) == part}
         if tensors:
             partial = path.with_suffix(".partial")
             save_file(tensors, partial, metadata={"format": "pt"})
+            partial.chmod(config_rights)  # safetensors makes files that only their owner may read
             partial.replace(path)
         else:
             path.unlink(missing_ok=True)
@@ -95,7 +97,7 @@ def load_checkpoint(
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
-                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
                 found |= shapes
                 if not compare_keys(wanted, shapes, missing=False):
                     for key in shapes:
@@ -104,7 +106,9 @@ def load_checkpoint(
                         state[key] = tensor.to(device=device, dtype=dtype if cast else None)
         except SafetensorError as error:
             raise CheckpointError(
-                f"{path.name} in {folder} is damaged or only partly downloaded", got=error, do="Fetch it again."
+                f"{path.name} in {folder} is damaged or only partly downloaded",
+                got=error,
+                do="Fetch it again.",
             ) from error
     if problems := compare_keys(wanted, found):
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
@@ -152,7 +156,9 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
             raise CheckpointError(f"{folder}: {name} is missing", do="Convert or fetch it again.")
         if path.stat().st_size != facts["bytes"]:
             raise CheckpointError(
-                f"{folder}: {name} must be {facts['bytes']} bytes", got=path.stat().st_size, do="Fetch it again."
+                f"{folder}: {name} must be {facts['bytes']} bytes",
+                got=path.stat().st_size,
+                do="Fetch it again.",
             )
         if hashes and sha256(path) != facts["sha256"]:
             raise CheckpointError(f"{folder}: {name} differs from its hash in {CARD}", do="Fetch it again.")

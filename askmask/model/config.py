@@ -57,9 +57,13 @@ class NetConfig:
         if not isinstance(data, dict) or "format" not in data or "backend" not in data:
             raise CheckpointError(f"{path}: not an askmask config", got=f"keys {sorted(data)[:6]}")
         if data["format"] > FORMAT:
-            raise CheckpointError(f"{path}: format {data['format']} is newer than {FORMAT}", do="Upgrade askmask.")
+            raise CheckpointError(
+                f"{path}: format {data['format']} is newer than {FORMAT}", do="Upgrade askmask."
+            )
         if unknown := sorted(set(data) - known):
-            raise CheckpointError(f"{path}: unknown settings {unknown}", do="Upgrade askmask, or convert again.")
+            raise CheckpointError(
+                f"{path}: unknown settings {unknown}", do="Upgrade askmask, or convert again."
+            )
         try:
             return cls(**data)
         except TypeError as error:

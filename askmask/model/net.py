@@ -64,5 +64,5 @@ class AskMaskNet(nn.Module):
         multimask: bool = False,
     ) -> MaskOutput:
         """Answer B prompts about B pictures, with gradients. `features`: `segmenter.encode(pixels)`, often cached."""
-        states = self.prompt_encoder.encode_pairs(pictures, prompts)  # [B, T, D]
+        states = self.prompt_encoder.encode_pairs(pictures, features, prompts)  # [B, T, D]
         return self.segmenter.decode(features, self.adapter(states), multimask=multimask)  # [B, K, S/4, S/4]

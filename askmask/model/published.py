@@ -285,7 +285,9 @@ def _vlm_settings(folder: Path) -> dict[str, Any]:
             f"{folder}: a Qwen2.5-VL model is needed", got=f"model_type {settings.get('model_type')!r}"
         )
     config = Qwen2_5_VLConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
-    return {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
+    return {
+        key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")
+    }
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
@@ -295,7 +297,9 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
     for name in ("tokenizer_config.json", "preprocessor_config.json"):
         if not (target / name).is_file():
-            raise CheckpointError(f"{source}: {name} is missing", do="Give the whole folder of the language model.")
+            raise CheckpointError(
+                f"{source}: {name} is missing", do="Give the whole folder of the language model."
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

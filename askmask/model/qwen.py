@@ -51,7 +51,12 @@ class QwenPromptEncoder(nn.Module):
     """Qwen2.5-VL behind the PromptEncoder seam."""
 
     def __init__(
-        self, config: dict[str, Any], lora: dict[str, Any] | None, folder: str | Path, *, published_text: bool = False
+        self,
+        config: dict[str, Any],
+        lora: dict[str, Any] | None,
+        folder: str | Path,
+        *,
+        published_text: bool = False,
     ):
         """Build from a transformers config, LoRA settings {r, alpha, dropout, targets} and a tokenizer folder.
 
@@ -80,7 +85,9 @@ class QwenPromptEncoder(nn.Module):
         ids = torch.tensor([self.words.head(grid)], device=self.device)  # [1, P]
         inputs = self._inputs(ids, pixels, grid)
         positions, delta = self.base.get_rope_index(
-            input_ids=ids, image_grid_thw=inputs["image_grid_thw"], mm_token_type_ids=inputs["mm_token_type_ids"]
+            input_ids=ids,
+            image_grid_thw=inputs["image_grid_thw"],
+            mm_token_type_ids=inputs["mm_token_type_ids"],
         )
         out = self.base(input_ids=ids, position_ids=positions, use_cache=True, **inputs)
         sparse = self.words.is_text(ids)
@@ -109,17 +116,24 @@ class QwenPromptEncoder(nn.Module):
             states, torch.cat([prefix.sparse.expand(batch, -1), text], 1), end + prefix.states.shape[1]
         )
 
-    # -- many pictures, one prompt each (training) --------------------------------------------------------
+    # -- many pictures, one prompt each --------------------------------------------------------
 
-    def encode_pairs(self, pictures: list[np.ndarray | None], prompts: list[str]) -> TokenStates:
-        """Encode B (picture, prompt) pairs together, with gradients; a picture may be None (words alone)."""
+    def encode_pairs(
+        self, pictures: list[np.ndarray | None], features: Features | None, prompts: list[str]
+    ) -> TokenStates:
+        """Encode B (picture, prompt) pairs together, with gradients; `features` are not used.
+
+        Without a picture (None) the bare words are encoded, as in the paper's text-only ablation.
+        """
         rows, pixels, grids = [], [], []
         for rgb, prompt in zip(pictures, prompts, strict=True):
-            patches, grid = (None, None) if rgb is None else self.words.picture(rgb)
+            if rgb is None:
+                rows.append(self.words.bare(prompt))
+                continue
+            patches, grid = self.words.picture(rgb)
             rows.append(self.words.head(grid) + self.words.tail(prompt))
-            if patches is not None:
-                pixels.append(patches)
-                grids.append(grid)
+            pixels.append(patches)
+            grids.append(grid)
         ids, real = self._pad(rows)  # [B, T]
         inputs = self._inputs(ids, torch.cat(pixels) if pixels else None, torch.cat(grids) if grids else None)
         out = self.base(input_ids=ids, attention_mask=real.long(), use_cache=False, **inputs)
@@ -145,10 +159,12 @@ class QwenPromptEncoder(nn.Module):
         return ids, real
 
     def _roles(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Which tokens are text [B, T] bool, and where the last end of turn stands [B]."""
+        """Which tokens are text [B, T] bool, and where the last end of turn stands [B], else the last token."""
         ends = (ids == self.words.end_id) & real
+        ends = torch.where(ends.any(1, keepdim=True), ends, real)
         last = ids.shape[1] - 1 - ends.flip(1).int().argmax(1)
-        return self.words.is_text(ids) & real, last
+        text = self.words.is_text(ids) & real
+        return text.scatter(1, last[:, None], False), last
 
 
 class QwenWords:
@@ -184,38 +200,46 @@ class QwenWords:
         """Say which ids are words (template boilerplate included), not special or picture tokens."""
         return ~torch.isin(ids, self._not_text.to(ids.device))
 
-    def head(self, grid: Tensor | None) -> list[int]:
-        """Return the ids up to the end of the picture, its placeholder repeated; None: no picture."""
-        text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": "" if grid is None else PICTURE}], tokenize=False
-        )
+    def head(self, grid: Tensor) -> list[int]:
+        """Return the ids up to the end of the picture, its placeholder repeated."""
+        text = self.tokenizer.apply_chat_template([{"role": "user", "content": PICTURE}], tokenize=False)
         ids = self.tokenizer(text.removesuffix(CLOSING), add_special_tokens=False).input_ids
-        if grid is not None:
-            at = ids.index(self.image_id)
-            ids[at : at + 1] = [self.image_id] * (int(grid.prod()) // self.merge**2)
+        at = ids.index(self.image_id)
+        ids[at : at + 1] = [self.image_id] * (int(grid.prod()) // self.merge**2)
         return ids
 
     def tail(self, prompt: str) -> list[int]:
-        """Return the ids of the words and of what closes the turn.
+        """Return the ids of the words and of what closes the turn."""
+        # The words stand between special tokens, so reading them apart changes no token.
+        return self.bare(prompt) + self.tokenizer(CLOSING, add_special_tokens=False).input_ids
+
+    def bare(self, prompt: str) -> list[int]:
+        """Return the ids of the words alone.
 
         Natively, special tokens that someone types are words like others, and more than 256 tokens are an
         error. As published: cut at 256 tokens, special tokens removed, and what is left read again.
         """
-        # The words stand between special tokens, so cutting here changes no token.
         if self.published_text:
             cut = self.tokenizer(
-                prompt[:MAX_PROMPT_CHARS], truncation=True, max_length=MAX_PROMPT_TOKENS, add_special_tokens=False
+                prompt[:MAX_PROMPT_CHARS],
+                truncation=True,
+                max_length=MAX_PROMPT_TOKENS,
+                add_special_tokens=False,
             )
             sent = self.tokenizer.decode(
                 cut.input_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            return self.tokenizer(sent + CLOSING, add_special_tokens=False).input_ids
+            return self.tokenizer(sent, add_special_tokens=False).input_ids
         if len(prompt) > MAX_PROMPT_CHARS:
-            raise PromptError(f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it.")
+            raise PromptError(
+                f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
+            )
         words = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True).input_ids
         if len(words) > MAX_PROMPT_TOKENS:
-            raise PromptError(f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it.")
-        return words + self.tokenizer(CLOSING, add_special_tokens=False).input_ids
+            raise PromptError(
+                f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it."
+            )
+        return words
 
     def picture(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
         """Cut uint8 [H, W, 3] into normalised patches [M, 3 * frames * patch^2] and the grid [1, 3] (t, h, w)."""
@@ -235,7 +259,9 @@ class QwenWords:
         unit = self.patch * self.merge
         if max(height, width) > 200 * min(height, width):
             raise PictureError(
-                "the picture is more than 200 times as long as wide", got=f"{width} x {height} px", do="Crop it."
+                "the picture is more than 200 times as long as wide",
+                got=f"{width} x {height} px",
+                do="Crop it.",
             )
         fit_h, fit_w = max(unit, round(height / unit) * unit), max(unit, round(width / unit) * unit)
         if fit_h * fit_w > self.max_pixels:

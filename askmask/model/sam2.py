@@ -54,7 +54,10 @@ class Sam2Segmenter(nn.Module):
         maps = [*maps[:-1], maps[-1] + self.model.no_memory_embedding]
         sizes = self.model.backbone_feature_sizes
         return Features(
-            tuple(m.permute(1, 2, 0).reshape(len(pixels), -1, *size) for m, size in zip(maps, sizes, strict=True))
+            tuple(
+                m.permute(1, 2, 0).reshape(len(pixels), -1, *size)
+                for m, size in zip(maps, sizes, strict=True)
+            )
         )
 
     def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
@@ -71,15 +74,25 @@ class Sam2Segmenter(nn.Module):
             for rows in (lengths == length).nonzero()[:, 0].split(DECODE_AT_ONCE):
                 order.append(rows)
                 sparse = prompts.sparse[rows][prompts.sparse_mask[rows]].reshape(len(rows), length, -1)
-                parts.append(self._decode_equal(features, rows, sparse, prompts.dense[rows], position, multimask))
+                parts.append(
+                    self._decode_equal(features, rows, sparse, prompts.dense[rows], position, multimask)
+                )
         back = torch.cat(order).argsort()
         logits, scores, presence = (torch.cat(part)[back] for part in zip(*parts, strict=True))
         return MaskOutput(logits, scores, presence)
 
     def _decode_equal(
-        self, features: Features, rows: Tensor, sparse: Tensor, dense: Tensor, position: Tensor, multimask: bool
+        self,
+        features: Features,
+        rows: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        position: Tensor,
+        multimask: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        fine, middle, coarse = (m.expand(len(rows), -1, -1, -1) if len(m) == 1 else m[rows] for m in features.maps)
+        fine, middle, coarse = (
+            m.expand(len(rows), -1, -1, -1) if len(m) == 1 else m[rows] for m in features.maps
+        )
         dense = dense[:, :, None, None] if dense.dim() == 2 else dense
         masks, scores, _, presence = self.model.mask_decoder(
             image_embeddings=coarse,

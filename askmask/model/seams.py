@@ -85,8 +85,10 @@ class PromptEncoder(Protocol):
     def encode(self, prefix: Any, prompts: list[str]) -> TokenStates:
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
 
-    def encode_pairs(self, pictures: list[np.ndarray | None], prompts: list[str]) -> TokenStates:
-        """Encode B (picture, prompt) pairs in one batch with gradients, for training."""
+    def encode_pairs(
+        self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]
+    ) -> TokenStates:
+        """Encode B (picture, prompt) pairs in one batch, with gradients; `features` has one row a pair."""
 
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
