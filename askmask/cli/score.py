@@ -29,7 +29,7 @@ class ProtocolName(StrEnum):
     prist = "prist"
 
 
-Truth = Annotated[
+GroundTruth = Annotated[
     str, typer.Option("--gt", help="Ground truth: a JSONL file, or a data set NAME:ROOT[@SPLIT].")
 ]
 ProtocolOption = Annotated[

@@ -28,14 +28,8 @@ class Mask:
     counts: str
 
     def __post_init__(self) -> None:
-        height, width = self.size
-        if height < 1 or width < 1 or height * width > MAX_PIXELS:
-            raise MaskError(
-                "a mask's size must be positive (height, width)",
-                got=self.size,
-                do=f"stay below {MAX_PIXELS} px",
-            )
-        object.__setattr__(self, "size", (int(height), int(width)))
+        _check_size(self.size)
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
     # -- making -------------------------------------------------------------------------------------------
 
@@ -91,6 +85,7 @@ class Mask:
         except (TypeError, KeyError, ValueError) as error:
             raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
         size = (height, width)
+        _check_size(size)
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         if isinstance(counts, str):
@@ -234,10 +229,18 @@ def _decode_counts(counts: str) -> np.ndarray:
     return runs
 
 
+def _check_size(size: tuple[int, int]) -> None:
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise MaskError(
+            f"a mask must have 1 to {MAX_PIXELS} pixels", got=f"size (height, width) {tuple(size)}"
+        )
+
+
 def _check_runs(runs: np.ndarray, size: tuple[int, int]) -> None:
     pixels = size[0] * size[1]
     # Each run is held against the whole first, so that no sum of huge runs can wrap round to the right one.
-    if runs.size and (runs.min() < 0 or runs.max() > pixels) or int(runs.sum()) != pixels:
+    if (runs.size and (runs.min() < 0 or runs.max() > pixels)) or int(runs.sum()) != pixels:
         raise MaskError(
             f"a mask's runs must cover its {size[0]} x {size[1]} pixels exactly",
             got=f"{runs.size} runs summing to {sum(runs.tolist())}",
