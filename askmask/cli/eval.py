@@ -21,7 +21,7 @@ EVAL_HELP = """Run MODEL over DATASET and score the answers.
 
 Stopped or killed, the same command goes on where it was. Answers are generated: nothing is teacher-forced.
 
-DATASET is NAME:ROOT[@SPLIT] (own, world, converseg, refcoco, refcoco+, refcocog, refclef, grefcoco, reasonseg,
+DATASET is NAME:ROOT@SPLIT (own, world, converseg, refcoco, refcoco+, refcocog, refclef, grefcoco, reasonseg,
 mrseg, prist, muse, mmr, coco) or the path of askmask's own or ConverSeg's files.
 
 Examples:
@@ -37,7 +37,7 @@ Examples:
 @app.command(name="eval", help=EVAL_HELP)
 def eval_command(
     model: Annotated[str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)],
-    dataset: Annotated[str, typer.Argument(help="NAME:ROOT[@SPLIT], or a path.", show_default=False)],
+    dataset: Annotated[str, typer.Argument(help="NAME:ROOT@SPLIT, or a path.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("askmask-eval"),
     score_by: Annotated[
         ProtocolName, typer.Option("--score-by", help="Whose conventions to score by.")

@@ -30,7 +30,7 @@ class ProtocolName(StrEnum):
 
 
 GroundTruth = Annotated[
-    str, typer.Option("--gt", help="Ground truth: a JSONL file, or a data set NAME:ROOT[@SPLIT].")
+    str, typer.Option("--gt", help="Ground truth: a JSONL file, or a data set NAME:ROOT@SPLIT.")
 ]
 ProtocolOption = Annotated[
     ProtocolName, typer.Option("--protocol", "-p", help="Whose conventions to score by.")
@@ -46,7 +46,7 @@ MinPixels = Annotated[
 
 SCORE_HELP = """Score the PREDICTIONS of any model against ground truth.
 
-A prediction is one line of JSON: {"id", "masks": [RLE or PNG path, ...], "no_target"?, "score"?, "text"?}.
+A prediction is one line of JSON: {"id", "masks": \\[RLE or PNG path, ...], "no_target"?, "score"?, "text"?}.
 What is missing counts as an empty mask, what is unknown is not scored, what is malformed or doubled is an
 error that names the line. docs/evaluation.md says what every number means.
 
