@@ -32,7 +32,7 @@ class Row:
     said_none: bool | None = None  # what the model said of that; None: it makes no such statement
     missing: bool = False  # no prediction for this id: scored as the empty mask
     answered: bool = True  # the prediction holds at least one mask
-    box_intersection: int = 0  # of the tight boxes
+    box_intersection: int = 0  # of the tight boxes; counted for the canvas only
     box_union: int = 0
     score: float | None = None  # the model's confidence, kept for the report
     conversation: str | None = None
@@ -132,25 +132,30 @@ def count(
         if mask is not None and mask.size != truth.size:
             raise DataError(f"id {truth.id!r}: a mask of another size than {truth.size}", got=mask.size)
     ignore = truth.ignore if use_ignore else None
+    area_b = truth.area
     if ignore:
         kept = ~ignore
         a, b = a & kept, b & kept
+        area_b = b.area
     both = a & b
-    measure = _canvas_area if canvas else _area
-    box_both, box_union = _box_counts(a, b)
+    area_a, area_both = a.area, both.area
     matched: tuple[tuple[int, int], ...] = ()
     if pairs and max(len(answer.masks), len(truth.masks)) > 1:
         from askmask.evaluation.matching import match
 
         matched = tuple(match(answer.masks, truth.masks, ignore)) or ((0, 0),)
     elif pairs:
-        matched = ((both.area, a.area + b.area - both.area),)
+        matched = ((area_both, area_a + area_b - area_both),)
+    box_both = box_union = 0
+    if canvas:
+        box_both, box_union = _box_counts(a, b)
+        area_both, area_a, area_b = (_canvas_area(mask) for mask in (both, a, b))
     groups = dict(truth.groups) | {"size": truth.size_group}
     return Row(
         id=truth.id,
-        intersection=measure(both),
-        predicted=measure(a),
-        true=measure(b),
+        intersection=area_both,
+        predicted=area_a,
+        true=area_b,
         no_target=truth.no_target,
         said_none=answer.no_target,
         missing=missing,
@@ -166,10 +171,6 @@ def count(
 
 def _as_mask(value: Mask | np.ndarray) -> Mask:
     return value if isinstance(value, Mask) else Mask.from_array(value)
-
-
-def _area(mask: Mask) -> int:
-    return mask.area
 
 
 def _canvas_area(mask: Mask) -> int:

@@ -43,18 +43,22 @@ class Truth:
         """The union of the masks."""
         return self.masks[0] if len(self.masks) == 1 else union_of(self.masks, self.size)
 
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the union, ignored ones too."""
+        return self.mask.area
+
     @property
     def no_target(self) -> bool:
         """Whether rightly nothing matches."""
-        return not self.mask
+        return self.area == 0
 
     @property
     def size_group(self) -> str:
         """COCO's small, medium or large by the area of the union; "none" without target."""
-        area = self.mask.area
-        if not area:
+        if not self.area:
             return "none"
-        return "small" if area < COCO_SMALL else "medium" if area < COCO_MEDIUM else "large"
+        return "small" if self.area < COCO_SMALL else "medium" if self.area < COCO_MEDIUM else "large"
 
 
 def item_id(example: Example, index: int) -> str:
@@ -130,7 +134,7 @@ def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth
     said = row.get("no_target")
     if said is not None and said is not truth.no_target:
         raise DataError(
-            f'id {name!r}: "no_target" contradicts the masks', got=f"{said!r}, {truth.mask.area} px"
+            f'id {name!r}: "no_target" contradicts the masks', got=f"{said!r}, {truth.area} px"
         )
     return truth
 
