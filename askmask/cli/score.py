@@ -71,6 +71,19 @@ Examples:
 """
 
 
+TEXT_HELP = """Score the words of PREDICTIONS against gold replies: BLEU-4, ROUGE-L, METEOR, Dist-1/2.
+
+Reads "text" of each prediction, of replies*.jsonl too where PREDICTIONS is the folder of a run. Replies that mark
+a segmentation are templates and left out. METEOR says whether WordNet's synonyms were on this machine.
+
+Examples:
+
+    askmask score-text runs/net --gt "prist:data/PRIST@test?labels=no"
+
+    askmask score-text predictions.jsonl --gt truth.jsonl --json
+"""
+
+
 @app.command(name="score", help=SCORE_HELP)
 def score_command(
     predictions: Annotated[Path, typer.Argument(help="JSONL file, or a folder of predictions*.jsonl.")],
@@ -96,6 +109,24 @@ def score_command(
         typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
     else:
         print_scores(data)
+
+
+@app.command(name="score-text", help=TEXT_HELP)
+def score_text_command(
+    predictions: Annotated[Path, typer.Argument(help="JSONL file, or the folder of a run.")],
+    gt: GroundTruth,
+    as_json: Json = False,
+) -> None:
+    """Score replies in words; see TEXT_HELP."""
+    from askmask.evaluation.opening import open_references
+    from askmask.evaluation.text_scores import read_texts, text_scores
+
+    data = text_scores(read_texts(predictions), open_references(gt))
+    if as_json:
+        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        return
+    for name, value in data.items():
+        typer.echo(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
 
 
 @app.command(name="compare", help=COMPARE_HELP)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from askmask.datasets import open_dataset
 from askmask.datasets.own import read_rows
+from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 
 
@@ -17,6 +18,14 @@ def open_truths(source: str | Path) -> Iterator[Truth]:
     if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
         return read_truths(path)
     return truths_of(open_dataset(str(source)))
+
+
+def open_references(source: str | Path) -> Iterator[Reference]:
+    """Yield the gold replies of the same sources, of rounds without mask too."""
+    path = Path(source)
+    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+        return (Reference(truth.id, truth.reply) for truth in read_truths(path) if truth.reply)
+    return references_of(open_dataset(str(source)))
 
 
 def truth_hash(source: str | Path) -> str | None:

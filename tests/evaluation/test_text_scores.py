@@ -81,3 +81,20 @@ def test_the_segmentation_round_is_no_text(tmp_path):
     (tmp_path / "replies-0.jsonl").write_text(json.dumps({"id": "d#1", "masks": [], "text": "a bottle ."}) + "\n")
     assert read_texts(tmp_path) == {"d#3": "x", "d#1": "a bottle ."}
     assert text_scores(read_texts(tmp_path), references_of([example]))["ROUGE-L"] == 1.0
+
+
+def test_the_command_reads_gold_replies_of_a_dialogue_set(tmp_path):
+    from typer.testing import CliRunner
+
+    from askmask.cli.app import app, register_commands
+
+    register_commands()
+    turns = [("human", "What is there?"), ("gpt", "A green bottle."), ("human", "Segment it."), ("gpt", "[SEG]")]
+    row = {"img_id": "0a.jpg", "focus": "bottle", "dialogue": [{"from": who, "value": text} for who, text in turns]}
+    (tmp_path / "test.json").write_text(json.dumps([row]))
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": "prist-test-0#1", "masks": [], "text": "a bottle"}) + "\n")
+    call = ["score-text", str(tmp_path / "p.jsonl"), "--gt", f"prist:{tmp_path}@test?labels=no"]
+    data = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
+    assert (data["n"], data["n_missing"]) == (1, 0)
+    assert data["ROUGE-L"] == pytest.approx(2 * 1 * 0.5 / 1.5)  # "a bottle" of "a green bottle ."
+    assert "ROUGE-L         66.67 %" in CliRunner().invoke(app, call).stdout
