@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class QwenPromptEncoder(nn.Module):
     def __init__(
         self,
         config: dict[str, Any],
-        lora: dict[str, Any] | None,
+        lora: Mapping[str, Any] | None,
         folder: str | Path,
         *,
         published_text: bool = False,
@@ -65,7 +66,7 @@ class QwenPromptEncoder(nn.Module):
         from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
         super().__init__()
-        self.base = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
+        self.base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
         self.width: int = self.base.config.text_config.hidden_size
         if lora is not None:
             self.base = _with_lora(self.base, lora)
@@ -160,7 +161,7 @@ class QwenPromptEncoder(nn.Module):
 
     def _roles(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Which tokens are text [B, T] bool, and where the last end of turn stands [B], else the last token."""
-        ends = (ids == self.words.end_id) & real
+        ends: Tensor = ids.eq(self.words.end_id) & real
         ends = torch.where(ends.any(1, keepdim=True), ends, real)
         last = ids.shape[1] - 1 - ends.flip(1).int().argmax(1)
         text = self.words.is_text(ids) & real
@@ -173,7 +174,7 @@ class QwenWords:
     def __init__(self, folder: str | Path, config: Any, published_text: bool):
         from transformers import AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
         self.published_text = published_text
         self.patch, self.merge = settings["patch_size"], settings["merge_size"]
@@ -274,7 +275,7 @@ class QwenWords:
         return fit_h, fit_w
 
 
-def _with_lora(model: nn.Module, lora: dict[str, Any]) -> nn.Module:
+def _with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(
