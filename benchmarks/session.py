@@ -48,7 +48,7 @@ def sessions(model, picture: Path, repeats: int) -> list[dict]:
             {"prompts": count, "together_s": together, "single_s": single, "ratio": together / single}
         )
         print(
-            f"{count:3d} prompts: together {together:7.3f} s, one by one {single:7.3f} s, ratio {together / single:.3f}"
+            f"{count:3d} prompts: together {together:.3f} s, one by one {single:.3f} s, ratio {together / single:.3f}"
         )
     return rows
 

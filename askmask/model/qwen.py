@@ -66,11 +66,10 @@ class QwenPromptEncoder(nn.Module):
         from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
         super().__init__()
-        self.base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
-        self.width: int = self.base.config.text_config.hidden_size
-        if lora is not None:
-            self.base = _with_lora(self.base, lora)
-        self.words = QwenWords(folder, self.base.config, published_text)
+        base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
+        self.width: int = base.config.text_config.hidden_size
+        self.base: Any = base if lora is None else _with_lora(base, lora)
+        self.words = QwenWords(folder, base.config, published_text)
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +144,7 @@ class QwenPromptEncoder(nn.Module):
 
     def _inputs(self, ids: Tensor, pixels: Tensor | None, grid: Tensor | None) -> dict[str, Tensor]:
         # Without mm_token_type_ids transformers 5 silently counts positions in 1-D.
-        inputs = {"mm_token_type_ids": (ids == self.words.image_id).int()}
+        inputs = {"mm_token_type_ids": ids.eq(self.words.image_id).int()}
         if pixels is not None and grid is not None:
             inputs |= {"pixel_values": pixels.to(self.device), "image_grid_thw": grid.to(self.device)}
         return inputs
@@ -190,8 +189,8 @@ class QwenWords:
                     got=f"{found} in the tokenizer",
                     do="Use the tokenizer that came with these weights.",
                 )
-        self.image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        self.end_id = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        self.image_id: int = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.end_id: int = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
         if self.end_id is None or self.end_id == self.tokenizer.unk_token_id:
             raise CheckpointError(f"{folder}: the tokenizer has no {END_OF_TURN}")
         self.pad_id = self.tokenizer.pad_token_id
