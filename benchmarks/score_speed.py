@@ -49,7 +49,12 @@ def write_files(folder, items, seed=0):
         for number in range(items):
             a, b = rng.integers(DISTINCT, size=2)
             a = b if rng.random() < 0.3 else a
-            row = {"id": f"i{number}", "size": [HEIGHT, WIDTH], "masks": [codes[b]], "concept": CONCEPTS[number % 5]}
+            row = {
+                "id": f"i{number}",
+                "size": [HEIGHT, WIDTH],
+                "masks": [codes[b]],
+                "concept": CONCEPTS[number % 5],
+            }
             truth.write(json.dumps(row) + "\n")
             predictions.write(json.dumps({"id": f"i{number}", "masks": [codes[a]], "score": 0.5}) + "\n")
     return float(np.mean([len(code["counts"]) for code in codes]))

@@ -36,18 +36,24 @@ Examples:
 
 @app.command(name="eval", help=EVAL_HELP)
 def eval_command(
-    model: Annotated[str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
+    ],
     dataset: Annotated[str, typer.Argument(help="NAME:ROOT@SPLIT, or a path.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("askmask-eval"),
     score_by: Annotated[
         ProtocolName, typer.Option("--score-by", help="Whose conventions to score by.")
     ] = ProtocolName.askmask,
     history: Annotated[
-        str, typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept).")
+        str,
+        typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept)."),
     ] = "none",
-    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")
+    ] = 1,
     shard: Annotated[
-        str | None, typer.Option(help="I/N: answer shard I (from 0) of N only, e.g. one per machine; no scores.")
+        str | None,
+        typer.Option(help="I/N: answer shard I (from 0) of N only, e.g. one per machine; no scores."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
@@ -106,7 +112,9 @@ def _run_shard(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
-        run = predict(predictor_of(loaded, history=history), pictures, out, facts=facts, shard=number, shards=shards)
+        run = predict(
+            predictor_of(loaded, history=history), pictures, out, facts=facts, shard=number, shards=shards
+        )
         for progress in run:
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
 
@@ -133,11 +141,27 @@ def _run_processes(
     devices = device.split(",") if device else [None]
     out.mkdir(parents=True, exist_ok=True)
     children = []
-    options: dict[str, Any] = {"--history": history, "--limit": limit, "--protocol": protocol, "--dtype": dtype}
+    options: dict[str, Any] = {
+        "--history": history,
+        "--limit": limit,
+        "--protocol": protocol,
+        "--dtype": dtype,
+    }
     for number in range(processes):
         options |= {"--shard": f"{number}/{processes}", "--device": devices[number % len(devices)]}
         flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
-        command = [sys.executable, "-m", "askmask", "eval", model, dataset, "--out", str(out), *flags, "--yes"]
+        command = [
+            sys.executable,
+            "-m",
+            "askmask",
+            "eval",
+            model,
+            dataset,
+            "--out",
+            str(out),
+            *flags,
+            "--yes",
+        ]
         with (out / f"log-{number:05d}-of-{processes:05d}.txt").open("ab") as log:
             children.append(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ))
     console = Console(stderr=True)
@@ -174,7 +198,9 @@ def _plan(dataset: str, history: str, limit: int | None) -> list:
 
     pictures = plan(open_dataset(dataset), history=history)[:limit]
     if not pictures:
-        raise DataError("the data set holds no labelled item", got=dataset, do="Check the path and the split.")
+        raise DataError(
+            "the data set holds no labelled item", got=dataset, do="Check the path and the split."
+        )
     return pictures
 
 

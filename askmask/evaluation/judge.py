@@ -135,7 +135,9 @@ def win_rate(judge: Judge, ours: Sequence[Dialogue], theirs: Sequence[Dialogue])
     """
     others = {dialogue.id: dialogue for dialogue in theirs}
     if len(others) != len(theirs) or {d.id for d in ours} != others.keys() or len(ours) != len(others):
-        raise DataError("both sides must hold the same dialogues, each once", got=f"{len(ours)} and {len(theirs)}")
+        raise DataError(
+            "both sides must hold the same dialogues, each once", got=f"{len(ours)} and {len(theirs)}"
+        )
     template = _template("judge_pair.md")
     wins = losses = ties = unread = 0
     for mine in ours:
@@ -209,6 +211,7 @@ def _data_url(path: Path) -> str:
     media = _MEDIA.get(path.suffix.lower())
     if media is None or not path.is_file() or path.stat().st_size > MAX_IMAGE_BYTES:
         raise DataError(
-            f"a JPEG, PNG or WebP file of at most {MAX_IMAGE_BYTES >> 20} MB is needed for the judge", got=path
+            f"a JPEG, PNG or WebP file of at most {MAX_IMAGE_BYTES >> 20} MB is needed for the judge",
+            got=path,
         )
     return f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

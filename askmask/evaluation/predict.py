@@ -34,16 +34,20 @@ class Reply(Protocol):
     """What a predictor returns for one prompt; `askmask.Answer` is one."""
 
     @property
-    def masks(self) -> Sequence[Mask]: ...
+    def masks(self) -> Sequence[Mask]:
+        """One mask per instance, at picture size."""
 
     @property
-    def found(self) -> bool: ...
+    def found(self) -> bool:
+        """False: the model says that nothing matches."""
 
     @property
-    def score(self) -> float | None: ...
+    def score(self) -> float | None:
+        """How sure the model is."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """Words, empty if there are none."""
 
 
 # (path of the picture, prompts of each conversation over it) -> replies of each conversation

@@ -133,9 +133,7 @@ def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth
     )
     said = row.get("no_target")
     if said is not None and said is not truth.no_target:
-        raise DataError(
-            f'id {name!r}: "no_target" contradicts the masks', got=f"{said!r}, {truth.area} px"
-        )
+        raise DataError(f'id {name!r}: "no_target" contradicts the masks', got=f"{said!r}, {truth.area} px")
     return truth
 
 

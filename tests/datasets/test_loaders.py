@@ -56,16 +56,21 @@ def examples(spec):
 
 @pytest.fixture
 def refer(tmp_path):
+    def annotation(number, segmentation, iscrowd=0):
+        row = {"id": number, "image_id": 3, "category_id": 1, "iscrowd": iscrowd}
+        return row | {"segmentation": segmentation}
+
+    text_counts = {"size": [H, W], "counts": box_mask(8, 0, 12, 4).counts}
     instances = {
         "images": [{"id": 3, "file_name": "COCO_train2014_000000000003.jpg", "height": H, "width": W}],
         "annotations": [
-            {"id": 7, "image_id": 3, "category_id": 1, "iscrowd": 0, "segmentation": [box_ring(0, 0, 4, 4), box_ring(2, 2, 6, 6)]},
-            {"id": 8, "image_id": 3, "category_id": 1, "iscrowd": 0, "segmentation": {"size": [H, W], "counts": box_mask(8, 0, 12, 4).counts}},
-            {"id": 9, "image_id": 3, "category_id": 1, "iscrowd": 1, "segmentation": {"size": [H, W], "counts": [H * W - 1, 1]}},
-            {"id": 10, "image_id": 3, "category_id": 1, "iscrowd": 0, "segmentation": [[1, 1, 2, 2], box_ring(8, 6, 10, 8)]},
+            annotation(7, [box_ring(0, 0, 4, 4), box_ring(2, 2, 6, 6)]),
+            annotation(8, text_counts),
+            annotation(9, {"size": [H, W], "counts": [H * W - 1, 1]}, iscrowd=1),
+            annotation(10, [[1, 1, 2, 2], box_ring(8, 6, 10, 8)]),
         ],
         "categories": [{"id": 1, "name": "person"}],
-    }  # fmt: skip
+    }
 
     def ref(ref_id, ann_id, split, *sentences):
         return {
@@ -152,13 +157,18 @@ def reasonseg(tmp_path):
             text = ["the café’s roof", "what keeps rain off"]
             row = {"text": text, "is_sentence": sentence, "shapes": shapes, "imageHeight": 1}
             dump(tmp_path / split / f"{name}.json", row, encoding="cp1252")
-    dump(tmp_path / "explanatory/train.json", [{"image": "a.jpg", "query": "?", "outputs": "It keeps rain off."}])
+    dump(
+        tmp_path / "explanatory/train.json",
+        [{"image": "a.jpg", "query": "?", "outputs": "It keeps rain off."}],
+    )
     return tmp_path
 
 
 def test_reasonseg_paints_by_size_and_keeps_what_is_ignored(reasonseg):
     short, long = examples(f"reasonseg:{reasonseg}@val")
-    assert short.id == "reasonseg-val-a" and short.rounds[0].prompt == "the café’s roof"  # cp1252 with ’ and é
+    assert (
+        short.id == "reasonseg-val-a" and short.rounds[0].prompt == "the café’s roof"
+    )  # cp1252 with ’ and é
     assert (short.rounds[0].meta["length"], long.rounds[0].meta["length"]) == ("short", "long")
     round = short.rounds[0]
     # 12 x 12 outline-filled, minus the 8 x 8 ignored square, plus the 3 x 3 target inside it.
@@ -173,7 +183,10 @@ def test_reasonseg_train_yields_each_phrasing_and_the_explanation(reasonseg):
 
 
 def test_reasonseg_errors_name_the_file(reasonseg):
-    dump(reasonseg / "val/b.json", {"text": ["x"], "is_sentence": True, "shapes": [{"label": "t", "points": [[1]]}]})
+    dump(
+        reasonseg / "val/b.json",
+        {"text": ["x"], "is_sentence": True, "shapes": [{"label": "t", "points": [[1]]}]},
+    )
     with pytest.raises(DataError, match=r"val/b\.json: a polygon must be"):
         list(open_dataset(f"reasonseg:{reasonseg}@val"))
 
@@ -188,7 +201,13 @@ def converseg(tmp_path):
         (tmp_path / "masks").mkdir(exist_ok=True)
         mask.to_png(tmp_path / f"masks/{name}.png")
     items = [
-        {"id": 4, "image": "images/1.jpg", "mask": "masks/1.png", "prompt": "what rolls", "concept": "physics"},
+        {
+            "id": 4,
+            "image": "images/1.jpg",
+            "mask": "masks/1.png",
+            "prompt": "what rolls",
+            "concept": "physics",
+        },
         {"id": "b", "image": str(tmp_path / "images/1.jpg"), "mask": "masks/0.png", "prompt": "a zebra"},
     ]
     dump(tmp_path / "items.json", {"dataset": "x", "count": 2, "items": items})
@@ -221,10 +240,17 @@ def test_converseg_hub_parquet(converseg, tmp_path, monkeypatch):
     alpha = Image.new("RGBA", (W, H), (255, 255, 255, 0))  # white everywhere; alpha alone tells the mask
     alpha.paste((0, 0, 0, 255), (1, 1, 5, 5))
     alpha.save(tmp_path / "alpha.png")
+    picture_bytes = (converseg / "images/1.jpg").read_bytes()
     rows = [
-        {"id": f"r{i}", "prompt": "what rolls", "concept": "physics", "image": {"bytes": (converseg / "images/1.jpg").read_bytes(), "path": None}, "mask": {"bytes": mask.read_bytes(), "path": "m.png"}}
+        {
+            "id": f"r{i}",
+            "prompt": "what rolls",
+            "concept": "physics",
+            "image": {"bytes": picture_bytes, "path": None},
+            "mask": {"bytes": mask.read_bytes(), "path": "m.png"},
+        }
         for i, mask in enumerate((converseg / "masks/1.png", tmp_path / "alpha.png"))
-    ]  # fmt: skip
+    ]
     hub = tmp_path / "hub/data"
     hub.mkdir(parents=True)
     for split in ("sam_seeded", "human_annotated"):
@@ -283,7 +309,9 @@ def test_prist_never_makes_an_empty_mask_of_a_label_not_found(prist):
     rows = json.loads((prist / "test.json").read_text())
     rows[2]["focus"] = "zebra"
     dump(prist / "test.json", rows)
-    with pytest.raises(DataError, match=r"test\.json, dialogue 2: .*no shape is labelled as the focus; got 'zebra'"):
+    with pytest.raises(
+        DataError, match=r"test\.json, dialogue 2: .*no shape is labelled as the focus; got 'zebra'"
+    ):
         list(open_dataset(f"prist:{prist}@test"))
     assert [e.rounds[-1].masks for e in examples(f"prist:{prist}@test?labels=no")] == [None] * 3
 
@@ -397,7 +425,11 @@ def test_mrseg_errors_name_file_and_conversation(mrseg, old, new, message):
 
 def test_muse_joins_questions_answers_and_texts(tmp_path):
     def target(x, **names):
-        return {"bbox": [x, 0, 2, 2], "segmentation": [box_ring(x, 0, x + 2, 2)], "category_name": "bowl"} | names
+        return {
+            "bbox": [x, 0, 2, 2],
+            "segmentation": [box_ring(x, 0, x + 2, 2)],
+            "category_name": "bowl",
+        } | names
 
     rows = [
         {
@@ -436,21 +468,27 @@ def test_mmr_reads_codes_with_text_counts(tmp_path):
     }  # fmt: skip
     dump(tmp_path / "MMR_test_part_only.json", [row])
     found = examples(f"mmr:{tmp_path}@test_part_only")
-    assert [(e.rounds[0].prompt, e.rounds[0].masks[0].box[0]) for e in found] == [(f"q{i}", i) for i in range(5)]
+    assert [(e.rounds[0].prompt, e.rounds[0].masks[0].box[0]) for e in found] == [
+        (f"q{i}", i) for i in range(5)
+    ]
     assert found[0].image.endswith("train2017/000000000009.jpg")
 
 
 def test_coco_asks_for_categories_and_ignores_crowds(tmp_path):
+    def annotation(number, category, segmentation, iscrowd=0):
+        row = {"id": number, "image_id": 9, "category_id": category, "iscrowd": iscrowd}
+        return row | {"segmentation": segmentation}
+
     data = {
         "images": [{"id": 9, "file_name": "000000000009.jpg", "height": H, "width": W}],
         "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}],
         "annotations": [
-            {"id": 1, "image_id": 9, "category_id": 1, "iscrowd": 0, "segmentation": [box_ring(0, 0, 2, 2)]},
-            {"id": 2, "image_id": 9, "category_id": 1, "iscrowd": 0, "segmentation": [box_ring(4, 0, 6, 2)]},
-            {"id": 3, "image_id": 9, "category_id": 1, "iscrowd": 1, "segmentation": {"size": [H, W], "counts": [0, 6, H * W - 6]}},
-            {"id": 4, "image_id": 9, "category_id": 2, "iscrowd": 1, "segmentation": {"size": [H, W], "counts": [0, 1, H * W - 1]}},
+            annotation(1, 1, [box_ring(0, 0, 2, 2)]),
+            annotation(2, 1, [box_ring(4, 0, 6, 2)]),
+            annotation(3, 1, {"size": [H, W], "counts": [0, 6, H * W - 6]}, iscrowd=1),
+            annotation(4, 2, {"size": [H, W], "counts": [0, 1, H * W - 1]}, iscrowd=1),
         ],
-    }  # fmt: skip
+    }
     dump(tmp_path / "annotations/instances_val2017.json", data)
     (people,) = examples(f"coco:{tmp_path}")
     assert people.rounds[0].prompt == "person" and len(people.rounds[0].masks) == 2
@@ -465,7 +503,9 @@ def test_coco_asks_for_categories_and_ignores_crowds(tmp_path):
 
 
 def test_every_set_is_named_and_unknown_names_and_options_are_told():
-    wanted = "own world converseg refcoco refcoco+ refcocog refclef grefcoco reasonseg mrseg prist muse mmr coco"
+    wanted = (
+        "own world converseg refcoco refcoco+ refcocog refclef grefcoco reasonseg mrseg prist muse mmr coco"
+    )
     assert set(LOADERS) == set(wanted.split())
     with pytest.raises(SettingError, match="Names: own, world"):
         open_dataset("lvis:/nowhere")

@@ -11,6 +11,7 @@ from askmask.imaging.mask import Mask
 from askmask.records import Example, Reference, Round
 
 SIZE = (6, 8)
+CUP = Mask.from_polygons([[0, 0, 3, 0, 3, 3, 0, 3]], SIZE)
 
 
 def example(number, split="val"):
@@ -21,8 +22,10 @@ def example(number, split="val"):
         source="test",
         split=split,
         rounds=(
-            Round(prompt="the cup", masks=(Mask.from_polygons([[0, 0, 3, 0, 3, 3, 0, 3]], SIZE),), concept="entities"),
-            Round(prompt="what is on it", masks=(), refers_to=(Reference(round=0, mask=0),), meta={"n": number}),
+            Round(prompt="the cup", masks=(CUP,), concept="entities"),
+            Round(
+                prompt="what is on it", masks=(), refers_to=(Reference(round=0, mask=0),), meta={"n": number}
+            ),
         ),
     )
 
@@ -50,7 +53,9 @@ def test_parquet_carries_the_pictures(folder, tmp_path, monkeypatch):
     path = tmp_path / "table.parquet"
     assert write_parquet((example(n) for n in range(130)), path, root=folder) == 130
     found = list(read_parquet(path))
-    assert [e.to_dict() | {"image": ""} for e in found] == [example(n).to_dict() | {"image": ""} for n in range(130)]
+    assert [e.to_dict() | {"image": ""} for e in found] == [
+        example(n).to_dict() | {"image": ""} for n in range(130)
+    ]
     with open(found[0].image, "rb") as kept:
         assert kept.read() == (folder / "images/a.png").read_bytes()
     assert len({e.image for e in found}) == 1

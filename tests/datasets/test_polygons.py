@@ -54,7 +54,9 @@ def test_outside_corners_give_the_exact_shape_cropped(points):
 
 
 def test_self_crossing_shapes_follow_the_even_odd_rule():
-    canvas = painted([[0, 0], [10, 0], [10, 10], [0, 10], [0, 0], [3, 3], [7, 3], [7, 7], [3, 7], [3, 3]], (11, 11))
+    canvas = painted(
+        [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0], [3, 3], [7, 3], [7, 7], [3, 7], [3, 3]], (11, 11)
+    )
     assert canvas[5, 5] == 0 and canvas[5, 1] == 1
 
 

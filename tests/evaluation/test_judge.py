@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from askmask.errors import AskMaskError, DataError
-from askmask.evaluation.judge import Dialogue, OpenAIJudge, judge_dialogues, parse_better, parse_grades, win_rate
+from askmask.evaluation.judge import (
+    Dialogue,
+    OpenAIJudge,
+    judge_dialogues,
+    parse_better,
+    parse_grades,
+    win_rate,
+)
 from askmask.records import Round
 
 pytest.importorskip("openai")
@@ -65,7 +72,8 @@ def dialogue(name="d", reply="A bottle.", image=None):
 
 def test_grades_are_asked_at_temperature_zero_with_the_picture(server, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "p.png")
-    replies = iter(['{"PR": 4, "LC": 5, "CC": 3, "TR": 5}', 'Sure:\n```json\n{"PR": 2, "LC": 5, "CC": 3, "TR": 5}\n```'])
+    fenced = 'Sure:\n```json\n{"PR": 2, "LC": 5, "CC": 3, "TR": 5}\n```'
+    replies = iter(['{"PR": 4, "LC": 5, "CC": 3, "TR": 5}', fenced])
     server.answer = lambda body: (200, next(replies))
     result = judge_dialogues(judge_of(server), [dialogue(image=str(tmp_path / "p.png"))], repeats=2)
     assert (result["PR"], result["LC"], result["sd_between_repeats"]["PR"]) == (3, 5, 1)
@@ -80,7 +88,8 @@ def test_grades_are_asked_at_temperature_zero_with_the_picture(server, tmp_path)
 
 
 def test_unread_replies_are_counted_never_dropped(server):
-    replies = iter(["I would say four.", '{"PR": 9, "LC": 5, "CC": 3, "TR": 5}', '{"PR": 2, "LC": 2, "CC": 2, "TR": 2}'])
+    too_high, twos = '{"PR": 9, "LC": 5, "CC": 3, "TR": 5}', '{"PR": 2, "LC": 2, "CC": 2, "TR": 2}'
+    replies = iter(["I would say four.", too_high, twos])
     server.answer = lambda body: (200, next(replies))
     result = judge_dialogues(judge_of(server), [dialogue("a"), dialogue("b"), dialogue("c")], repeats=1)
     assert (result["n"], result["n_unread"], result["replies_unread"], result["PR"]) == (3, 2, 2, 2)
@@ -127,6 +136,8 @@ def test_a_key_is_needed(monkeypatch):
         OpenAIJudge("judge-1")
 
 
-@pytest.mark.parametrize("reply", ["", "{}", "null", '{"PR": "4", "LC": 1, "CC": 1, "TR": 1}', '{"PR": true}', "{{{"])
+@pytest.mark.parametrize(
+    "reply", ["", "{}", "null", '{"PR": "4", "LC": 1, "CC": 1, "TR": 1}', '{"PR": true}', "{{{"]
+)
 def test_only_whole_grades_are_read(reply):
     assert parse_grades(reply) is None and parse_better(reply) is None

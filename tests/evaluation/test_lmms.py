@@ -44,7 +44,9 @@ def test_wire_round_trip_and_foreign_answers():
     assert (foreign.masks, foreign.score, foreign.no_target) == ((), None, None)
 
 
-@pytest.mark.parametrize("text", ["", "It is on the left.", "[]", "{}", '{"masks": [{"size": [1, 1], "counts": [1]}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "It is on the left.", "[]", "{}", '{"masks": [{"size": [1, 1], "counts": [1]}]}']
+)
 def test_unreadable_answers_are_errors_here_and_missing_in_tasks(text):
     with pytest.raises(DataError):
         from_wire(text, "a", SIZE)
@@ -93,7 +95,13 @@ def test_shipped_tasks_are_what_the_code_writes():
     utils = module_at(folder / "utils.py")
     mask = Image.new("RGBA", (4, 2), (255, 255, 255, 0))
     mask.paste((0, 0, 0, 255), (0, 0, 2, 2))
-    doc = {"id": 1, "image": Image.new("L", (4, 2)), "mask": mask, "prompt": "what rolls", "concept": "physics"}
+    doc = {
+        "id": 1,
+        "image": Image.new("L", (4, 2)),
+        "mask": mask,
+        "prompt": "what rolls",
+        "concept": "physics",
+    }
     half = Mask.from_polygons([[0, 0, 1, 0, 1, 2, 0, 2]], (2, 4))
     row = utils.process_results(doc, [to_wire((half,), ())])["gIoU"]
     assert utils.giou([row]) == pytest.approx(0.5) and row["protocol"] == "converseg"

@@ -191,7 +191,17 @@ def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp
     examples = make_dataset(tmp_path / "data", 2)
     own.write_examples(examples, tmp_path / "data/examples.jsonl")
     run(examples, tmp_path / "here", model=tiny)
-    call = ["eval", tiny_folder, tmp_path / "data", "--out", tmp_path / "two", "--processes", "2", "--device", "cpu"]
+    call = [
+        "eval",
+        tiny_folder,
+        tmp_path / "data",
+        "--out",
+        tmp_path / "two",
+        "--processes",
+        "2",
+        "--device",
+        "cpu",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "askmask", *map(str, call), "--json"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

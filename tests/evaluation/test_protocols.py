@@ -1,4 +1,4 @@
-"""Each protocol against fixtures worked out by hand on 8 x 8 grids; every expected number is written as a fraction."""
+"""Each protocol against fixtures worked out by hand on 8 x 8 grids; expected numbers are fractions."""
 
 import numpy as np
 import pytest

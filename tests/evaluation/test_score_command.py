@@ -214,7 +214,7 @@ def test_malformed_truth_names_the_line(case, tmp_path):
 
     row, message = MALFORMED_TRUTH[case]
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(DataError, match="t.jsonl, line 1") as caught:
+    with pytest.raises(DataError, match=r"t\.jsonl, line 1") as caught:
         list(read_truths(tmp_path / "t.jsonl"))
     assert message in str(caught.value)
 

@@ -6,7 +6,14 @@ import math
 import pytest
 
 from askmask.errors import DataError
-from askmask.evaluation.text_scores import Reference, distinct, read_texts, references_of, text_scores, tokenize
+from askmask.evaluation.text_scores import (
+    Reference,
+    distinct,
+    read_texts,
+    references_of,
+    text_scores,
+    tokenize,
+)
 from askmask.records import Example, Round
 
 pytest.importorskip("sacrebleu")
@@ -74,11 +81,17 @@ def test_the_segmentation_round_is_no_text(tmp_path):
     example = Example(
         id="d",
         image="x.png",
-        rounds=(Round(prompt="p", reply="A bottle."), Round(prompt="q"), Round(prompt="r", reply="It is [SEG].")),
+        rounds=(
+            Round(prompt="p", reply="A bottle."),
+            Round(prompt="q"),
+            Round(prompt="r", reply="It is [SEG]."),
+        ),
     )
     assert list(references_of([example])) == [Reference("d#1", "A bottle.")]
     (tmp_path / "predictions-0.jsonl").write_text(json.dumps({"id": "d#3", "masks": [], "text": "x"}) + "\n")
-    (tmp_path / "replies-0.jsonl").write_text(json.dumps({"id": "d#1", "masks": [], "text": "a bottle ."}) + "\n")
+    (tmp_path / "replies-0.jsonl").write_text(
+        json.dumps({"id": "d#1", "masks": [], "text": "a bottle ."}) + "\n"
+    )
     assert read_texts(tmp_path) == {"d#3": "x", "d#1": "a bottle ."}
     assert text_scores(read_texts(tmp_path), references_of([example]))["ROUGE-L"] == 1.0
 
@@ -89,10 +102,21 @@ def test_the_command_reads_gold_replies_of_a_dialogue_set(tmp_path):
     from askmask.cli.app import app, register_commands
 
     register_commands()
-    turns = [("human", "What is there?"), ("gpt", "A green bottle."), ("human", "Segment it."), ("gpt", "[SEG]")]
-    row = {"img_id": "0a.jpg", "focus": "bottle", "dialogue": [{"from": who, "value": text} for who, text in turns]}
+    turns = [
+        ("human", "What is there?"),
+        ("gpt", "A green bottle."),
+        ("human", "Segment it."),
+        ("gpt", "[SEG]"),
+    ]
+    row = {
+        "img_id": "0a.jpg",
+        "focus": "bottle",
+        "dialogue": [{"from": who, "value": text} for who, text in turns],
+    }
     (tmp_path / "test.json").write_text(json.dumps([row]))
-    (tmp_path / "p.jsonl").write_text(json.dumps({"id": "prist-test-0#1", "masks": [], "text": "a bottle"}) + "\n")
+    (tmp_path / "p.jsonl").write_text(
+        json.dumps({"id": "prist-test-0#1", "masks": [], "text": "a bottle"}) + "\n"
+    )
     call = ["score-text", str(tmp_path / "p.jsonl"), "--gt", f"prist:{tmp_path}@test?labels=no"]
     data = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
     assert (data["n"], data["n_missing"]) == (1, 0)

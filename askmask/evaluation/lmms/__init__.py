@@ -19,8 +19,4 @@ def manifests() -> list[Any]:
     """Return what the entry-point group `lmms_eval.models` asks for. Imports lmms-eval, which is calling."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
-    return [
-        ModelManifest(
-            model_id="askmask", simple_class_path="askmask.evaluation.lmms.model.AskMask"
-        )
-    ]
+    return [ModelManifest(model_id="askmask", simple_class_path="askmask.evaluation.lmms.model.AskMask")]

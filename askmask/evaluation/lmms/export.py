@@ -41,15 +41,17 @@ from functools import partial
 from askmask.evaluation.lmms.results import METRICS, aggregation
 from askmask.evaluation.lmms.results import process_results as _process
 
-process_results = partial(_process, protocol={protocol!r})
+process_results = partial(_process, protocol="{protocol}")
 {aggregations}
 
 
 def doc_to_visual(doc):
+    """Return the pictures of a document."""
     return [doc["image"].convert("RGB")]
 
 
 def doc_to_text(doc):
+    """Return the prompt."""
     return doc.get("expression") or doc["prompt"]
 '''
 
@@ -103,7 +105,7 @@ def utils_text(protocol: str) -> str:
     """Return the Python file that a task's YAML names functions of."""
     from askmask.evaluation.lmms.results import METRICS
 
-    lines = "\n".join(f"{_name(metric)} = aggregation({metric!r})" for metric in METRICS)
+    lines = "\n".join(f'{_name(metric)} = aggregation("{metric}")' for metric in METRICS)
     return _UTILS.format(protocol=protocol, aggregations=lines).replace("import METRICS, ", "import ")
 
 

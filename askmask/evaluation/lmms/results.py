@@ -1,4 +1,4 @@
-"""What lmms-eval's tasks call: one document and its answer -> a row of counts; rows -> scores. No lmms-eval import."""
+"""What lmms-eval's tasks call: a document and its answer -> a row of counts; rows -> scores."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def truth_of_doc(doc: Mapping[str, Any]) -> Truth:
     )
 
 
-def process_results(doc: Mapping[str, Any], results: Sequence[str], protocol: str = "askmask") -> dict[str, Any]:
+def process_results(
+    doc: Mapping[str, Any], results: Sequence[str], protocol: str = "askmask"
+) -> dict[str, Any]:
     """Count one answer; every metric gets the same row, as each aggregates the rows in its own way."""
     rules = protocol_named(protocol)
     truth = truth_of_doc(doc)

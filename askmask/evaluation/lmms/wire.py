@@ -22,7 +22,11 @@ def to_wire(
         x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
         height, width = mask.size
         boxes.append({"x_min": x0 / width, "y_min": y0 / height, "x_max": x1 / width, "y_max": y1 / height})
-    data: dict[str, Any] = {"masks": [mask.to_dict() for mask in masks], "boxes": boxes, "scores": list(scores)}
+    data: dict[str, Any] = {
+        "masks": [mask.to_dict() for mask in masks],
+        "boxes": boxes,
+        "scores": list(scores),
+    }
     if no_target is not None:
         data["no_target"] = no_target
     if text:

@@ -68,7 +68,8 @@ def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float |
             low, high = (left + bound * span for bound in interval)
             end = max(end, interval[1])
             parts.append(
-                f'<path class="whisker" d="M{low:.1f} {y + 10}H{high:.1f}M{low:.1f} {y + 5}v10M{high:.1f} {y + 5}v10"/>'
+                f'<path class="whisker" d="M{low:.1f} {y + 10}H{high:.1f}'
+                f'M{low:.1f} {y + 5}v10M{high:.1f} {y + 5}v10"/>'
             )
         parts.append(
             f'<text class="value" x="{left + end * span + 8:.1f}" y="{y + 15}">{words}'

@@ -40,7 +40,8 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
                 (plain(key), "n", "gIoU", "95 %", "cIoU", "N_acc", "T_acc"),
                 [
                     (
-                        plain(value), f"{part['n']:,}", percent(part["gIoU"]), interval(part["intervals"].get("gIoU")),
+                        plain(value), f"{part['n']:,}",
+                        percent(part["gIoU"]), interval(part["intervals"].get("gIoU")),
                         *(percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
                     )
                     for value, part in values.items()

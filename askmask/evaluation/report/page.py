@@ -135,7 +135,8 @@ def _all_scores(data: dict[str, Any]) -> str:
     )
     for name in ("gIoU", "cIoU"):
         if "matched" in data:
-            body += f"<tr><td>{name}, single masks matched</td><td>{percent(data['matched'][name])}</td><td></td></tr>"
+            value = percent(data["matched"][name])
+            body += f"<tr><td>{name}, single masks matched</td><td>{value}</td><td></td></tr>"
     if "answered_only" in data:
         part = data["answered_only"]
         body += f"<tr><td>gIoU, answered only (n {part['n']:,})</td><td>{percent(part['gIoU'])}</td><td></td></tr>"
