@@ -182,12 +182,12 @@ def _run_processes(
             child.wait()
     broken = [number for number, child in enumerate(children) if child.returncode not in (0, 1)]
     if broken:
-        log = out / f"log-{broken[0]:05d}-of-{processes:05d}.txt"
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        record = out / f"log-{broken[0]:05d}-of-{processes:05d}.txt"
+        last = record.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise AskMaskError(
             f"shard {broken[0]} of {processes} stopped with code {children[broken[0]].returncode}",
             got=last[0] if last else "no output",
-            do=f"See {log}; the same command goes on where it was.",
+            do=f"See {record}; the same command goes on where it was.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The data sets by name, and the text by which one is opened: NAME:ROOT[@SPLIT][?OPTION=VALUE&...]."""
+"""The data sets by name, opened by NAME:ROOT[@SPLIT][?OPTION=VALUE&...]."""
 
 from __future__ import annotations
 

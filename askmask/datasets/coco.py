@@ -1,4 +1,6 @@
-"""COCO instances (https://cocodataset.org): "all of one category" as a prompt, crowds as ignored regions.
+"""COCO instances: "all of one category" as a prompt, crowds as ignored regions.
+
+https://cocodataset.org
 
     ROOT/annotations/instances_val2017.json      pictures: ROOT/val2017/
 

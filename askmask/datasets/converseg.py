@@ -1,4 +1,6 @@
-"""ConverSeg (Hugging Face: aadarsh99/ConverSeg, also named ConvSeg), in the three forms it is handed around in.
+"""ConverSeg in the three forms it is handed around in.
+
+Hugging Face: aadarsh99/ConverSeg, named ConvSeg in its own script.
 
     Hub       ROOT/**/{sam_seeded,human_annotated}-*.parquet   columns id, image, mask, prompt, concept
     eval      items.json      {"dataset": "x", "count": 1, "items": [{"id": "1", "image": "images/1.jpg",

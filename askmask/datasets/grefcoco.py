@@ -1,4 +1,6 @@
-"""gRefCOCO, generalized referring expressions (https://github.com/henghuiding/gRefCOCO; FudanCVL/gRefCOCO).
+"""gRefCOCO, generalized referring expressions: many targets, or none.
+
+https://github.com/henghuiding/gRefCOCO, mirrored as FudanCVL/gRefCOCO on Hugging Face
 
     ROOT/grefcoco/grefs(unc).json   (or .p)      ROOT/grefcoco/instances.json
 

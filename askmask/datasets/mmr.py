@@ -1,4 +1,6 @@
-"""MMR, objects and parts in one answer (https://github.com/jdg900/MMR): MUSE's layout with run-length codes.
+"""MMR, objects and parts in one answer: MUSE's layout with run-length codes.
+
+https://github.com/jdg900/MMR
 
     ROOT/MMR_{train,val,test_mixed,test_obj_only,test_part_only}.json      pictures: COCO 2017 under ROOT
 

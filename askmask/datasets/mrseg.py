@@ -1,4 +1,6 @@
-"""MRSeg, the multi-round conversations of SegLLM (Hugging Face: Marlo-Z/SegLLM_dataset), in their file format.
+"""MRSeg, the multi-round conversations of SegLLM, in their file format.
+
+Hugging Face: Marlo-Z/SegLLM_dataset
 
     ROOT/conversations_folder/**/NAME.json     list of conversations
     ROOT/annotations.yaml                      which annotation file belongs to which data set name
@@ -133,7 +135,8 @@ def read_encode(body: str) -> Target:
     parts = body.split("|")
     if len(parts) != 3:
         raise DataError("a marker needs IMAGE|DATASET|ID", got=repr(body)[:80])
-    return Target(*parts)
+    image, dataset, mask_id = parts
+    return Target(image, dataset, mask_id)
 
 
 def read_decode(body: str) -> Target:
@@ -198,9 +201,7 @@ class AnnotationStore:
         with naming(f"{path}, id {target.mask_id}"):
             if "counts" in entry:
                 return Mask.from_dict(entry)
-            size = entry.get("image_dim")
-            if size is None and isinstance(entry["segmentation"], dict):
-                size = entry["segmentation"]["size"]
+            size = entry["image_dim"] if "image_dim" in entry else entry["segmentation"]["size"]
             return mask_of_coco(entry["segmentation"], (int(size[0]), int(size[1])))
 
     def _path(self, dataset: str) -> Path:

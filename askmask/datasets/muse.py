@@ -1,4 +1,6 @@
-"""MUSE, several targets in one answer (PixelLM, https://github.com/MaverickRen/PixelLM).
+"""MUSE, several targets in one answer.
+
+From PixelLM, https://github.com/MaverickRen/PixelLM
 
     ROOT/muse_{train,val,test_less,test_many}.json      pictures: ROOT/{train2014,train2017,val2017}/
 

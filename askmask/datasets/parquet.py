@@ -1,4 +1,4 @@
-"""Parquet tables: rows of any, and askmask's own Examples with or without their pictures' bytes inside.
+"""Parquet tables: rows of any, and our own Examples with their pictures inside.
 
 One row of our own table: "id", "image" {"bytes", "path"} (shown by the Hugging Face viewer), "prompts" (the
 rounds' prompts, for people), "example" (the whole Example as one line of JSON, see own.py).

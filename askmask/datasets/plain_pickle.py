@@ -1,4 +1,4 @@
-"""Read a pickle of plain containers (list, dict, tuple, set, text, numbers) without executing anything.
+"""Read a pickle of plain containers without executing anything.
 
 The refer sets are distributed as pickles, and a pickle may call any function while it loads. A file of plain
 containers never needs to name one, so every attempt is refused.

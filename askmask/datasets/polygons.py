@@ -1,4 +1,4 @@
-"""Polygons of annotation tools -> masks, by the rule their data sets were scored with. Knows no file format.
+"""Polygons of annotation tools -> masks, by the rule their sets were scored with.
 
 LabelMe-type sets (ReasonSeg, PRIST) were painted with OpenCV: corners cut to whole pixels, filled, and outlined
 one pixel wide. That is larger by about half a pixel all around than COCO's rule, which shows on small targets.

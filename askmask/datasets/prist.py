@@ -1,4 +1,6 @@
-"""PRIST, pixel-level reasoning conversations (https://github.com/ccccai239/PixelRIST), LabelMe masks beside.
+"""PRIST, reasoning conversations whose last round asks for a mask; LabelMe masks.
+
+https://github.com/ccccai239/PixelRIST
 
     ROOT/test.json                                    the dialogues
     ROOT/{pictures}/IMG_ID, ROOT/{masks}/STEM.json    by default textcaps/train, textcaps/masks (train) and

@@ -1,4 +1,4 @@
-"""Read other people's data files: size limits, and errors that name the file and the row. Knows no data set."""
+"""Read other people's data files: size limits, and errors that name file and row."""
 
 from __future__ import annotations
 

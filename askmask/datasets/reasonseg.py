@@ -1,4 +1,6 @@
-"""ReasonSeg (https://github.com/dvlab-research/LISA): implicit prompts, LabelMe polygons, ignored regions.
+"""ReasonSeg: implicit prompts, LabelMe polygons, ignored regions.
+
+https://github.com/dvlab-research/LISA
 
     ROOT/{train,val,test}/NAME.jpg beside NAME.json;   ROOT/explanatory/train.json (optional)
 

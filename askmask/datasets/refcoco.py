@@ -1,4 +1,6 @@
-"""RefCOCO, RefCOCO+, RefCOCOg, RefCLEF in the layout of the refer API (https://github.com/lichengunc/refer).
+"""RefCOCO, RefCOCO+, RefCOCOg, RefCLEF in the layout of the refer API.
+
+https://github.com/lichengunc/refer
 
     ROOT/refcoco/refs(unc).p      pickle: list of refs
     ROOT/refcoco/instances.json   COCO: images, annotations, categories

@@ -1,4 +1,4 @@
-"""Seeded percentile bootstrap over clusters of items (conversations, else single items), vectorised."""
+"""Seeded bootstrap intervals over clusters of items (conversations, or single items)."""
 
 from __future__ import annotations
 

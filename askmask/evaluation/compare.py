@@ -42,7 +42,7 @@ def compare(a: Scored, b: Scored, *, resamples: int = 1000, seed: int = 0) -> di
     drawn = resampled_sums(both, resamples=resamples, seed=seed) if resamples else None
     width = table_a.shape[1]
     point_a, point_b = (defined(scores_of(sum_terms(t), a.protocol)) for t in (table_a, table_b))
-    scores = {}
+    scores: dict[str, dict[str, Any]] = {}
     for name, value_a in point_a.items():
         value_b = point_b[name]
         scores[name] = {

@@ -1,4 +1,6 @@
-"""Meter: whole-number counts of every scored item, mergeable in any order. Knows no protocol's formula.
+"""Meter: whole-number counts of every scored item, mergeable in any order.
+
+Knows no protocol's formula.
 
 Only integers are kept, so that shards add up exactly and any protocol can be computed afterwards from the rows.
 Notation: A predicted mask, B true mask, V the pixels not ignored.

@@ -1,4 +1,4 @@
-"""Open whatever holds ground truth: a ground-truth JSONL, askmask's own files, or a data set by name."""
+"""Open whatever holds ground truth: a JSONL, our own files, or a data set by name."""
 
 from __future__ import annotations
 

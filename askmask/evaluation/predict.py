@@ -1,4 +1,4 @@
-"""Run a model over a data set into prediction files: append-only, resumable, in shards without doubles or losses.
+"""Run a model over a data set: append-only, resumable, in shards without doubles or losses.
 
 The model is handed in as a `Predictor`; this file knows no network. A run is a folder:
 

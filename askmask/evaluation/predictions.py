@@ -1,4 +1,4 @@
-"""Predictions of any model: strict reading of the prediction JSONL, by id, without keeping it in memory.
+"""Predictions of any model: strict reading of the prediction JSONL, by id.
 
 One row of a prediction file (a field with ? may be absent):
 

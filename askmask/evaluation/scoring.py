@@ -1,4 +1,4 @@
-"""Join predictions with ground truth, count, and compute one protocol's scores with groups and intervals."""
+"""Join predictions with ground truth, count, and compute one protocol's scores."""
 
 from __future__ import annotations
 

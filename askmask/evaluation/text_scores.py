@@ -1,4 +1,4 @@
-"""Scores of replies in words: BLEU-4, ROUGE-L, METEOR, Dist-1/2, through the field's own libraries.
+"""Scores of replies in words: BLEU-4, ROUGE-L, METEOR, Dist-1/2.
 
 One tokenizer for all of them: lower case, words and single punctuation marks; special tokens such as [SEG] or
 <image> are left out. All scores lie in 0..1; papers often print them times 100.

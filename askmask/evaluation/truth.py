@@ -1,4 +1,4 @@
-"""Ground truth for the scorer: one labelled prompt, from a JSONL file or from the rounds of Examples.
+"""Ground truth for the scorer: labelled prompts from a JSONL file or from Examples.
 
 One row of a ground-truth file (a field with ? may be absent):
 

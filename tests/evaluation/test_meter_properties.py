@@ -24,10 +24,10 @@ def fill(entries, names=None):
 
 
 def all_scores(meter):
-    return {p: Scored(protocol_named(p), meter).to_dict(resamples=20) for p in PROTOCOLS}
+    return {p: Scored(protocol_named(p), meter).to_dict(resamples=5) for p in PROTOCOLS}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(items)
 def test_counts_equal_plain_numpy(entries):
     for row, (a, b, ignore, _) in zip(fill(entries).rows, entries, strict=True):
@@ -38,7 +38,7 @@ def test_counts_equal_plain_numpy(entries):
         assert row.no_target is not bool(b.any())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(items, st.randoms(use_true_random=False))
 def test_order_and_sharding_leave_no_trace(entries, random):
     names = [f"n{i}" for i in range(len(entries))]
@@ -52,14 +52,14 @@ def test_order_and_sharding_leave_no_trace(entries, random):
     assert all_scores(parts[0] + parts[1]) == whole == all_scores(parts[1] + parts[0])  # bit for bit
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(items)
 def test_flipping_every_picture_changes_nothing(entries):
     flipped = [(a[:, ::-1], b[:, ::-1], ignore[:, ::-1], said) for a, b, ignore, said in entries]
     assert all_scores(fill(flipped)) == all_scores(fill(entries))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(items)
 def test_scores_lie_between_zero_and_one(entries):
     for result in all_scores(fill(entries)).values():
@@ -69,7 +69,7 @@ def test_scores_lie_between_zero_and_one(entries):
             assert bounds is None or 0 <= bounds[0] <= bounds[1] <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(bools)
 def test_a_perfect_answer_scores_one(mask):
     result = all_scores(fill([(mask, mask, np.zeros_like(mask), None)]))
@@ -88,7 +88,7 @@ def test_an_id_counted_twice_is_an_error():
         fill([entry], ["a"]) + fill([entry], ["a"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(hnp.arrays(float, st.tuples(st.integers(0, 4), st.integers(0, 5)), elements=st.floats(0, 1)))
 def test_assignment_is_the_best_of_all(gain):
     from itertools import permutations

@@ -1,4 +1,4 @@
-"""Plug-in for lmms-eval: askmask's models there, and segmentation tasks scored as masks. Loaded by entry point.
+"""Plug-in for lmms-eval: askmask's models there, and segmentation tasks scored as masks.
 
 lmms-eval passes text alone between model and task. Masks travel as the JSON text its SAM 3 model already writes:
 

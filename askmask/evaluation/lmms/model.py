@@ -10,6 +10,7 @@ from typing import Any
 
 from lmms_eval.api.model import lmms
 
+import askmask
 from askmask.errors import AskMaskError
 from askmask.evaluation.lmms.wire import to_wire
 
@@ -30,9 +31,7 @@ class AskMask(lmms):
         **_: Any,
     ) -> None:
         super().__init__()
-        from askmask.loading import load
-
-        self.model = load(pretrained or name, device=device, dtype=dtype, protocol=protocol)
+        self.model = askmask.load(pretrained or name, device=device, dtype=dtype, protocol=protocol)
         self.batch_size = batch_size
         self._picture: tuple[tuple, Any] | None = None
 

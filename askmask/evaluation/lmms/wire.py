@@ -1,4 +1,4 @@
-"""The JSON text in which masks travel through lmms-eval: written from answers, read from anybody's."""
+"""The JSON text in which masks travel through lmms-eval, written and read."""
 
 from __future__ import annotations
 

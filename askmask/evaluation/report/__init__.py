@@ -1,4 +1,4 @@
-"""The report of one scored run: one self-contained HTML page, the same in Markdown, and all counts."""
+"""The report of one scored run: a self-contained HTML page, Markdown, all counts."""
 
 from __future__ import annotations
 

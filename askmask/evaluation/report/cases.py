@@ -1,4 +1,4 @@
-"""Choose telling items of a run and draw each as its picture with right, surplus and missed pixels."""
+"""Choose telling items and draw each with its right, surplus and missed pixels."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _draw(truth: Truth, answer: Prediction) -> bytes:
     scale = WIDTH / width
     shape = (WIDTH, max(1, min(round(height * scale), 4 * WIDTH)))
     picture = _picture(truth).resize(shape, Image.Resampling.BILINEAR)
-    canvas = np.asarray(picture).astype(np.float32)
+    canvas: np.ndarray = np.asarray(picture).astype(np.float32)
     predicted, true = answer.mask(truth.size), truth.mask
     layers = [(predicted & true, RIGHT), (predicted - true, SURPLUS), (true - predicted, MISSED)]
     if truth.ignore is not None:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG text: histogram, bars with intervals, reliability. Numbers in, markup out; no scripts."""
+"""Charts as inline SVG: histogram, bars with intervals, reliability."""
 
 from __future__ import annotations
 

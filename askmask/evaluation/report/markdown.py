@@ -1,4 +1,4 @@
-"""The report as Markdown, for pull requests and model cards; pictures beside it in cases/."""
+"""The report as Markdown, for pull requests and model cards."""
 
 from __future__ import annotations
 

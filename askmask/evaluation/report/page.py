@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself: pictures inline, no scripts, light and dark."""
+"""The report as one HTML page that needs nothing beside itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ p { margin: 6px 0; } .soft { color: var(--soft); }
 .tile b { display: block; font-size: 30px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .tile small, .tile span { color: var(--soft); font-size: 13px; } .tile span { font-weight: 600; }
 .two { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 16px; }
-@media (max-width: 760px) { .two { grid-template-columns: 1fr; } }
+.even { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); gap: 16px; align-items: start; }
+.even table { font-size: 14px; } .even th, .even td { padding: 5px 6px; }
+@media (max-width: 900px) { .two, .even { grid-template-columns: minmax(0, 1fr); } }
 .card h3 { margin: 0 0 8px; font-size: 14px; color: var(--soft); font-weight: 600; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -64,7 +66,7 @@ def html_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]
     rows = scored.meter.rows
     iou = scored.terms(rows)[:, TERMS.index("iou")]
     sections = [_tiles(data), *(f'<p class="note">{escape(note)}</p>' for note in data["notes"])]
-    charts = f'<div class="card"><h3>Items by IoU</h3>{histogram(iou)}</div>'
+    charts = f'<div class="card"><h3>Items by IoU</h3>{histogram(iou.tolist())}</div>'
     pairs = [(row.score, value) for row, value in zip(rows, iou, strict=True) if row.score is not None]
     if pairs:
         charts += (
@@ -74,10 +76,10 @@ def html_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]
     for key, values in data["groups"].items():
         if values:
             sections.append(f"<h2>By {escape(key)}</h2>" + _group(values, data["gIoU"]))
-    sections.append("<h2>All scores</h2>" + _all_scores(data))
     for kind, part in cases.items():
         if part:
             sections.append(f"<h2>{kind.capitalize()}</h2>{_legend()}" + _cases(part))
+    sections.append("<h2>All scores</h2>" + _all_scores(data))
     sections.append("<h2>Provenance</h2>" + _provenance(scored, data))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -123,8 +125,8 @@ def _group(values: dict[str, Any], overall: float | None) -> str:
         for value, part in values.items()
     )
     return (
-        f'<div class="card"><h3>gIoU, %; dashed: all items</h3>{bars(values, overall=overall)}</div>'
-        f'<div class="card scroll" style="margin-top:12px"><table><tr>{head}</tr>{body}</table></div>'
+        f'<div class="even"><div class="card"><h3>gIoU, %; dashed: all items</h3>{bars(values, overall=overall)}'
+        f'</div><div class="card scroll"><table><tr>{head}</tr>{body}</table></div></div>'
     )
 
 
