@@ -21,7 +21,6 @@ from askmask.world.layouts import sample_scene
 from askmask.world.record import record
 from askmask.world.show import sheet
 
-
 SCENES = ["ceb35cb9483dca0e", "d0aa25d404aac2e0", "7feb9b95ae5f50d4"]
 
 

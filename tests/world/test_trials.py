@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from askmask.world import layouts, scene, shapes, surfaces, trials
+from askmask.world import scene, shapes, stage, surfaces, trials
 from askmask.world.facts import measure
 from askmask.world.objects import CATEGORIES
 from askmask.world.scene import shape_of
@@ -91,7 +91,7 @@ def test_what_tips_agrees_with_statics(lay, monkeypatch, wide, tall):
         0.4,
     )
     monkeypatch.setattr(scene, "shape_of", lambda category, form: block)
-    monkeypatch.setattr(layouts, "shape_of", lambda category, form: block)
+    monkeypatch.setattr(stage, "shape_of", lambda category, form: block)
     world = lay(("box", 0, 0, 0, {"turn": UPRIGHT}))
     needed = wide / 2 / (0.85 * tall)
     assert not trials.PUSHES[0] * 0.9 < needed < trials.PUSHES[1] * 1.1, "too near the thresholds to foretell"
