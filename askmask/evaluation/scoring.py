@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ class Scored:
             list(self.missing[:SHOWN_IDS]),
             list(self.unknown[:SHOWN_IDS]),
         )
-        return data | {"hashes": dict(self.hashes), "askmask": __version__}
+        return data | {"hashes": dict(self.hashes), "askmask": __version__, "versions": versions()}
 
     def terms(self, rows: Sequence[Row]) -> np.ndarray:
         """Return the protocol's per-item terms [n, TERMS]."""
@@ -131,6 +133,16 @@ def score(
             f"No predicted id occurs in the ground truth: predicted e.g. {unknown[0]!r}, true e.g. {missing[0]!r}."
         )
     return Scored(protocol, meter, tuple(missing), unknown, tuple(notes), min_pixels)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a score depends on."""
+    return {
+        "askmask": __version__,
+        "numpy": np.__version__,
+        "pycocotools": metadata.version("pycocotools"),
+        "python": platform.python_version(),
+    }
 
 
 def matched_scores(pairs: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:

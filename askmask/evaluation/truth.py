@@ -20,7 +20,14 @@ from askmask.errors import AskMaskError, DataError
 from askmask.imaging.mask import Mask, union_of
 from askmask.records import Example
 
-GROUPINGS = ("concept", "round", "length", "split")  # fields by which scores are also grouped
+GROUPINGS = (
+    "concept",
+    "family",
+    "round",
+    "length",
+    "hard",
+    "split",
+)  # fields by which scores are also grouped
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
 
 
@@ -81,10 +88,12 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
                 )
             groups = {
                 "concept": round.concept,
+                "family": round.family,
                 "round": str(index + 1) if many else None,
+                "length": round.meta.get("length"),
+                "hard": "hard" if round.meta.get("hard") else None,  # in simulated scenes: shortcuts fail
                 "split": example.split,
             }
-            groups |= {name: round.meta.get(name) for name in ("length",)}
             yield Truth(
                 id=item_id(example, index),
                 size=size,

@@ -99,6 +99,14 @@ def test_a_run_goes_on_where_it_stopped_even_with_other_shards(examples, tmp_pat
     assert again.opened == [] and len(lines(tmp_path)) == 30
 
 
+def test_a_limited_run_is_the_beginning_of_the_whole(examples, tmp_path):
+    pictures = plan(examples)
+    (*_, last) = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, limit=2)
+    assert (last.done, last.total, len(lines(tmp_path))) == (12, 12, 12)
+    run(examples, tmp_path)
+    assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
+
+
 def test_a_torn_line_is_cut_and_asked_again(examples, tmp_path):
     run(examples, tmp_path)
     (path,) = tmp_path.glob("predictions-*.jsonl")

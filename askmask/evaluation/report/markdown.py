@@ -69,7 +69,7 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
             )
     lines += ["## Provenance", ""]
     lines += [f"- SHA-256 of {plain(name)}: `{value}`" for name, value in data["hashes"].items()]
-    lines += [f"- askmask {data['askmask']}", ""]
+    lines += ["- " + ", ".join(f"{name} {version}" for name, version in data["versions"].items()), ""]
     return "\n".join(lines)
 
 

@@ -180,7 +180,7 @@ def _provenance(scored: Scored, data: dict[str, Any]) -> str:
         "bootstrap": f"{bootstrap['resamples']} resamples over {bootstrap['over']}, seed {bootstrap['seed']}",
         "no-target threshold": f"{scored.min_pixels} px",
         **{f"SHA-256 of {name}": value for name, value in data["hashes"].items()},
-        "askmask": data["askmask"],
+        "versions": ", ".join(f"{name} {version}" for name, version in data["versions"].items()),
     }
     body = "".join(
         f"<dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd>"
