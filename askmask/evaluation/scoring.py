@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -19,6 +19,7 @@ from askmask.evaluation.protocols import Protocol, protocol_named, scores_of, su
 from askmask.evaluation.truth import Truth
 
 SHOWN_IDS = 20  # of the missing and unknown ones, in notes
+GROUP_ORDER = ("concept", "round", "length", "hard", "size", "family", "split")
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,21 @@ def grouped(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     return {
         key: dict(sorted(values.items(), key=lambda kv: (order.get(kv[0], 9), not kv[0].isdigit(),
                                                          int(kv[0]) if kv[0].isdigit() else 0, kv[0])))
-        for key, values in sorted(groups.items())
+        for key, values in sorted(groups.items(), key=lambda kv: _place(kv[0]))
     }  # fmt: skip
+
+
+def _place(key: str) -> tuple[int, str]:
+    return (GROUP_ORDER.index(key) if key in GROUP_ORDER else len(GROUP_ORDER), key)
+
+
+def telling_groups(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the groups worth a table: not those whose one value holds every item."""
+    return {
+        key: values
+        for key, values in data["groups"].items()
+        if values and any(part["n"] < data["n"] for part in values.values())
+    }
 
 
 def defined(scores: dict[str, np.ndarray]) -> dict[str, float | None]:
