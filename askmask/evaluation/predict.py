@@ -161,8 +161,10 @@ def predict(
                 yield Progress(done, total, failed)
         finally:
             seconds = time.perf_counter() - start
-            for file in files.values():
+            for kind, file in files.items():
                 file.close()
+                if not (out / f"{kind}-{tag}.jsonl").stat().st_size:
+                    (out / f"{kind}-{tag}.jsonl").unlink()
             if done > before:
                 with (out / f"stats-{tag}.jsonl").open("a", encoding="utf-8") as file:
                     _append(file, statistics(done - before, seconds))

@@ -17,7 +17,7 @@ from typing import Any
 
 from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError
-from askmask.imaging.mask import Mask, union_of
+from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
 from askmask.records import Example
 
 GROUPINGS = (
@@ -154,6 +154,8 @@ def size_of(value: Any) -> tuple[int, int]:
         or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
     ):
         raise DataError('"size" must be [height, width] in whole pixels', got=repr(value)[:80])
+    if value[0] * value[1] > MAX_PIXELS:
+        raise DataError(f'"size" must stay within {MAX_PIXELS} pixels', got=list(value))
     return value[0], value[1]
 
 
