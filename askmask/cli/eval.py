@@ -56,6 +56,7 @@ def eval_command(
         typer.Option(help="I/N: answer shard I (from 0) of N only, e.g. one per machine; no scores."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
     protocol: NetProtocol = None,
     device: Device = None,
@@ -77,7 +78,7 @@ def eval_command(
     for line in _statistics(out):
         typer.echo(line, err=True)
     if shard is None:
-        _score(dataset, out, score_by, limit, as_json)
+        _score(dataset, out, score_by, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -243,7 +244,9 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(number), int(shards)
 
 
-def _score(dataset: str, out: Path, score_by: ProtocolName, limit: int | None, as_json: bool) -> None:
+def _score(
+    dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
+) -> None:
     from askmask.datasets import open_dataset
     from askmask.evaluation.predict import plan
     from askmask.evaluation.truth import truths_of
@@ -253,6 +256,11 @@ def _score(dataset: str, out: Path, score_by: ProtocolName, limit: int | None, a
     scored = score_run(out, truths_of(examples), score_by, 0)
     data = scored.to_dict()
     (out / "scores.json").write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if report:
+        from askmask.evaluation.report import write_report
+
+        page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
+        typer.echo(f"report: {page}", err=True)
     if as_json:
         typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
     else:

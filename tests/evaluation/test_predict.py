@@ -211,13 +211,14 @@ def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp
         "cpu",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "askmask", *map(str, call), "--json"],
+        [sys.executable, "-m", "askmask", *map(str, call), "--json", "--report"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["n"] == 12 and data["n_missing"] == 0
+    assert "<figure>" in (tmp_path / "two/report/report.html").read_text()
     assert "items in" in done.stderr and "memory" in done.stderr
     assert {row["id"]: row["masks"] for row in lines(tmp_path / "two")} == {
         row["id"]: row["masks"] for row in lines(tmp_path / "here")
