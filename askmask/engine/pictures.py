@@ -17,9 +17,8 @@ import numpy as np
 from PIL import Image
 
 from askmask.errors import PictureError
-from askmask.imaging.files import read_rgb
+from askmask.imaging.files import SUFFIXES, list_pictures, read_picture
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 JPEG_QUALITY = 92
 
 
@@ -33,7 +32,7 @@ class Picture:
     @classmethod
     def read(cls, path: str | Path) -> Picture:
         """Read a file; raises PictureError for anything that is no plain picture."""
-        return cls(str(path), read_rgb(path))
+        return cls(str(path), read_picture(path).rgb)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -103,10 +102,7 @@ def difference_hash(rgb: np.ndarray) -> int:
 def find_pictures(source: Path) -> Iterator[Path]:
     """Yield picture files: one file, a folder (all levels, sorted, hidden ones left out), or a text list."""
     if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-            if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden:
-                yield path
+        yield from list_pictures(source)
     elif source.suffix.lower() in SUFFIXES and source.is_file():
         yield source
     elif source.suffix.lower() == ".txt" and source.is_file():
@@ -116,5 +112,5 @@ def find_pictures(source: Path) -> Iterator[Path]:
                 yield path if path.is_absolute() else source.parent / path
     else:
         raise PictureError(
-            "no pictures there", got=source, do=f"Give a folder, a file ({', '.join(SUFFIXES)}) or a .txt list."
+            "no pictures there", got=source, do="Give a folder, a picture file, or a .txt list of paths."
         )

@@ -37,9 +37,7 @@ def fill(name: str, **values: str) -> str:
 def fill_write(concept: str) -> str:
     """Return the stage-4 text of one concept."""
     families = "\n".join(f"- `{name}`: {text}" for name, text in FAMILIES[concept].items())
-    return fill(
-        "write_prompts", concept=concept, families=families, guidance=text_of(f"concept_{concept}")
-    )
+    return fill("write_prompts", concept=concept, families=families, guidance=text_of(f"concept_{concept}"))
 
 
 def all_hashes() -> dict[str, str]:

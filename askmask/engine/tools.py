@@ -86,9 +86,7 @@ async def run_units(units: Mapping[str, Coroutine[Any, Any, T]]) -> tuple[dict[s
     for unit, outcome in zip(units, outcomes, strict=True):
         if isinstance(outcome, UnitFailed):
             failures.append(
-                Failure(
-                    unit=unit, error_class=outcome.error_class, reason=outcome.reason, keys=outcome.keys
-                )
+                Failure(unit=unit, error_class=outcome.error_class, reason=outcome.reason, keys=outcome.keys)
             )
         elif isinstance(outcome, BaseException):
             stop = stop or outcome

@@ -142,5 +142,3 @@ def assign_pool(regions: tuple[Region, ...], pool: list[Mask], least_iou: float)
         else:
             given[region_id] = pool[number]
     return given
-
-

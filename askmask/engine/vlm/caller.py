@@ -7,7 +7,6 @@ checked value or a UnitFailed; RunStopped passes through to the pipeline.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -34,7 +33,7 @@ class Answer(Generic[T]):
     key: str
 
 
-class wait_as_told(wait_base):  # noqa: N801 (tenacity's own naming)
+class wait_as_told(wait_base):
     """Full jitter that grows exponentially, but never less than the server's Retry-After."""
 
     def __init__(self, first_s: float, longest_s: float):
@@ -62,8 +61,10 @@ class Caller:
         attempts: int = 6,
         first_wait_s: float = 1.0,
         longest_wait_s: float = 60.0,
+        stop: asyncio.Event | None = None,
     ):
         self.vlm = vlm
+        self._stop = stop
         self._store, self._budget, self._price = store, budget, price
         self._pace = pace or Pace()
         self._slots = slots or asyncio.Semaphore(8)
@@ -84,6 +85,11 @@ class Caller:
         except (Quarantined, Refused) as broken:
             broken.keys = (key, repair_key)  # a retry asks from the start
             raise
+
+    async def close(self) -> None:
+        """Let calls in flight end and close the client."""
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        await self.vlm.close()
 
     async def _reply_to(self, request: Request) -> tuple[str, Completion]:
         key = request.key(self.vlm.provider, self.vlm.model)
@@ -114,6 +120,10 @@ class Caller:
         worst = self._price.of(tokens_in, tokens_out) if self._price else 0.0
         await self._pace.take(tokens_in + tokens_out)
         async with self._slots:
+            if self._stop is not None and self._stop.is_set():
+                raise RunStopped(
+                    "interrupted; what was answered is kept", do="Go on with: askmask engine resume"
+                )
             self._budget.reserve(worst)
             call = self._store.begin_call(key, request.stage, self.vlm.model, worst)
             started, cost = time.monotonic(), worst
@@ -169,5 +179,3 @@ def parse(completion: Completion, schema: type[T], key: str) -> T:
             f"{'.'.join(map(str, fault['loc'])) or 'reply'}: {fault['msg']}" for fault in error.errors()[:5]
         )
         raise Quarantined("parse", faults, keys=(key,)) from error
-    except (RecursionError, json.JSONDecodeError) as error:
-        raise Quarantined("parse", f"not JSON: {error}", keys=(key,)) from error

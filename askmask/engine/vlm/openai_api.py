@@ -14,7 +14,14 @@ from askmask.engine.templates import fill
 from askmask.engine.vlm.request import Completion, Request
 from askmask.errors import MissingExtra, SettingError
 
-_CLASS_OF_STATUS = {408: "timeout", 409: "conflict", 429: "rate_limit", 401: "auth", 403: "auth", 404: "model"}
+_CLASS_OF_STATUS = {
+    408: "timeout",
+    409: "conflict",
+    429: "rate_limit",
+    401: "auth",
+    403: "auth",
+    404: "model",
+}
 _BLOCKED = ("content_filter", "content_policy", "responsibleai", "safety")
 
 
@@ -42,7 +49,9 @@ class OpenAIVlm:
         self.provider = f"openai:{host.hostname}" + (f":{host.port}" if host.port else "")
         key = os.environ.get(api_key_env)
         if not key and host.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise SettingError(f"no key for {host.hostname}", do=f"Set the environment variable {api_key_env}.")
+            raise SettingError(
+                f"no key for {host.hostname}", do=f"Set the environment variable {api_key_env}."
+            )
         keep_secret(key)
         self._client = openai.AsyncOpenAI(
             api_key=key or "none-needed", base_url=base_url, timeout=timeout_s, max_retries=0
@@ -128,14 +137,16 @@ def _status_outcome(error: Any) -> Completion:
     said = " ".join(str(body.get(field) or "") for field in ("code", "type", "message"))
     if error.status_code == 400 and any(word in said.lower() for word in _BLOCKED):
         return Completion(text="", refused=("safety", str(body.get("message") or said)), model="")
-    error_class = _CLASS_OF_STATUS.get(error.status_code) or (
-        "server" if error.status_code >= 500 else "request"
-    )
     raise CallFailed(
-        error_class,
+        status_class(error.status_code),
         f"HTTP {error.status_code}: {body.get('message') or error.message}",
         retry_after_s=retry_after(error.response.headers),
     ) from error
+
+
+def status_class(status: int) -> str:
+    """Return the error class of an HTTP status."""
+    return _CLASS_OF_STATUS.get(status) or ("server" if status >= 500 else "request")
 
 
 def retry_after(headers: Any) -> float | None:

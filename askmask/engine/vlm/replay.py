@@ -2,10 +2,10 @@
 
 A recording is JSON lines, one reply a line, told apart by what the request asks about, not by pixels:
 
-    {"picture": "cars", "stage": "verify", "schema": "MaskReply", "inputs": {"description": "..."}, "reply": {...}}
+    {"picture": "9c3e...", "stage": "verify", "schema": "MaskReply", "inputs": {"description": "..."}, "reply": {...}}
 
-`inputs` need only hold the fields that decide; all of them must be equal to the request's. `picture` is any text; it
-is compared with the name in `names`, a map from the sha256 of the first picture as sent.
+`inputs` need only hold the fields that decide; all of them must be equal to the request's. `picture` is the
+perceptual hash (16 hex digits, `pictures.difference_hash`) of the first picture; a few differing bits are allowed.
 A `reply` that is text is sent as it is, so that broken replies can be recorded as well.
 """
 
@@ -18,8 +18,11 @@ from typing import Any
 
 from askmask.datasets.own import read_rows
 from askmask.engine.errors import CallFailed
+from askmask.engine.pictures import difference_hash
 from askmask.engine.vlm.request import Completion, Request
 from askmask.errors import DataError
+
+MOST_BITS = 6  # differing bits of 64 between perceptual hashes of one picture
 
 
 class ReplayVlm:
@@ -61,8 +64,10 @@ def _fits(row: Mapping[str, Any], request: Request) -> bool:
     if row["stage"] != request.stage or row["schema"] != request.schema_name:
         return False
     picture = row.get("picture")
-    if picture is not None and not request.pictures[0].sha256.startswith(picture):
-        return False
+    if picture is not None:
+        seen = difference_hash(request.pictures[0].rgb)
+        if (seen ^ int(picture, 16)).bit_count() > MOST_BITS:
+            return False
     if ("repair" in row) != (request.complaint is not None):
         return False
     inputs = request.inputs
