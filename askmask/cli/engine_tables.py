@@ -16,14 +16,13 @@ def status_table(run: Path, report: Any) -> Group:
     """Draw a run's Report: stages, concepts, failures, cost."""
     stages = Table(title=f"{run}: {report.finished} of {report.pictures} pictures", title_justify="left")
     stages.add_column("stage")
-    names = ("done", "running", "pending", "failed", "quarantined", "refused", "skipped")
+    unusual = ("failed", "quarantined", "refused", "skipped")
+    names = ["done", "running", "pending"]
+    names += [name for name in unusual if any(counts[name] for counts in report.stages.values())]
     for name in names:
-        stages.add_column(name, justify="right")
-    stages.add_column("units without a decision")
+        stages.add_column(name, justify="right", style="" if name in names[:3] else "red")
     for stage, counts in report.stages.items():
-        failures = report.failures.get(stage, {})
-        listed = ", ".join(f"{count} {name}" for name, count in sorted(failures.items()))
-        stages.add_row(stage, *(str(counts[name] or "") for name in names), Text(listed, "red"))
+        stages.add_row(stage, *(str(counts[name] or "") for name in names))
     parts: list[Any] = [stages]
     if report.prompts:
         concepts = Table()
@@ -36,6 +35,15 @@ def status_table(run: Path, report: Any) -> Group:
             rate = f"{(kept + empty) / written:.0%}"
             concepts.add_row(concept, str(written), str(kept), str(empty), rate)
         parts.append(concepts)
+    if report.failures:
+        failures = Table(title="without a decision", title_justify="left")
+        failures.add_column("stage")
+        failures.add_column("class")
+        failures.add_column("units", justify="right")
+        for stage, classes in report.failures.items():
+            for name, count in sorted(classes.items()):
+                failures.add_row(stage, name, str(count))
+        parts.append(failures)
     lines = []
     if report.regions_found:
         rate = report.regions_accepted / report.regions_found
