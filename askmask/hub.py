@@ -27,6 +27,7 @@ class Release:
     sam2: str = "*_sam2_*.torch*"
     adapter: str = "*_plm_*.torch*"
     lora: str = "lora_plm_adapter*/*"
+    sam2_config: str = "sam2_config.json"  # optional: sizes of a SAM2 that is none of the published ones
 
 
 RELEASES = {
@@ -63,22 +64,28 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         print(notice, file=sys.stderr)
     elif not confirm(notice):
         raise AskMaskError(f"{name} was not fetched, as you chose")
-    commit, files = _snapshot(
-        release.repo, revision or release.revision, (release.sam2, release.adapter, release.lora)
-    )
-    _, vlm = _snapshot(release.vlm, release.vlm_revision, VLM_FILES)
+    patterns = (release.sam2, release.adapter, release.lora, release.sam2_config)
+    commit, files = _snapshot(release.repo, revision or release.revision, patterns)
+    sizes = files / release.sam2_config
+    vlm = fetch_vlm(release.vlm, release.vlm_revision)
     out = convert_published(
         _one(files, release.sam2),
         _one(files, release.adapter),
         _one(files, release.lora.replace("/*", "/adapter_config.json")).parent,
         vlm,
         root / f"{commit}.partial",
+        sam2_config=sizes if sizes.is_file() else None,
         name=name,
         origin=f"huggingface.co/{release.repo} at commit {commit}",
     )
     final = root / commit
     out.rename(final)
     return final
+
+
+def fetch_vlm(repo: str, revision: str = "main") -> Path:
+    """Fetch config and tokenizer (no weights) of a language model on the Hub; return their folder."""
+    return _snapshot(repo, revision, VLM_FILES)[1]
 
 
 def _kept(root: Path) -> Path | None:

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from askmask.answer import Answer
@@ -208,8 +208,7 @@ def _runs(window: list[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
     """Split into runs of neighbours on the same picture."""
 
     def key(item: tuple[Any, str]) -> Any:
-        source = item[0]
-        return id(source) if isinstance(source, np.ndarray) or not hasattr(source, "__hash__") else source
+        return item[0] if isinstance(item[0], (str, bytes, Path)) else id(item[0])
 
     for _, run in groupby(window, key=key):
         yield list(run)

@@ -54,12 +54,14 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     config.save(folder)
+    config_rights = (folder / "config.json").stat().st_mode
     for part in PARTS:
         path = folder / f"{part}.safetensors"
         tensors = {key: value.contiguous() for key, value in state.items() if part_of(key) == part}
         if tensors:
             partial = path.with_suffix(".partial")
             save_file(tensors, partial, metadata={"format": "pt"})
+            partial.chmod(config_rights)  # safetensors makes files that only their owner may read
             partial.replace(path)
         else:
             path.unlink(missing_ok=True)

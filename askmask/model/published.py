@@ -255,7 +255,8 @@ def _read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
         ) from error
     state = state.get(wrapper, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f'{path}: {{"{wrapper}": tensors by name}} is needed', got=type(state).__name__)
+        got = f"keys {list(state)[:4]}" if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f'{path}: {{"{wrapper}": tensors by name}} is needed', got=got)
     return state
 
 
