@@ -45,6 +45,7 @@ def register_commands() -> None:
     from askmask.cli import checkpoint  # noqa: F401
     from askmask.cli import doctor  # noqa: F401
     from askmask.cli import engine  # noqa: F401
+    from askmask.cli import world  # noqa: F401
     from askmask.cli import world_oracle  # noqa: F401
 
 

@@ -130,7 +130,8 @@ class Ground:
             extra = rng.random()
             if extra < 0.45:
                 return f"the {noun}"
-            return f"the {thing['colour']} {noun}" if extra < 0.9 else f"the {adjective(thing)} {noun}"
+            plain = extra < 0.9 or thing["material"] in ("fruit", "wax") or adjective(thing) in noun
+            return f"the {thing['colour']} {noun}" if plain else f"the {adjective(thing)} {noun}"
         if not coloured and (made or rng.random() < 0.85):
             return f"the {thing['colour']} {noun}"
         if not made:

@@ -36,7 +36,9 @@ def _having(*traits: str) -> tuple[str, ...]:
 
 SMALL = _having("small", "round")
 BASES = _having("base")
-BLOCKS = ("box", "box", "book", "board")
+BLOCKS = ("box", "box", "book", "board", "can")
+FEW = {"box": 0.4, "book": 0.5, "shelf": 0.6, "plank": 0.5, "crate": 0.7, "knife": 1.6, "mug": 1.5, "glass": 1.4, "bottle": 1.4}
+SCATTER = np.array([FEW.get(name, 1.0) for name in ON_TABLE]) / sum(FEW.get(name, 1.0) for name in ON_TABLE)
 
 
 class Stage:
@@ -116,7 +118,7 @@ class Stage:
 
     def scatter(self, category: str | None = None, pose: str | None = None) -> bool:
         """Put one thing on a free spot; False if there is no room."""
-        category = str(self.rng.choice(ON_TABLE)) if category is None else category
+        category = str(self.rng.choice(ON_TABLE, p=SCATTER)) if category is None else category
         pose = str(self.rng.choice(CATEGORIES[category].poses)) if pose is None else pose
         form, radius = self.form_of(category)
         if pose == "lying":
@@ -183,8 +185,10 @@ def bridge(stage: Stage) -> None:
         span = float(rng.uniform(0.1, 0.125))
         for sign in (1, -1):
             low = stage.put("box", *stage.along(*at, heading, sign * span), form=form, turn=about_z(heading))
+        if rng.random() < 0.45:  # a third support: any one of the outer two can go, or the middle one
+            stage.put("box", *stage.along(*at, heading, float(rng.uniform(-0.03, 0.03))), form=form, turn=about_z(heading))
         top = stage.put("plank", *at, low, turn=about_z(heading))
-        if rng.random() < 0.3:
+        if len(stage.things) < 4 and rng.random() < 0.3:
             stage.put("apple", *at, 0.0)
     for _ in range(int(rng.integers(0, 3))):
         category = str(rng.choice(SMALL + ("box",)))
@@ -325,6 +329,27 @@ def near_edge(stage: Stage) -> None:
         stage.put(category, x, y, form=form, turn=turn, pose="upright")
 
 
+def leaning(stage: Stage) -> None:
+    """A plank, board or book propped against a heavy thing, which then holds it without being under it."""
+    rng = stage.rng
+    at = stage.spot(0.17)
+    if at is None:
+        return
+    heading = float(rng.uniform(-np.pi, np.pi))
+    prop = str(rng.choice(["box", "pot", "crate", "teapot", "box"]))
+    form = int(rng.integers(1 << 31))
+    wide, _, tall = shape_of(prop, form).size
+    stage.put(prop, *at, form=form, turn=about_z(heading), pose="upright")
+    category = str(rng.choice(["plank", "board", "book", "tray"]))
+    leaner = int(rng.integers(1 << 31))
+    half = shape_of(category, leaner).size[0] / 2
+    lean = float(np.arcsin(min(0.95, tall / (2 * half)))) if tall < 2 * half else float(rng.uniform(1.1, 1.3))
+    lean = min(max(lean, 0.6), 1.3)
+    away = wide / 2 + 0.004 + half * float(np.cos(lean))
+    turn = multiply(about_z(heading), about_y(lean))
+    stage.put(category, *stage.along(*at, heading, away), form=leaner, turn=turn, pose="tilted")
+
+
 def scattered(stage: Stage) -> None:
     for _ in range(3):
         stage.scatter()
@@ -339,9 +364,10 @@ LAYOUTS: dict[str, Callable[[Stage], None]] = {
     "nested": nested,
     "setting": setting,
     "near_edge": near_edge,
+    "leaning": leaning,
     "scattered": scattered,
 }
-WEIGHTS = (0.14, 0.1, 0.11, 0.09, 0.12, 0.13, 0.12, 0.12, 0.07)
+WEIGHTS = (0.13, 0.09, 0.12, 0.08, 0.12, 0.13, 0.12, 0.09, 0.07, 0.05)
 
 
 def sample_scene(seed: int, attempt: int = 0) -> Scene:
@@ -352,7 +378,7 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
         twin_of = even + 1 - seed % 2
     source = even if twin_of is not None else seed
     rng = np.random.default_rng([2, source, attempt])
-    twin = bool(rng.random() < 0.35)
+    twin = bool(rng.random() < 0.4)
     stage = Stage(rng, (seed % 2 == 1) if twin_of is not None else twin)
     names = list(LAYOUTS)
     layout = str(rng.choice(names, p=WEIGHTS))

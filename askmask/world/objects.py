@@ -70,7 +70,7 @@ def _cylinder(radius: float, tall: float, low: float = 0.0) -> Collider:
     return Collider("cylinder", (radius, tall / 2), (0.0, 0.0, low + tall / 2))
 
 
-@_category("mug", "ceramic", poses="upright upright upright lying upside_down", traits="vessel drink small")
+@_category("mug", "ceramic", poses="upright upright lying upside_down", traits="vessel drink small")
 def _mug(rng: Stream) -> Shape:
     r, h = rng.uniform(0.036, 0.048), rng.uniform(0.08, 0.115)
     body = vessel("body", [(r * 0.92, 0), (r, h * 0.12), (r, h)], 0.005, 0.007)
@@ -88,7 +88,7 @@ def _mug(rng: Stream) -> Shape:
     )
 
 
-@_category("glass", "glass", poses="upright upright upright lying upside_down", traits="vessel drink tall small")
+@_category("glass", "glass", poses="upright upright lying upside_down", traits="vessel drink tall small")
 def _glass(rng: Stream) -> Shape:
     r, h = rng.uniform(0.03, 0.04), rng.uniform(0.1, 0.15)
     base = r * rng.uniform(0.75, 0.95)
@@ -105,7 +105,7 @@ def _glass(rng: Stream) -> Shape:
     )
 
 
-@_category("bottle", "glass plastic", poses="upright upright upright lying", traits="tall")
+@_category("bottle", "glass plastic", poses="upright upright lying", traits="tall")
 def _bottle(rng: Stream) -> Shape:
     r, h = rng.uniform(0.028, 0.04), rng.uniform(0.2, 0.28)
     neck = r * 0.38
@@ -364,7 +364,7 @@ def _teapot(rng: Stream) -> Shape:
     return _turned(visuals, tuple(colliders), r, tall, 0.8, interior=interior, shell=shell, lidded=lidded)
 
 
-@_category("jar", "glass", poses="upright upright upright lying", traits="vessel small")
+@_category("jar", "glass", poses="upright upright lying", traits="vessel small")
 def _jar(rng: Stream) -> Shape:
     r, h = rng.uniform(0.036, 0.048), rng.uniform(0.09, 0.125)
     lidded = bool(rng.random() < 0.5)

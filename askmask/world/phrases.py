@@ -157,8 +157,8 @@ CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[st
         (("that would not roll when the table tilts", "that could not roll away"), ("that would stay put if I tilt the table",)),
     ),
     "holds_liquid": (
-        (("that would hold water as it stands", "I could fill right now"), ("that could be filled with liquid right now",)),
-        (("that would not hold water as it stands", "I could not fill right now"), ("that can not be filled with liquid right now",)),
+        (("that would hold water right now", "I could fill right now"), ("that could be filled with liquid right now",)),
+        (("that would not hold water right now", "I could not fill right now"), ("that can not be filled with liquid right now",)),
     ),
     "reachable": (
         (("I can reach from the front without touching anything", "with a clear way for my hand"), ("that my hand can reach without moving others",)),

@@ -45,6 +45,7 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW) -> SceneRe
             rng = np.random.default_rng([3, scene.seed, number])
             ground = Ground(things, seen, size)
             seen["prompts"] = prompts_for(ground, surface_of(view, things), rng, held=held_out(split), count=prompts)
+            seen["dialogues"] = []
             views.append(view)
             facts.append(seen)
     line = {

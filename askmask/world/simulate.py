@@ -189,12 +189,14 @@ def _thing(spec: Any, number: int, thing: Any, owners: list[int], parts: list, p
         owners.append(number)
         parts_of.append(first + shape.parts.index(visual.part))
     density = shape.mass / sum(c.volume for c in shape.colliders)
+    # Rolling friction is costly to solve and matters only where a round side is down.
+    rolls = shape.rolling and (thing.pose == "lying" or any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders))
     for collider in shape.colliders:
         add_collider(
             body,
             collider,
             density=density,
-            condim=6 if shape.rolling else 3,
+            condim=6 if rolls else 3,
             friction=[shape.friction, 0.004, shape.rolling or 0.0001],
         )
         owners.append(number)

@@ -11,7 +11,7 @@ from askmask.world.looks import MATERIALS
 from askmask.world.simulate import FELT, Touch, World
 from askmask.world.trials import Truth
 
-CELL = 0.01  # metres between rays
+CELL = 0.012  # metres between rays
 FLAT = 0.0025  # metres: rays within this of one height meet one surface
 CUP = (0.031, 0.036, 0.041)  # metres: radius of a free disc that a cup needs (surely not, threshold, surely)
 PAN = (0.047, 0.055, 0.063)  # and a hot pan's base

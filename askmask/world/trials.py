@@ -128,7 +128,8 @@ def push_each(world: World, contacts: list[Touch]) -> list[tuple[Truth, float | 
                     body = world.body[n]
                     push = sign * part * weight * flat
                     arm = np.array([0, 0, 0.85 * tall]) + world.place(n) - world.data.xipos[body]
-                    force[body, :3], force[body, 3:] = push, np.cross(arm, push)
+                    force[body, :3] = push
+                    force[body, 3:] = (-arm[2] * push[1], arm[2] * push[0], arm[0] * push[1] - arm[1] * push[0])
                 mujoco.mj_step(world.model, world.data, steps)
                 for n in list(active):
                     if world.rotation(n)[2] @ upright[n] < TIPPED:

@@ -10,7 +10,9 @@ from askmask.world.ground import Ground, Query, choose
 from askmask.world.looks import COLOURS
 from askmask.world.phrases import ABSENT, NOUNS
 
-PART_NAMES = {"body": None, "base": None, "seat": None, "sides": None, "spokes": None, "head": "bowl"}
+UNASKED = {"body", "base", "seat", "sides", "spokes", "head", "ring", "stripe"}  # parts without a plain name
+# Parts that things without such a part id have as well (every bowl has a rim), so "every rim" would be false.
+SINGLE = {"rim", "top", "cover", "knob"}
 
 
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
@@ -62,8 +64,8 @@ def _parts(ground: Ground) -> Iterator[Query]:
     faint: set[str] = set()
     for n in [*ground.seen, *ground.glimpsed]:
         for part in ground.things[n]["parts"]:
-            name = PART_NAMES.get(part["name"], part["name"])
-            if name is None:
+            name = part["name"]
+            if name in UNASKED:
                 continue
             pixels = ground.part_pixels.get(part["id"], 0)
             if pixels >= enough and n in ground.seen:
@@ -72,7 +74,7 @@ def _parts(ground: Ground) -> Iterator[Query]:
             elif pixels:
                 faint.add(name)
     for name, found in by_name.items():
-        if name not in faint:
+        if name not in faint and name not in SINGLE:
             yield Query(concept="entities", family="parts", kind="parts", satisfying=[n for n, _ in found], candidates=ground.seen, parts=[p for _, p in found], slots={"p": name}, facts={"part": name})
     for n in ground.seen:  # a part that this thing does not have
         names = {part["name"] for part in ground.things[n]["parts"]}
