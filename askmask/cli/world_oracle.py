@@ -8,22 +8,16 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.world import world
 
 
-def world_group() -> typer.Typer:
-    """Return the group the world's other commands are on; make it where they are not installed."""
-    for group in app.registered_groups:
-        if group.name == "world" and group.typer_instance is not None:
-            return group.typer_instance
-    made = typer.Typer(no_args_is_help=True, help="Simulated scenes with exact truth.")
-    app.add_typer(made, name="world")
-    return made
-
-
-@world_group().command()
+@world.command(
+    epilog="Example: askmask world oracle --data truth --pictures photos --errors verdict=0.1,json=0.02"
+)
 def oracle(
-    data: Annotated[Path, typer.Option(help="Folder of `askmask world make --dense`.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of `askmask world make`; with --dense it starts at once.")
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
     errors: Annotated[str, typer.Option(help="Rates of mistakes: verdict=0.1,json=0.02,...")] = "",
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every reply.")] = 0.0,
@@ -38,7 +32,7 @@ def oracle(
 
     Mistakes of the answer: missed, attribute, box, satisfying, context, negative, false_accept, false_reject, choice
     (`verdict` sets both false ones). Faults of the reply: json, truncate, refuse, safety, rate_limit, server, drop,
-    slow. Example: askmask world oracle --data truth --pictures photos --errors verdict=0.1,json=0.02
+    slow.
     """
     from itertools import islice
 

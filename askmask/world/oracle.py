@@ -174,17 +174,40 @@ def _words(text: str) -> list[str]:
 
 
 def read_truth(folder: str | Path) -> Iterator[TrueScene]:
-    """Yield the scenes of a folder of dense truth (`askmask world make --dense`)."""
+    """Yield the scenes of a folder of `askmask world make`, dense or not.
+
+    Dense truth is read. Without it the scenes are simulated again from their seeds, which needs the extra [world].
+    """
+    folder = Path(folder)
     paths = shards(folder)
-    if not paths:
-        raise DataError(
-            "no dense truth there", got=folder, do="Make some: askmask world make --dense --out DIR"
-        )
+    if not paths and not (folder / "examples.jsonl").is_file():
+        raise DataError("no simulated scenes there", got=folder, do="Make some: askmask world make --out DIR")
     for path in paths:
         shard = read_shard(path)
         for row in range(len(shard.rgb)):
             scene, view = shard.facts(row)
             yield _scene_of(shard.rgb[row], shard.objects[row], shard.parts[row], scene, view)
+    if not paths:
+        yield from _simulate_again(folder)
+
+
+def _simulate_again(folder: Path) -> Iterator[TrueScene]:
+    from askmask.datasets.own import read_examples
+    from askmask.imaging.files import read_picture
+    from askmask.world.record import record
+
+    plan = json.loads((folder / "world.json").read_text())
+    views: dict[tuple[int, int], dict[int, str]] = {}  # (seed, size) -> view -> picture
+    for example in read_examples(folder):
+        if example.size is None or "seed" not in example.meta:
+            raise DataError(f"{example.id} is of no simulated scene", got=folder)
+        views.setdefault((example.meta["seed"], example.size[0]), {})[example.meta["view"]] = example.image
+    for (seed, size), pictures in views.items():
+        found = record(seed, size, prompts=plan["prompts"])
+        for number, picture in sorted(pictures.items()):
+            view = found.views[number]
+            rgb = read_picture(picture).rgb
+            yield _scene_of(rgb, view.objects, view.parts, found.facts, found.facts["views"][number])
 
 
 def _scene_of(
