@@ -82,6 +82,8 @@ def run(
     from askmask.engine.store import RunStore
     from askmask.records import CONCEPTS
 
+    if vlm == "replay":
+        model = str(Path(model).resolve())  # a resume may come from another folder
     shared = {"provider": vlm, "api_key_env": api_key_env, "timeout_s": timeout}
     writer = ModelChoice(model=model, base_url=base_url, price=price, **shared)
     second = (

@@ -60,8 +60,8 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
         _CARD.format(
             name=name,
             counts="\n".join(f"| {label} | {count} |" for label, count in counts.items()),
-            writer=plan.writer.model,
-            verifier=(plan.verifier or plan.writer).model,
+            writer=plan.writer.name,
+            verifier=(plan.verifier or plan.writer).name,
             votes=plan.settings.votes,
             detector=plan.vision.detector,
             segmenter=plan.vision.segmenter,

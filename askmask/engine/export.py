@@ -204,8 +204,8 @@ def _example_of(picture: Accepted, name: str, store: RunStore) -> Example:
             "picture_sha256": picture.row.sha256,
             "picture_source": picture.row.source,
             "file": Path(picture.row.path).name,
-            "writer": plan.writer.model,
-            "verifier": (plan.verifier or plan.writer).model,
+            "writer": plan.writer.name,
+            "verifier": (plan.verifier or plan.writer).name,
         },
     )
 

@@ -67,8 +67,8 @@ def _head(store: RunStore) -> str:
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
  script-src 'unsafe-inline'">
 <title>Engine run: {_text(store.folder.name)}</title><style>{_STYLE}</style></head><body>
-<header><h1>{_text(store.folder.name)}</h1><p>written by <code>{_text(plan.writer.model)}</code>, verified by
-<code>{_text((plan.verifier or plan.writer).model)}</code>, masks by {_text(plan.vision.segmenter)}</p>
+<header><h1>{_text(store.folder.name)}</h1><p>written by <code>{_text(plan.writer.name)}</code>, verified by
+<code>{_text((plan.verifier or plan.writer).name)}</code>, masks by {_text(plan.vision.segmenter)}</p>
 <div class="tiles">{cells}</div>
 <nav>{concepts}<span class="gap"></span>
 <label><input type="checkbox" checked value="yes">accepted</label>

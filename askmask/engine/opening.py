@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from askmask.engine.prices import check_pinned
@@ -21,6 +22,11 @@ class ModelChoice(Value):
     api_key_env: str | None = None
     price: str | None = None
     timeout_s: float = 120.0
+
+    @property
+    def name(self) -> str:
+        """The model's name for people; a local folder or file without its path."""
+        return Path(self.model).name if self.provider in ("local", "replay") else self.model
 
 
 class VisionChoice(Value):

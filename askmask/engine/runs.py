@@ -37,6 +37,7 @@ class Limits(Value):
     """What decides how fast and how dear a run may be; may differ at every resume."""
 
     concurrency: int = 8
+    pictures_at_once: int | None = None  # None: enough to keep `concurrency` calls in flight
     max_usd: float | None = None
     max_calls: int | None = None
     requests_per_minute: float | None = None
@@ -124,7 +125,11 @@ async def work(
                 segmentation=segmentation,
             )
             await run_pictures(
-                store, tools, at_once=max(2, limits.concurrency), on_progress=on_progress, stop=stop
+                store,
+                tools,
+                at_once=limits.pictures_at_once or max(2, limits.concurrency),
+                on_progress=on_progress,
+                stop=stop,
             )
     finally:
         for caller in callers:

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-RECOVER_AFTER_S = 20.0
-RECOVER_BY = 1.25
-SLOWEST_PER_MINUTE = 1.0
+ONE_MESSAGE_S = 2.0  # 429s so close together say one thing: requests that were sent together met the limit
+RECOVER_AFTER_S = 5.0
+RECOVER_BY = 1.2
+LEAST_START = 600.0  # requests per minute from which an unstated limit is searched downward
+SLOWEST = 0.25  # of the stated limit, or of the pace at the first 429: Retry-After does the rest
 
 
 class Bucket:
@@ -42,10 +44,9 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._clock = clock
-        self._ceilings = {"requests": requests_per_minute, "tokens": tokens_per_minute}
-        self._buckets = {
-            name: Bucket(limit, clock) for name, limit in self._ceilings.items() if limit is not None
-        }
+        stated = {"requests": requests_per_minute, "tokens": tokens_per_minute}
+        self._ceilings = {name: limit for name, limit in stated.items() if limit is not None}
+        self._buckets = {name: Bucket(limit, clock) for name, limit in self._ceilings.items()}
         self._recent: list[float] = []
         self._slowed_at: float | None = None
         self._paused_until = 0.0
@@ -71,27 +72,25 @@ class Pace:
         self._recent = [at for at in self._recent if at > now - 60] + [now]
 
     def slow_down(self, retry_after_s: float | None) -> None:
-        """Halve the pace (at most once a second) and send nothing for `retry_after_s`."""
+        """Halve the pace (once for a burst of 429s) and send nothing for `retry_after_s`."""
         now = self._clock()
         if retry_after_s:
             self._paused_until = max(self._paused_until, now + retry_after_s)
-        if self._slowed_at is not None and now - self._slowed_at < 1:
-            return  # a burst of 429s to requests sent together is one message
+        if self._slowed_at is not None and now - self._slowed_at < ONE_MESSAGE_S:
+            return
         self._slowed_at = now
         if "requests" not in self._buckets:
-            # No stated limit: start from what was really sent in the last minute.
-            observed = max(SLOWEST_PER_MINUTE, float(len(self._recent)))
-            self._buckets["requests"] = Bucket(max(observed, 60.0), self._clock)
-        for bucket in self._buckets.values():
-            bucket.per_minute = max(SLOWEST_PER_MINUTE, bucket.per_minute / 2)
+            # No stated limit: start from the pace that met one.
+            seconds = max(1.0, now - self._recent[0]) if self._recent else 1.0
+            self._ceilings["requests"] = max(LEAST_START, 60 * len(self._recent) / seconds)
+            self._buckets["requests"] = Bucket(self._ceilings["requests"], self._clock)
+        for name, bucket in self._buckets.items():
+            bucket.per_minute = max(SLOWEST * self._ceilings[name], bucket.per_minute / 2)
 
     def _recover(self) -> None:
         now = self._clock()
         if self._slowed_at is None or now - self._slowed_at < RECOVER_AFTER_S:
             return
         self._slowed_at = now
-        for name, bucket in list(self._buckets.items()):
-            ceiling = self._ceilings[name]
-            bucket.per_minute *= RECOVER_BY
-            if ceiling is not None and bucket.per_minute >= ceiling:
-                bucket.per_minute = ceiling
+        for name, bucket in self._buckets.items():
+            bucket.per_minute = min(self._ceilings[name], bucket.per_minute * RECOVER_BY)
