@@ -113,7 +113,7 @@ def main() -> None:
         rows[-1] |= {"regions": regions, "calls": calls, "seconds": round(seconds, 1)}
     report = {
         "made_by": "python benchmarks/engine_verification.py " + " ".join(sys.argv[1:]),
-        "right_means": f"IoU of the accepted mask with the world's answer >= {FITS_IOU}; empty against empty is right",
+        "right_means": f"IoU of the accepted mask with the world's answer >= {FITS_IOU}; empty on both sides is right",
         "right_kept_means": "right pairs relative to the run without any verification at the same error",
         "segmenter": args.segmenter,
         "seed": args.seed,
@@ -130,9 +130,9 @@ def measure(args, gallery: Gallery, paths: list[Path], rate: float):
     """Run with and without stage 3 at one error rate; return tallies per configuration, regions, calls."""
     spec = ",".join(f"{name}={rate}" for name in MISTAKES)
     assert set(MISTAKES) <= {f.name for f in fields(Errors)}
+    command = [sys.executable, "-m", "askmask", "world", "oracle", "--data", str(args.data), "--port", "0"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "askmask", "world", "oracle", "--data", str(args.data), "--port", "0"]
-        + ["--errors", spec, "--seed", str(args.seed), "--most", str(args.pictures)],
+        [*command, "--errors", spec, "--seed", str(args.seed), "--most", str(args.pictures)],
         stdout=subprocess.PIPE,
         text=True,
     )

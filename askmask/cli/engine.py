@@ -26,6 +26,10 @@ Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls in flight 
 Rpm = Annotated[float | None, typer.Option(help="Requests per minute.")]
 Tpm = Annotated[float | None, typer.Option(help="Tokens per minute.")]
 Floating = Annotated[bool, typer.Option("--allow-floating", help="Allow model names like *-latest.")]
+Ray = Annotated[
+    int | None, typer.Option("--ray", min=1, help="Workers on Ray (extra [ray]) instead of this process.")
+]
+RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster; without it, one on this machine.")]
 FirstWait = Annotated[
     float, typer.Option(help="Seconds: the first retry waits a random part of this.", hidden=True)
 ]
@@ -65,6 +69,8 @@ def run(
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
     first_wait: FirstWait = 1.0,
     allow_floating: Floating = False,
+    ray: Ray = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Run the five stages over pictures; run it again to go on.
 
@@ -129,7 +135,7 @@ def run(
         begin(store, RunPlan(writer=writer, verifier=second, vision=vision, settings=settings))
         new, known, bad = add_pictures(store, find_pictures(pictures), source=source, licence=licence)
         typer.echo(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
-        _work(store, limits)
+        _work(store, limits, ray, ray_address)
 
 
 @engine_app.command()
@@ -143,6 +149,8 @@ def resume(
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
     first_wait: FirstWait = 1.0,
     allow_floating: Floating = False,
+    ray: Ray = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Go on with a run, with its own settings; answered calls are not repeated.
 
@@ -164,7 +172,7 @@ def resume(
             first_wait_s=first_wait,
             allow_floating=allow_floating,
         )
-        _work(store, limits)
+        _work(store, limits, ray, ray_address)
 
 
 @engine_app.command()
@@ -329,7 +337,7 @@ def need_engine() -> None:
             raise MissingExtra(library, "engine")
 
 
-def _work(store: Any, limits: Any) -> None:
+def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | None = None) -> None:
     """Work with a live table; exit 1 if something is left undecided, 130 when interrupted."""
     from rich.console import Console
     from rich.live import Live
@@ -368,8 +376,22 @@ def _work(store: Any, limits: Any) -> None:
             pass
         await work(store, limits, on_progress=on_progress, stop=stop)
 
+    def on_ray(live: Live | None) -> None:
+        from askmask.engine.ray_backend import run_on_ray
+
+        def on_batch() -> None:
+            if live is not None:
+                live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
+
+        run_on_ray(store, limits, workers=ray or 1, address=ray_address, on_batch=on_batch)
+
     try:
-        if console.is_terminal:
+        if ray is not None and console.is_terminal:
+            with Live(console=console, auto_refresh=False) as live:
+                on_ray(live)
+        elif ray is not None:
+            on_ray(None)
+        elif console.is_terminal:
             with Live(console=console, auto_refresh=False) as live:
                 asyncio.run(main(live))
         else:

@@ -202,7 +202,8 @@ border-color:var(--yes)}.stages .failed,.stages .quarantined,.stages .refused{co
 small{display:block;color:var(--soft);font-size:13px}.mark{display:inline-block;width:9px;height:9px;border-radius:2px;
 margin-right:6px;background:var(--none)}.mark.yes{background:var(--yes)}.mark.no{background:var(--no)}
 .tag,details em{font-style:normal;font-size:12px;background:var(--page);border:1px solid var(--line);
-border-radius:6px;padding:0 6px}details{color:var(--soft);font-size:13px}.fault{color:var(--no);font-size:13px;margin:6px 0}
+border-radius:6px;padding:0 6px}
+details{color:var(--soft);font-size:13px}.fault{color:var(--no);font-size:13px;margin:6px 0}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px;margin-top:16px;
 border-top:1px solid var(--line);padding-top:16px}
 .pair{border:1px solid var(--line);border-radius:10px;overflow:hidden;border-top:3px solid var(--none)}

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS calls (
     started REAL NOT NULL, seconds REAL);
 CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
 """
+_CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
 
 
 @dataclass(frozen=True)
@@ -322,6 +323,24 @@ class RunStore:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a reading statement; for reports."""
         return self._db.execute(sql, values).fetchall()
+
+    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return the rows of all tables a worker fills, for `absorb` elsewhere."""
+        rows = {name: self.query(f"SELECT * FROM {name}") for name in ("stages", "failures", "replies")}
+        # Calls are numbered by the store that takes them.
+        rows["calls"] = self.query(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY id")
+        return rows
+
+    def absorb(self, rows: dict[str, list[Any]]) -> None:
+        """Take rows of another store in one transaction; for equal keys the newer row counts."""
+        with self._db:
+            for name, width in (("pictures", 8), ("stages", 5), ("failures", 6), ("replies", 9)):
+                marks = ",".join("?" * width)
+                self._db.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", rows.get(name, []))
+            self._db.executemany(
+                f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows.get("calls", []),
+            )
 
     def digest(self) -> str:
         """Return a hash of all that a run is for: pictures, results, failures, replies; no times, no order."""
