@@ -113,7 +113,7 @@ def main() -> None:
         rows[-1] |= {"regions": regions, "calls": calls, "seconds": round(seconds, 1)}
     report = {
         "made_by": "python benchmarks/engine_verification.py " + " ".join(sys.argv[1:]),
-        "right_means": f"IoU of the accepted mask with the world's answer >= {FITS_IOU}; empty on both sides is right",
+        "right_means": f"IoU of accepted mask and true answer >= {FITS_IOU}; both empty is right",
         "right_kept_means": "right pairs relative to the run without any verification at the same error",
         "segmenter": args.segmenter,
         "seed": args.seed,

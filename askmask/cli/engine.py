@@ -337,6 +337,18 @@ def need_engine() -> None:
             raise MissingExtra(library, "engine")
 
 
+def open_any_segmenter(choice: Any) -> Any:
+    """Make a segmenter by name; `mini` is a network of askmask's own, which the engine does not import."""
+    from askmask.engine.opening import open_segmenter
+
+    if choice.segmenter != "mini":
+        return open_segmenter(choice)
+    from askmask.loading import load
+    from askmask.model.mini.promptable import PromptableMini
+
+    return PromptableMini(load(choice.segmenter_at or "mini", device=choice.device).net)
+
+
 def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | None = None) -> None:
     """Work with a live table; exit 1 if something is left undecided, 130 when interrupted."""
     from rich.console import Console
@@ -345,7 +357,7 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
     from askmask.cli.engine_tables import status_table
     from askmask.engine.errors import BudgetSpent
     from askmask.engine.report import report_of
-    from askmask.engine.runs import work
+    from askmask.engine.runs import plan_of, work
 
     console = Console(stderr=True)
     stopped: AskMaskError | None = None
@@ -374,7 +386,8 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
             loop.add_signal_handler(signal.SIGINT, on_signal)
         except NotImplementedError:  # Windows: Ctrl-C ends at once, which loses only calls in flight
             pass
-        await work(store, limits, on_progress=on_progress, stop=stop)
+        segmenter = open_any_segmenter(plan_of(store).vision)
+        await work(store, limits, on_progress=on_progress, stop=stop, segmenter=segmenter)
 
     def on_ray(live: Live | None) -> None:
         from askmask.engine.ray_backend import run_on_ray
@@ -383,7 +396,14 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
             if live is not None:
                 live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
 
-        run_on_ray(store, limits, workers=ray or 1, address=ray_address, on_batch=on_batch)
+        run_on_ray(
+            store,
+            limits,
+            workers=ray or 1,
+            address=ray_address,
+            on_batch=on_batch,
+            open_segmenter=open_any_segmenter,
+        )
 
     try:
         if ray is not None and console.is_terminal:

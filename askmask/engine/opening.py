@@ -98,4 +98,4 @@ def open_segmenter(choice: VisionChoice) -> PromptableSegmenter:
 
         options = {"folder": choice.segmenter_at} if choice.segmenter_at else {}
         return Sam2Segmenter(device=choice.device, **options)
-    raise SettingError("unknown segmenter", got=repr(choice.segmenter), do="Use classical or sam2.")
+    raise SettingError("unknown segmenter", got=repr(choice.segmenter), do="Use classical, mini or sam2.")

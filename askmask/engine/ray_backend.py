@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from askmask.engine.errors import BudgetSpent, RunStopped
+from askmask.engine.opening import VisionChoice, open_segmenter
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
 from askmask.engine.store import PictureRow, RunStore
+from askmask.engine.vision.segmenter import PromptableSegmenter
 from askmask.errors import MissingExtra
 
 PICTURES_A_BATCH = 4
@@ -28,9 +30,13 @@ PICTURES_A_BATCH = 4
 class PictureWorker:
     """One Ray actor: batches of pictures in, rows of the store out."""
 
-    def __init__(self, plan: dict[str, Any], limits: dict[str, Any], replies: list[tuple[Any, ...]]):
-        from askmask.engine.opening import open_segmenter
-
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        limits: dict[str, Any],
+        replies: list[tuple[Any, ...]],
+        open_segmenter: Callable[[VisionChoice], PromptableSegmenter],
+    ):
         self._plan, self._limits = RunPlan.model_validate(plan), Limits.model_validate(limits)
         self._replies = replies
         self._segmenter = open_segmenter(self._plan.vision)  # loaded once an actor, not once a batch
@@ -73,6 +79,7 @@ def run_on_ray(
     workers: int,
     address: str | None = None,
     on_batch: Callable[[], None] = lambda: None,
+    open_segmenter: Callable[[VisionChoice], PromptableSegmenter] = open_segmenter,
 ) -> None:
     """Work on a run with `workers` actors on the cluster at `address` (None: one on this machine).
 
@@ -113,6 +120,7 @@ def run_on_ray(
         fn_constructor_kwargs={
             "plan": plan_of(store).to_dict(),
             "limits": share.to_dict(),
+            "open_segmenter": open_segmenter,
             "replies": store.contents()["replies"],  # answered in an earlier sitting: not asked again
         },
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from askmask.engine import pipeline
 from askmask.engine.errors import BudgetSpent, RunStopped
 from askmask.engine.opening import ModelChoice
 from askmask.engine.report import report_of
@@ -133,7 +134,7 @@ def test_a_slow_reply_times_out_and_is_tried_again(tmp_path, oracle, pictures):
 def test_a_broken_unit_leaves_the_others_alone_and_retry_mends_it(tmp_path, oracle, pictures):
     # Refused half the time: some units fail, never the whole run.
     with oracle("json=.35", seed=3) as server:
-        with run_engine(tmp_path / "run", server, pictures[:4], settings=TWO) as store:
+        with run_engine(tmp_path / "run", server, pictures[:2], settings=TWO) as store:
             broken = report_of(store)
             assert any("parse" in classes for classes in broken.failures.values())
             assert any(store.stage(row.sha256, "align")[0] == "done" for row in store.pictures())
@@ -158,7 +159,7 @@ def test_a_budget_stops_before_and_resume_goes_on(tmp_path, oracle, pictures):
     with oracle() as server:
         with pytest.raises(BudgetSpent):
             run_engine(
-                tmp_path / "run", server, pictures[:3], limits=QUICK.model_copy(update={"max_calls": 25})
+                tmp_path / "run", server, pictures[:2], limits=QUICK.model_copy(update={"max_calls": 25})
             )
         assert server.answered == 25
         with RunStore(tmp_path / "run") as store:
@@ -181,12 +182,13 @@ def test_dollars_need_a_price_and_are_kept(tmp_path, oracle, pictures):
             assert 0 < store.spent()[0] <= 0.02
 
 
-def test_a_dead_endpoint_stops_the_run_and_retry_revives_it(tmp_path, oracle, pictures):
+def test_a_dead_endpoint_stops_the_run_and_retry_revives_it(tmp_path, oracle, pictures, monkeypatch):
+    monkeypatch.setattr(pipeline, "GONE_AFTER", 2)
     with oracle() as server:
         pass  # closed again: nobody listens there
     limits = QUICK.model_copy(update={"attempts": 2, "concurrency": 2})
     with pytest.raises(RunStopped, match="in a row"):
-        run_engine(tmp_path / "run", server, pictures, settings=TWO, limits=limits)
+        run_engine(tmp_path / "run", server, pictures[:3], settings=TWO, limits=limits)
     with oracle() as server, RunStore(tmp_path / "run") as store:
         _move(store, server)
         store.retry(["connection"])

@@ -58,7 +58,7 @@ class Sam2Segmenter:
         torch = self._torch
         with torch.inference_mode():
             pixels = torch.stack([self._prepare(rgb) for rgb, _ in jobs]).to(self._device)  # [B, 3, S, S]
-            embeddings = self._model.get_image_embeddings(pixels)
+            embeddings = self._encode(pixels)
             results = []
             for row, (rgb, boxes) in enumerate(jobs):
                 own = [level[row : row + 1] for level in embeddings]
@@ -78,7 +78,7 @@ class Sam2Segmenter:
         grid = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 1, 2)  # [P, 1, 2]
         found: list[ScoredMask] = []
         with torch.inference_mode():
-            embeddings = self._model.get_image_embeddings(self._prepare(rgb)[None].to(self._device))
+            embeddings = self._encode(self._prepare(rgb)[None].to(self._device))
             for start in range(0, len(grid), POINTS_AT_ONCE):
                 points = torch.from_numpy(grid[start : start + POINTS_AT_ONCE])[None].to(self._device)
                 output = self._model(
@@ -99,6 +99,19 @@ class Sam2Segmenter:
         mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
         return (chw[0] - mean) / std
+
+    def _encode(self, pixels: Any) -> list[Any]:
+        """Return the three feature maps of [B, 3, S, S], finest first.
+
+        The library's get_image_embeddings does this for one picture only: its `view` of a permuted map fails for B > 1.
+        """
+        maps = list(self._model.get_image_features(pixels, return_dict=True).fpn_hidden_states)
+        maps[-1] = maps[-1] + self._model.no_memory_embedding
+        sizes = self._model.backbone_feature_sizes
+        return [
+            level.permute(1, 2, 0).reshape(len(pixels), -1, *size)
+            for level, size in zip(maps, sizes, strict=True)
+        ]
 
     def _scaled(self, points: np.ndarray, rgb: np.ndarray) -> np.ndarray:
         return points * np.array([self._side / rgb.shape[1], self._side / rgb.shape[0]], np.float32)
