@@ -355,7 +355,7 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
     from rich.live import Live
 
     from askmask.cli.engine_tables import status_table
-    from askmask.engine.errors import BudgetSpent
+    from askmask.engine.errors import BudgetSpent, RunStopped
     from askmask.engine.report import report_of
     from askmask.engine.runs import plan_of, work
 
@@ -416,13 +416,15 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
                 asyncio.run(main(live))
         else:
             asyncio.run(main(None))
-    except BudgetSpent as error:
+    except RunStopped as error:
+        if not (interrupted or isinstance(error, BudgetSpent)):
+            raise  # the endpoint refuses or is gone: exit code 2
         stopped = error
     report = report_of(store)
     console.print(status_table(store.folder, report))
-    if stopped is not None:
-        typer.echo(f"askmask: {stopped}", err=True)
     if interrupted:
         raise KeyboardInterrupt
+    if stopped is not None:
+        typer.echo(f"askmask: {stopped}", err=True)
     if stopped is not None or report.failed_units:
         raise typer.Exit(1)

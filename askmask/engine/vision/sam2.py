@@ -103,7 +103,7 @@ class Sam2Segmenter:
     def _encode(self, pixels: Any) -> list[Any]:
         """Return the three feature maps of [B, 3, S, S], finest first.
 
-        The library's get_image_embeddings does this for one picture only: its `view` of a permuted map fails for B > 1.
+        The library's get_image_embeddings does so for one picture only: its `view` of a permuted map fails for more.
         """
         maps = list(self._model.get_image_features(pixels, return_dict=True).fpn_hidden_states)
         maps[-1] = maps[-1] + self._model.no_memory_embedding
