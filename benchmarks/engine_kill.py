@@ -75,11 +75,7 @@ def kill_again_and_again(args) -> dict:
         repeated: list[str] = []
         while True:
             process = subprocess.Popen([*start, "--out", str(rough)], stderr=subprocess.DEVNULL)
-            # Some kills while it starts, most at work; short enough that the wanted number fits into one run.
-            wait_s = moments.uniform(0.3, 1.0) + moments.uniform(0, 2.2 * calm_s / args.kills)
-            try:
-                code = process.wait(timeout=wait_s if kills < args.kills else None)
-            except subprocess.TimeoutExpired:
+            if kills < args.kills and not ended_before(process, log, moments, calm_lines // args.kills):
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
                 kills += 1
@@ -90,6 +86,7 @@ def kill_again_and_again(args) -> dict:
                 answered = Counter(line["body"] for line in lines if line["id"])
                 repeated = [body for body in recorded if answered[body] > 1 + _unkept(body, lines, known)]
                 continue
+            code = process.wait()
             break
         lines = [json.loads(line) for line in log.read_text().splitlines()[calm_lines:]]
         with RunStore(calm) as one, RunStore(rough) as other:
@@ -118,6 +115,23 @@ def kill_again_and_again(args) -> dict:
     finally:
         server.terminate()
         server.wait()
+
+
+def ended_before(process: subprocess.Popen, log: Path, moments: random.Random, calls: int) -> bool:
+    """Wait for a random number of further calls and a random moment more; True if the run ended before.
+
+    One kill in six comes while the process is still starting.
+    """
+    until = time.monotonic() + moments.uniform(0.1, 3) if moments.random() < 1 / 6 else None
+    target = len(log.read_text().splitlines()) + moments.randint(1, max(2, 2 * calls))
+    while process.poll() is None:
+        if until is not None and time.monotonic() >= until:
+            return False
+        if len(log.read_text().splitlines()) >= target:
+            time.sleep(moments.uniform(0, 0.25))
+            return process.poll() is not None
+        time.sleep(0.02)
+    return True
 
 
 def _unkept(body: str, lines: list[dict], known: set[str]) -> int:
