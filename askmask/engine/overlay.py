@@ -77,7 +77,7 @@ def mark_numbered(rgb: np.ndarray, masks: dict[int, Mask]) -> np.ndarray:
         if not inside[number].any():
             continue
         depth = ndimage.distance_transform_edt(np.pad(inside[number], 1))[1:-1, 1:-1]
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        y, x = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
         box = draw.textbbox((x, y), str(number), font=font, anchor="mm")
         draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), fill=(0, 0, 0))
         draw.text((x, y), str(number), fill=(255, 255, 255), font=font, anchor="mm")

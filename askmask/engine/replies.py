@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from askmask.engine.families import FAMILIES
 
 MAX_TEXT = 400
+Strategy: Any = Literal["absent", "false_attribute"]
 
 
 class ReplySchema(BaseModel):
@@ -99,7 +100,7 @@ def prompts_reply(concept: str) -> type[ReplySchema]:
         __base__=ReplySchema,
         prompt=(str, Field(max_length=MAX_TEXT)),
         family=(family, ...),
-        strategy=(Literal["absent", "false_attribute"], ...),
+        strategy=(Strategy, ...),
         reason=(str, Field(max_length=2000)),
     )
     return create_model(

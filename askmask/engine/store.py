@@ -157,7 +157,8 @@ class RunStore:
     def pictures(self) -> Iterator[PictureRow]:
         """Yield the pictures in the order they were added."""
         for row in self._db.execute("SELECT * FROM pictures ORDER BY number").fetchall():
-            yield PictureRow(*row[:5], int(row[5], 16), row[6] or "", row[7] or "")
+            sha256, number, path, height, width, dhash, source, licence = row
+            yield PictureRow(sha256, number, path, height, width, int(dhash, 16), source or "", licence or "")
 
     # -- stages -------------------------------------------------------------------------------------------
 

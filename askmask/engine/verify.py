@@ -85,7 +85,7 @@ async def _consistent(picture: Picture, region: Region, tools: Tools) -> Region:
         )
 
     verdict, replies = await vote(tools, build, MaskReply, "matches")
-    return region.model_copy(update={"verdict": verdict, "seen_as": replies[0].seen})
+    return region.model_copy(update={"verdict": verdict, "seen_as": str(getattr(replies[0], "seen", ""))})
 
 
 async def _prefers_second(picture: Picture, region: Region, second: Mask, tools: Tools) -> bool:

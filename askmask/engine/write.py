@@ -13,7 +13,7 @@ from askmask.engine.pictures import Picture, SentPicture
 from askmask.engine.replies import prompts_reply
 from askmask.engine.templates import fill_write
 from askmask.engine.tools import Tools, request_for, run_units
-from askmask.engine.values import Dropped, Failure, Region, Verified, Written, WrittenPrompt
+from askmask.engine.values import Concept, Dropped, Failure, Region, Verified, Written, WrittenPrompt
 from askmask.engine.words import caption_solves, normal_words, same_request, starts_with_verb
 
 MOST_PROMPTS, MOST_NEGATIVES = 3, 2
@@ -32,7 +32,8 @@ async def write(picture: Picture, verified: Verified, tools: Tools) -> tuple[Wri
         return None, failures
     prompts: list[WrittenPrompt] = []
     dropped: list[Dropped] = []
-    for concept, (reply, key) in results.items():
+    for concept in (c for c in tools.settings.concepts if c in results):
+        reply, key = results[concept]
         for prompt in _prompts_of(concept, reply, key):
             rule = broken_rule(prompt, regions, tools.settings.max_words)
             if rule is None and any(same_request(prompt.text, other.text) for other in prompts):
@@ -92,7 +93,7 @@ def _in_thousandths(region: Region, width: int, height: int) -> list[int]:
     ]
 
 
-def _prompts_of(concept: str, reply: Any, key: str) -> list[WrittenPrompt]:
+def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
     """Turn a reply into prompts: requests that list rivals are left out, an empty answer is a negative."""
     prompts = []
     for number, p in enumerate([p for p in reply.prompts if not p.unmarked_rivals][:MOST_PROMPTS]):

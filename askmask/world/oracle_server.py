@@ -150,15 +150,18 @@ class _Handler(BaseHTTPRequestHandler):
             )
         except AskMaskError as error:
             return self._fail(400, "invalid_request", str(error))
-        text, finish, refusal, outcome = json.dumps(reply), "stop", None, "answered"
+        text: str | None = json.dumps(reply)
+        finish, outcome = "stop", "answered"
+        refusal: str | None = None
         if broken["refuse"]:
             text, refusal, outcome = None, "I would rather not say anything about this picture.", "refuse"
         elif broken["safety"]:
             text, finish, outcome = None, "content_filter", "safety"
         elif broken["truncate"]:
-            text, finish, outcome = text[: len(text) // 2], "length", "truncate"
+            whole = json.dumps(reply)
+            text, finish, outcome = whole[: len(whole) // 2], "length", "truncate"
         elif broken["json"]:
-            text, outcome = "Sure! Here it is: " + text.replace('"', "'"), "json"
+            text, outcome = "Sure! Here it is: " + json.dumps(reply).replace('"', "'"), "json"
         reply_id = self.server.next_id()
         body = {
             "id": reply_id,
