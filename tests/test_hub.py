@@ -156,7 +156,7 @@ def test_a_broken_download_is_told_and_resumed(hub, tmp_path):
 def test_without_network_and_cache_the_error_says_what_to_do():
     import askmask
 
-    with pytest.raises(askmask.AskMaskError, match="could not fetch .* convert-published"):
+    with pytest.raises(askmask.AskMaskError, match=r"could not fetch .* convert-published"):
         askmask.load("converseg-net-3b", confirm=lambda notice: "licence" in notice)
 
 

@@ -1,6 +1,6 @@
-"""A resting world -> its facts as JSON values: what each thing is, where, what it carries, and what trials found.
+"""A resting world -> its facts as JSON values: what each thing is, where it is, what trials found.
 
-`measure` gives what holds for the scene, `look` what holds for one picture of it (docs/world.md has the format).
+`measure` gives what holds for the scene, `look` what holds for one picture of it (format: docs/world.md).
 """
 
 from __future__ import annotations
@@ -51,13 +51,16 @@ def measure(world: World) -> list[Facts]:
         spot = free[n]
         attributes: dict[str, Truth] = {
             "on_top": not above and not contents,
-            "removable": removals[n - 1].stays,
+            # A vessel with something in it is neither: that comes along, or drops by the floor's thickness.
+            "removable": None if contents and removals[n - 1].stays else removals[n - 1].stays,
             "tips": pushes[n - 1][0],
             **{f"rolls_{way}": tilts[way][n - 1][0] for way in trials.DIRECTIONS},
             "holds_liquid": _holds(beads.get(n), contents) if n in vessels else False,
             "reachable": reach if on_table and inside[n] is None else None,
             "near_edge": graded(-edge, tuple(-v for v in reversed(surfaces.EDGE))) if on_table else None,
-            "heat_proof": graded(spot.radius, surfaces.PAN) if spot and surfaces.heat_proof(world, n) else False,
+            "heat_proof": graded(spot.radius, surfaces.PAN)
+            if spot and surfaces.heat_proof(world, n)
+            else False,
             "free_surface": graded(spot.radius, surfaces.CUP) if spot else False,
             "load_bearing": bool(above),
             "container": shape.interior is not None and not shape.lidded,
@@ -76,7 +79,13 @@ def measure(world: World) -> list[Facts]:
                 "category": thing.category,
                 "colour": thing.colour,
                 "material": thing.material,
-                "pose": "upright" if up > UPRIGHT else "upside_down" if up < -UPRIGHT else "lying" if abs(up) < LYING else "tilted",
+                "pose": "upright"
+                if up > UPRIGHT
+                else "upside_down"
+                if up < -UPRIGHT
+                else "lying"
+                if abs(up) < LYING
+                else "tilted",
                 "traits": sorted(CATEGORIES[thing.category].traits),
                 "place": thing.place,
                 "parts": part_ids[n],
@@ -98,7 +107,7 @@ def measure(world: World) -> list[Facts]:
                 "free_height": None if spot is None else round(spot.height, 4),
                 "margins": {
                     "removable": round(removals[n - 1].worst, 4),
-                    "tips": None if pushes[n - 1][1] is None else round(pushes[n - 1][1], 3),
+                    "tips": pushes[n - 1][1],
                     "near_edge": round(edge, 4),
                     "free_surface": None if spot is None else round(spot.radius, 4),
                     **{f"rolls_{way}": round(tilts[way][n - 1][1], 4) for way in trials.DIRECTIONS},
@@ -154,7 +163,7 @@ def look(world: World, view: View) -> Facts:
         visible, hidden_by, outside = _visibility(world, view, n)
         facts: Facts = {"pixels": int(counts[n]), "visible": round(visible, 3), "cut": outside > CUT}
         middle = (world.place(n) + world.rotation(n) @ np.array([0, 0, world.shape(n).size[2] / 2]))[None]
-        xy, depth = eye.project(middle, size)
+        _xy, depth = eye.project(middle, size)
         facts["depth"] = round(float(depth[0]), 4)
         if counts[n]:
             ys, xs = np.nonzero(view.objects == n)
@@ -163,12 +172,24 @@ def look(world: World, view: View) -> Facts:
         facts["hidden_by"] = hidden_by
         objects[str(n)] = facts
     parts = {str(k): int(part_counts[k]) for k in range(1, len(world.parts) + 1) if part_counts[k]}
-    camera = {"position": _rounded(eye.at), "right": _rounded(eye.right), "down": _rounded(eye.down), "forward": _rounded(eye.forward)}
-    return {"size": size, "camera": camera, "objects": objects, "parts": parts, "table": int(part_counts[dense.TABLE]), "floor": int(counts[dense.FLOOR])}
+    camera = {
+        "position": _rounded(eye.at),
+        "right": _rounded(eye.right),
+        "down": _rounded(eye.down),
+        "forward": _rounded(eye.forward),
+    }
+    return {
+        "size": size,
+        "camera": camera,
+        "objects": objects,
+        "parts": parts,
+        "table": int(part_counts[dense.TABLE]),
+        "floor": int(counts[dense.FLOOR]),
+    }
 
 
 def _visibility(world: World, view: View, n: int) -> tuple[float, list[int], float]:
-    """Sample the side of a thing that faces the camera: (share seen, what hides >= 4 % of it, share out of frame)."""
+    """Sample a thing's side facing the camera: (share seen, what hides >= 4 % of it, share out of frame)."""
     rotation, place = world.rotation(n), world.place(n)
     samples = [visual.samples() for visual in world.shape(n).visuals]
     points = np.concatenate([s[0] for s in samples]) @ rotation.T + place

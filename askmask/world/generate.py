@@ -1,7 +1,7 @@
 """Make a data set: many seeds, several processes, resumable, and the same bytes however it was interrupted.
 
-Work goes in shards of seeds. A shard is written through temporary names and renamed when whole, so what exists is
-complete; a second run with the same settings makes only what is missing.
+Work goes in shards of seeds. A shard is written under a temporary name and renamed when whole, so what exists
+is complete; a second run with the same settings makes only what is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from askmask import records
 from askmask.datasets import dense, own
 from askmask.errors import SettingError
 from askmask.world.prompts import PER_VIEW, to_round
-from askmask.world.record import FORMAT, SceneRecord, record
+from askmask.world.record import FORMAT, VIEWS, SceneRecord, ask, record, surface_of
 from askmask.world.render import LARGEST
+from askmask.world.room import CAMERAS
 from askmask.world.scene import SPLIT_SEEDS, SPLITS, VERSION, first_seed
 
 LICENCE = "CC0-1.0"
@@ -39,6 +39,7 @@ class Plan:
     sizes: tuple[int, ...] = (160,)  # pixels a side; several are taken in turn
     dense: bool = False
     prompts: int = PER_VIEW  # a view
+    views: int = VIEWS  # pictures of a scene
     start: int = 0  # scenes to pass over at the split's beginning
     per_shard: int = 250
 
@@ -46,9 +47,13 @@ class Plan:
         if self.split not in SPLITS:
             raise SettingError("no such split", got=repr(self.split), do=f"Use one of {', '.join(SPLITS)}.")
         if self.count < 1 or self.start < 0 or self.start + self.count > SPLIT_SEEDS:
-            raise SettingError("count and start must lie within the split", got=f"{self.count} from {self.start}")
+            raise SettingError(
+                "count and start must lie within the split", got=f"{self.count} from {self.start}"
+            )
         if not self.sizes or any(not SMALLEST <= size <= LARGEST for size in self.sizes):
             raise SettingError(f"a size must lie in {SMALLEST}..{LARGEST} px", got=list(self.sizes))
+        if not 1 <= self.views <= CAMERAS:
+            raise SettingError(f"views must lie in 1..{CAMERAS}", got=self.views)
         if self.prompts < 1 or self.per_shard < 1:
             raise SettingError("prompts and scenes per shard must be at least 1")
 
@@ -109,8 +114,8 @@ def _claim(plan: Plan, out: Path) -> None:
     """Write the plan into the folder, or check that the folder is of this plan."""
     path = out / ("dense.json" if plan.dense else "world.json")
     known = {"format": FORMAT, "world": VERSION, **asdict(plan), "sizes": list(plan.sizes)}
-    if plan.dense:  # older readers want one size and the number of views
-        known |= {"size": plan.sizes[0], "views": 2, "scenes_per_shard": plan.per_shard}
+    if plan.dense:
+        known |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
     if path.exists():
         found = json.loads(path.read_text())
         differs = sorted(k for k in known if k != "count" and found.get(k) != known[k])
@@ -121,7 +126,9 @@ def _claim(plan: Plan, out: Path) -> None:
                 do="Choose another folder, or the same settings.",
             )
         if found["count"] > plan.count or (found["count"] < plan.count and found["count"] % plan.per_shard):
-            raise SettingError(f"{out} was made with --count {found['count']}", got=plan.count, do="Choose another folder.")
+            raise SettingError(
+                f"{out} was made with --count {found['count']}", got=plan.count, do="Choose another folder."
+            )
     _replace(path, json.dumps(known, indent=1) + "\n")
 
 
@@ -138,7 +145,9 @@ def _shard_path(plan: Plan, out: Path, shard: int) -> Path:
     return out / "shards" / f"shard-{shard:05d}.jsonl"
 
 
-def _run(plan: Plan, out: Path, todo: list[int], workers: int, progress: Progress) -> Iterator[tuple[int, dict[int, str]]]:
+def _run(
+    plan: Plan, out: Path, todo: list[int], workers: int, progress: Progress
+) -> Iterator[tuple[int, dict[int, str]]]:
     if workers == 1 or len(todo) <= 1:
         for shard in todo:
             yield make_shard(plan, out, shard, lambda: progress(1))
@@ -183,21 +192,26 @@ def _in_worker(plan: Plan, out: Path, shard: int) -> tuple[int, dict[int, str]]:
 
 def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> tuple[int, dict[int, str]]:
     """Make one shard; return (scenes made, why some seeds gave none)."""
-    made, failed = [], {}
-    write = None if plan.dense else partial(_write_images, out)
+    kept: list[SceneRecord] = []
+    examples: list[records.Example] = []
+    failed = {}
     for seed in plan.seeds(shard):
         try:
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts)
+            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
         except RuntimeError as error:  # no proposal came to rest; any other error is a fault of ours
             failed[seed] = str(error)
         else:
-            made.append(found if write is None else write(found))
+            if plan.dense:
+                kept.append(found)
+            else:
+                examples += _write_images(out, found)
         tick()
+    target = _shard_path(plan, out, shard)
     if plan.dense:
-        dense.write_shard(_shard_path(plan, out, shard), dense_shard(made))
+        dense.write_shard(target, dense_shard(kept))
     else:
-        own.write_examples([e for examples in made for e in examples], _shard_path(plan, out, shard))
-    return len(made), failed
+        own.write_examples(examples, target)
+    return len(plan.seeds(shard)) - len(failed), failed
 
 
 def dense_shard(found: list[SceneRecord]) -> dense.Shard:
@@ -214,6 +228,21 @@ def dense_shard(found: list[SceneRecord]) -> dense.Shard:
     )
 
 
+def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
+    """Write the prompts and dialogues of a stored shard anew from its facts; return how many scenes it has.
+
+    A shard that was made by this version comes out as it was, byte for byte.
+    """
+    shard = dense.read_shard(path)
+    for row in range(len(shard.view)):
+        scene, seen = shard.facts(row)
+        surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
+        number = int(shard.view[row])
+        seen |= ask(scene["objects"], seen, surface, scene["seed"], number, scene["split"], prompts=prompts)
+    dense.write_facts(path, shard.scenes)
+    return len(shard.scenes)
+
+
 def examples_of(found: SceneRecord, folder: str = "images") -> list[records.Example]:
     """Return a scene's Examples: one for each view's single prompts, one for each dialogue."""
     examples = []
@@ -227,9 +256,15 @@ def examples_of(found: SceneRecord, folder: str = "images") -> list[records.Exam
             "split": facts["split"],
             "licence": LICENCE,
         }
-        meta = {"seed": facts["seed"], "view": number, "layout": facts["layout"], "pair": facts["pair"], "scene": facts["hash"]}
+        meta = {
+            "seed": facts["seed"],
+            "view": number,
+            "layout": facts["layout"],
+            "pair": facts["pair"],
+            "scene": facts["hash"],
+        }
         for k, prompt in enumerate(seen["prompts"]):
-            rounds = (to_round(prompt, view.objects, view.parts),)
+            rounds: tuple[records.Round, ...] = (to_round(prompt, view.objects, view.parts),)
             examples.append(records.Example(id=f"world-{name}-{k}", rounds=rounds, meta=meta, **common))
         for k, dialogue in enumerate(seen["dialogues"]):
             rounds = tuple(to_round(prompt, view.objects, view.parts) for prompt in dialogue)

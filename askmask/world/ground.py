@@ -1,6 +1,6 @@
 """Ground: one picture's facts, ready to be asked about; Query: a prompt before it has words.
 
-Works on the JSON values of facts.py alone, so that new prompts can be written for stored scenes without MuJoCo.
+Works on the JSON values of facts.py alone, so that prompts can be written for stored scenes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Query:
     parts: list[int] | None = None  # answer with parts instead of whole things
     surface: bool = False  # answer with the upper surface of the satisfying things
     ignore: list[int] = field(default_factory=list)  # things about which nothing certain is known
-    shortcuts: dict[str, list[int]] = field(default_factory=dict)  # what a baseline would answer; its own first
+    shortcuts: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # what a baseline would answer; its own first
     margin: float | None = None  # distance to the nearest threshold or rival, in the fact's own unit
     special: str | None = None  # "table" or "floor": an answer that is no thing
 
@@ -70,17 +72,19 @@ class Ground:
         return float(np.array(self.things[n]["position"]) @ self.away)
 
     def attribute(self, n: int, name: str) -> bool | None:
-        """An attribute, with `rolls` for any direction."""
+        """An attribute, a pose (`lying`, `upside_down`), or `rolls` for any direction."""
         attributes = self.things[n]["attributes"]
-        if name == "lying":
+        if name in ("lying", "upside_down"):
             pose = self.things[n]["pose"]
-            return None if pose == "tilted" else pose == "lying"
+            return None if pose == "tilted" else bool(pose == name)
         if name == "rolls":
             values = [attributes[f"rolls_{way}"] for way in ("left", "right", "front", "back")]
             return True if True in values else None if None in values else False
         return attributes[name]
 
-    def where(self, test: Callable[[Facts], bool | None], among: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
+    def where(
+        self, test: Callable[[Facts], bool | None], among: Iterable[int] | None = None
+    ) -> tuple[list[int], list[int]]:
         """Return (things that pass, things to ignore: uncertain, or passing but hardly visible)."""
         pool = list(self.seen if among is None else among)
         values = {n: test(self.things[n]) for n in [*pool, *self.glimpsed]}
@@ -88,7 +92,13 @@ class Ground:
         ignore = [n for n in pool if values[n] is None] + [n for n in self.glimpsed if values[n] is not False]
         return yes, ignore
 
-    def having(self, name: str, among: Iterable[int] | None = None, value: bool = True) -> tuple[list[int], list[int]]:
+    def matching(self, **fields: Any) -> tuple[list[int], list[int]]:
+        """Return (things whose fields are equal to these, things to ignore)."""
+        return self.where(lambda thing: all(thing[name] == value for name, value in fields.items()))
+
+    def having(
+        self, name: str, among: Iterable[int] | None = None, value: bool = True
+    ) -> tuple[list[int], list[int]]:
         """Return (things whose attribute has the value, things to ignore)."""
 
         def test(thing: Facts) -> bool | None:
@@ -112,7 +122,11 @@ class Ground:
             more = {
                 m
                 for k in group
-                for m in (*self.things[k]["supports"], *self.things[k]["supported_by"], *self.things[k]["contains"])
+                for m in (
+                    *self.things[k]["supports"],
+                    *self.things[k]["supported_by"],
+                    *self.things[k]["contains"],
+                )
             }
             grown = not more <= group
             group |= more
@@ -136,7 +150,9 @@ class Ground:
             return f"the {thing['colour']} {noun}"
         if not made:
             return f"the {adjective(thing)} {noun}"
-        rivals = [m for m in same if self.things[m]["colour"] == thing["colour"]] if rng.random() < 0.7 else same
+        rivals = (
+            [m for m in same if self.things[m]["colour"] == thing["colour"]] if rng.random() < 0.7 else same
+        )
         word = f"{thing['colour']} {noun}" if rivals is not same and rivals else noun
         for sign, side in ((-1, "left"), (1, "right")):
             if all(m in self.seen and sign * (self.x(n) - self.x(m)) > 0.05 for m in rivals):
@@ -147,12 +163,13 @@ class Ground:
 
 def adjective(thing: Facts) -> str:
     """A material as an adjective."""
-    return ADJECTIVES.get(thing["material"], thing["material"])
+    material: str = thing["material"]
+    return ADJECTIVES.get(material, material)
 
 
 def choose(rng: np.random.Generator, items: Any) -> Any:
-    """Draw one item of a sequence as it is (numpy's choice would turn it into an array)."""
-    return items[int(rng.integers(len(items)))]
+    """Draw one item of a sequence as it is; ten times as fast as numpy's choice, and thousands are drawn."""
+    return items[int(rng.random() * len(items))]
 
 
 def closure(ground: Ground, n: int) -> list[int]:

@@ -12,11 +12,9 @@ import numpy as np
 
 from askmask.world.looks import COLOURS, shade
 from askmask.world.objects import CATEGORIES, pose_turn
+from askmask.world.room import room_of
 from askmask.world.scene import (
     FLOOR,
-    Camera,
-    Light,
-    Paper,
     Scene,
     Table,
     Thing,
@@ -26,7 +24,6 @@ from askmask.world.scene import (
 from askmask.world.shapes import UPRIGHT, Vector, about_y, about_z, multiply
 
 PAIRED = 0.16  # share of even seeds whose odd neighbour is a twin
-VIEWS = 2
 ON_TABLE = tuple(name for name, c in CATEGORIES.items() if "floor" not in c.traits)
 
 
@@ -37,7 +34,17 @@ def _having(*traits: str) -> tuple[str, ...]:
 SMALL = _having("small", "round")
 BASES = _having("base")
 BLOCKS = ("box", "box", "book", "board", "can")
-FEW = {"box": 0.4, "book": 0.5, "shelf": 0.6, "plank": 0.5, "crate": 0.7, "knife": 1.6, "mug": 1.5, "glass": 1.4, "bottle": 1.4}
+FEW = {
+    "box": 0.4,
+    "book": 0.5,
+    "shelf": 0.6,
+    "plank": 0.5,
+    "crate": 0.7,
+    "knife": 1.6,
+    "mug": 1.5,
+    "glass": 1.4,
+    "bottle": 1.4,
+}
 SCATTER = np.array([FEW.get(name, 1.0) for name in ON_TABLE]) / sum(FEW.get(name, 1.0) for name in ON_TABLE)
 
 
@@ -60,6 +67,7 @@ class Stage:
         return critical if self.twin else calm
 
     def colour_for(self, category: str) -> str:
+        """Draw a colour of the palette that the category may have."""
         allowed = CATEGORIES[category].colours
         choices = [c for c in self.palette if not allowed or c in allowed] or list(allowed)
         return str(self.rng.choice(choices))
@@ -101,9 +109,12 @@ class Stage:
     def spot(self, radius: float, *, margin: float = 0.01) -> tuple[float, float] | None:
         """Find a free spot for a disc on the table and take it; None if none was found."""
         c, s = np.cos(self.table.heading), np.sin(self.table.heading)
+        tries = np.random.default_rng(
+            int(self.rng.integers(1 << 31))
+        )  # how many it takes must not show elsewhere
         for _ in range(30):
             reach = [max(h - radius - margin, 0.0) for h in self.table.half]
-            u, v = self.rng.uniform(-1, 1) * reach[0], self.rng.uniform(-1, 1) * reach[1]
+            u, v = tries.uniform(-1, 1) * reach[0], tries.uniform(-1, 1) * reach[1]
             x, y = float(c * u - s * v), float(s * u + c * v)
             if all(np.hypot(x - a, y - b) > radius + r + 0.012 for a, b, r in self.taken):
                 self.taken.append((x, y, radius))
@@ -132,10 +143,12 @@ class Stage:
         return True
 
     def along(self, x: float, y: float, heading: float, distance: float) -> tuple[float, float]:
+        """Return the point at a distance from another, in a direction."""
         return x + distance * float(np.cos(heading)), y + distance * float(np.sin(heading))
 
 
 def tower(stage: Stage) -> None:
+    """Blocks on one another, each a little off; the critical twin steps farther."""
     rng = stage.rng
     at = stage.spot(0.13)
     if at is None:
@@ -151,11 +164,12 @@ def tower(stage: Stage) -> None:
         if k < count - 1:
             x, y = stage.along(x, y, way, step)
     if rng.random() < 0.6:
-        category = str(rng.choice(SMALL + ("book", "bowl")))
+        category = str(rng.choice((*SMALL, "book", "bowl")))
         stage.put(category, x, y, low, pose=str(rng.choice(CATEGORIES[category].poses)))
 
 
 def pile(stage: Stage) -> None:
+    """Books on one another, turned and shifted."""
     rng = stage.rng
     at = stage.spot(0.16)
     if at is None:
@@ -166,11 +180,12 @@ def pile(stage: Stage) -> None:
         dx, dy, turn = rng.uniform(-1, 1) * spread, rng.uniform(-1, 1) * spread, rng.uniform(-0.5, 0.5)
         low = stage.put("book", at[0] + dx, at[1] + dy, low, turn=about_z(float(heading + turn)))
     if rng.random() < 0.45:
-        category = str(rng.choice(SMALL + ("plate", "bowl", "teapot")))
+        category = str(rng.choice((*SMALL, "plate", "bowl", "teapot")))
         stage.put(category, *at, low, pose=str(rng.choice(CATEGORIES[category].poses)))
 
 
 def bridge(stage: Stage) -> None:
+    """A shelf, or a plank over two or three blocks, with things on and under it."""
     rng = stage.rng
     at = stage.spot(0.2)
     if at is None:
@@ -179,19 +194,29 @@ def bridge(stage: Stage) -> None:
     if rng.random() < 0.45:  # a shelf, with things on and perhaps under it
         top = stage.put("shelf", *at, turn=about_z(heading))
         if rng.random() < 0.6:
-            stage.put(str(rng.choice(["apple", "ball", "candle", "jar"])), *at, 0.0, pose="lying" if rng.random() < 0.3 else "upright")
+            stage.put(
+                str(rng.choice(["apple", "ball", "candle", "jar"])),
+                *at,
+                0.0,
+                pose="lying" if rng.random() < 0.3 else "upright",
+            )
     else:  # a plank over two blocks
         form = int(rng.integers(1 << 31))
         span = float(rng.uniform(0.1, 0.125))
         for sign in (1, -1):
             low = stage.put("box", *stage.along(*at, heading, sign * span), form=form, turn=about_z(heading))
         if rng.random() < 0.45:  # a third support: any one of the outer two can go, or the middle one
-            stage.put("box", *stage.along(*at, heading, float(rng.uniform(-0.03, 0.03))), form=form, turn=about_z(heading))
+            stage.put(
+                "box",
+                *stage.along(*at, heading, float(rng.uniform(-0.03, 0.03))),
+                form=form,
+                turn=about_z(heading),
+            )
         top = stage.put("plank", *at, low, turn=about_z(heading))
         if len(stage.things) < 4 and rng.random() < 0.3:
             stage.put("apple", *at, 0.0)
     for _ in range(int(rng.integers(0, 3))):
-        category = str(rng.choice(SMALL + ("box",)))
+        category = str(rng.choice((*SMALL, "box")))
         side = float(rng.uniform(-0.08, 0.08))
         stage.put(category, *stage.along(*at, heading, side), top)
         top += 0.0
@@ -199,6 +224,7 @@ def bridge(stage: Stage) -> None:
 
 
 def pyramid(stage: Stage) -> None:
+    """Rows of equal blocks; the critical twin has gaps that the upper ones barely span."""
     rng = stage.rng
     at = stage.spot(0.2)
     if at is None:
@@ -220,6 +246,7 @@ def pyramid(stage: Stage) -> None:
 
 
 def counterweight(stage: Stage) -> None:
+    """A plank out over its foot, held by what stands on its inner end."""
     rng = stage.rng
     at = stage.spot(0.2)
     if at is None:
@@ -234,12 +261,17 @@ def counterweight(stage: Stage) -> None:
     shift = float(stage.either(wide * rng.uniform(0.1, 0.6), wide + rng.uniform(0.006, 0.02)))
     top = stage.put("plank", *stage.along(*at, heading, shift), top, form=form, turn=about_z(heading))
     inner = min(half - shift, wide)
-    stage.put(str(rng.choice(["box", "jar", "can", "bottle", "teapot"])), *stage.along(*at, heading, -inner * 0.55), top)
+    stage.put(
+        str(rng.choice(["box", "jar", "can", "bottle", "teapot"])),
+        *stage.along(*at, heading, -inner * 0.55),
+        top,
+    )
     if rng.random() < 0.3:
         stage.put("apple", *stage.along(*at, heading, wide + 0.05), 0.0)
 
 
 def nested(stage: Stage) -> None:
+    """A vessel with things in it."""
     rng = stage.rng
     holder = str(rng.choice(["bowl", "crate", "pot", "crate", "pan", "bowl"]))
     at = stage.spot(0.13)
@@ -251,9 +283,15 @@ def nested(stage: Stage) -> None:
     inside = shape.interior
     if inside is None:
         return
-    choices = {"bowl": ["apple", "ball", "bowl"], "pot": ["apple", "ball", "spoon"], "pan": ["apple", "ball", "box"]}
+    choices = {
+        "bowl": ["apple", "ball", "bowl"],
+        "pot": ["apple", "ball", "spoon"],
+        "pan": ["apple", "ball", "box"],
+    }
     for k in range(int(rng.integers(0 if holder == "bowl" else 1, 3))):
-        category = str(rng.choice(choices.get(holder, ["apple", "ball", "can", "jar", "mug", "box", "candle"])))
+        category = str(
+            rng.choice(choices.get(holder, ["apple", "ball", "can", "jar", "mug", "box", "candle"]))
+        )
         away = 0.0 if k == 0 else 0.03
         way = float(rng.uniform(-np.pi, np.pi))
         low = inside.floor + 0.002 + (0.07 if k else 0.0)
@@ -274,7 +312,7 @@ def _open_form(stage: Stage, category: str) -> int:
 
 
 def setting(stage: Stage) -> None:
-    """Things that belong together: a pot on a trivet, a knife on a board, an apple on a plate, a laden tray."""
+    """Things that belong together: a pot on a trivet, a knife on a board, a laden tray."""
     rng = stage.rng
     base = str(rng.choice(("plate", "board", "tray", "trivet", "hotplate", "cushion", "cloth", "tray")))
     form, radius = stage.form_of(base)
@@ -288,7 +326,9 @@ def setting(stage: Stage) -> None:
         top = 0.009
         for sign in (1, -1):
             if rng.random() < 0.75:
-                category = str(rng.choice(["mug", "glass", "apple", "bowl", "jar", "teapot", "can", "candle"]))
+                category = str(
+                    rng.choice(["mug", "glass", "apple", "bowl", "jar", "teapot", "can", "candle"])
+                )
                 stage.put(category, at[0] + sign * shape.size[0] * 0.23, at[1], top)
         return
     if base == "plate":
@@ -307,14 +347,17 @@ def setting(stage: Stage) -> None:
 
 def near_edge(stage: Stage) -> None:
     """One to three things at the rim of the table; flat ones may stand out over it."""
-    rng, table = stage.rng, stage.table
-    for _ in range(int(rng.integers(1, 4))):
+    table = stage.table
+    for start in stage.rng.integers(1 << 31, size=int(stage.rng.integers(1, 4))):
+        rng = stage.rng = np.random.default_rng(int(start))
         category = str(rng.choice(ON_TABLE))
         form, radius = stage.form_of(category)
         w, d, _tall = shape_of(category, form).size
         flat = bool(CATEGORIES[category].traits & {"flat", "stackable", "beam"})
         small = min(w, d) / 2
-        inward = small * stage.either(float(rng.uniform(1.05, 1.5)), float(rng.uniform(0.35, 0.7) if flat else 1.15))
+        inward = small * stage.either(
+            float(rng.uniform(1.05, 1.5)), float(rng.uniform(0.35, 0.7) if flat else 1.15)
+        )
         front = rng.random() < 0.6
         u = float(rng.uniform(-0.8, 0.8)) * table.half[0]
         v = -(table.half[1] - inward) if front else float(rng.choice([-1, 1])) * 0.5 * table.half[1]
@@ -351,6 +394,7 @@ def leaning(stage: Stage) -> None:
 
 
 def scattered(stage: Stage) -> None:
+    """Single things."""
     for _ in range(3):
         stage.scatter()
 
@@ -371,7 +415,7 @@ WEIGHTS = (0.13, 0.09, 0.12, 0.08, 0.12, 0.13, 0.12, 0.09, 0.07, 0.05)
 
 
 def sample_scene(seed: int, attempt: int = 0) -> Scene:
-    """Sample the Scene of a seed. `attempt` counts proposals that physics refused (simulate.settled_scene)."""
+    """Sample the Scene of a seed. `attempt` counts proposals that physics refused (resting_worlds)."""
     twin_of = None
     even = seed - seed % 2
     if np.random.default_rng([1, even]).random() < PAIRED:
@@ -387,6 +431,7 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
     LAYOUTS[layout](stage)
     if rng.random() < 0.45:
         LAYOUTS[str(rng.choice(names, p=WEIGHTS))](stage)
+    rng = stage.rng = np.random.default_rng([6, source, attempt])
     target = int(rng.integers(4, 10))
     for _ in range(8):
         if len(stage.things) >= target:
@@ -396,7 +441,9 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
         else:
             stage.scatter()
     stage.things = stage.things[:11]
-    if rng.random() < 0.25:
+    # A stream of its own: twins may have used up different numbers of draws, and must still look the same.
+    stage.rng = np.random.default_rng([5, source, attempt])
+    if stage.rng.random() < 0.25:
         _floor_thing(stage)
     return Scene(
         seed=seed,
@@ -404,7 +451,7 @@ def sample_scene(seed: int, attempt: int = 0) -> Scene:
         table=stage.table,
         things=tuple(stage.things),
         pair=twin_of,
-        **_room(rng, stage),
+        **room_of(stage.rng, stage.things),
     )
 
 
@@ -415,56 +462,3 @@ def _floor_thing(stage: Stage) -> None:
     x = side * (stage.table.half[0] + float(rng.uniform(0.2, 0.38)))
     y = float(rng.uniform(-0.1, 0.45))
     stage.put(category, x, y, FLOOR, turn=UPRIGHT if category == "ball" else None, place="floor")
-
-
-def _room(rng: np.random.Generator, stage: Stage) -> dict:
-    def paper(patterns: tuple[str, ...], repeat: tuple[float, float], *, plain: float) -> Paper:
-        hue, strong = rng.random(), rng.uniform(0.05, 0.5)
-        import colorsys
-
-        value = rng.uniform(0.3, 0.95)
-        high = colorsys.hsv_to_rgb(hue, strong, value)
-        low = colorsys.hsv_to_rgb(hue, strong, value * rng.uniform(0.6, 0.92))
-        pattern = "plain" if rng.random() < plain else str(rng.choice(patterns))
-        return Paper(
-            pattern=pattern,
-            low=tuple(round(v, 4) for v in low),
-            high=tuple(round(v, 4) for v in high),
-            seed=int(rng.integers(1 << 31)),
-            repeat=float(rng.uniform(*repeat)),
-        )
-
-    top = paper(("wood", "wood", "wood", "marble", "stone", "speckle", "stripes", "weave"), (0.8, 2.2), plain=0.2)
-    floor = paper(("wood", "tiles", "checker", "stripes", "speckle", "marble"), (0.6, 2.0), plain=0.15)
-    wall = paper(("stripes", "tiles", "marble", "speckle", "stone"), (0.5, 2.0), plain=0.35)
-    lights = [
-        Light(
-            at=(float(rng.uniform(-1.2, 1.2)), float(rng.uniform(-1.4, 0.6)), float(rng.uniform(1.2, 2.2))),
-            bright=float(rng.uniform(0.45, 0.75)),
-        )
-    ]
-    points = np.array([t.at for t in stage.things if t.place == "table"])
-    low, high = points.min(0), points.max(0)
-    middle = (low + high) / 2
-    reach = float(max(np.hypot(*(high - low)[:2]) / 2 + 0.1, 0.2))
-    cameras = []
-    for _ in range(VIEWS):
-        cameras.append(
-            Camera(
-                target=(
-                    float(middle[0] + rng.uniform(-0.03, 0.03)),
-                    float(middle[1] + rng.uniform(-0.03, 0.03)),
-                    float(0.04 + rng.uniform(-0.02, 0.03)),
-                ),
-                distance=float(max(reach / np.tan(np.deg2rad(20)) * rng.uniform(0.8, 1.08), 0.6)),
-                azimuth=90 + float(rng.uniform(-14, 14)),
-                elevation=-float(rng.uniform(20, 56)),
-            )
-        )
-    return {
-        "papers": (top, floor, wall),
-        "lights": tuple(lights),
-        "cameras": tuple(cameras),
-        "ambient": float(rng.uniform(0.32, 0.5)),
-        "wall": float(rng.uniform(0.75, 1.6)),
-    }

@@ -72,16 +72,20 @@ def shade(colour: str, rng: np.random.Generator) -> tuple[float, float, float]:
 
 PATTERNS = ("plain", "wood", "stripes", "checker", "tiles", "marble", "speckle", "weave")
 TEXTURE = 128  # texels a side
+_GRID = np.meshgrid(np.arange(TEXTURE) / TEXTURE, np.arange(TEXTURE) / TEXTURE, indexing="xy")
 
 
 def texture(pattern: str, low: tuple, high: tuple, seed: int) -> np.ndarray:
     """Draw a tileable pattern between two colours: uint8 [128, 128, 3]."""
     rng = np.random.default_rng(seed)
-    u, v = np.meshgrid(np.arange(TEXTURE) / TEXTURE, np.arange(TEXTURE) / TEXTURE, indexing="xy")
+    u, v = _GRID
     turn = 2 * np.pi
-    wave = sum(
-        np.sin(turn * (int(rng.integers(1, 4)) * u + int(rng.integers(1, 4)) * v) + rng.uniform(0, turn)) for _ in range(3)
-    )
+    wave = np.zeros(())
+    if pattern in ("plain", "wood", "stone", "marble"):
+        for _ in range(3):
+            wave = wave + np.sin(
+                turn * (int(rng.integers(1, 4)) * u + int(rng.integers(1, 4)) * v) + rng.uniform(0, turn)
+            )
     if pattern == "wood":
         share = 0.5 + 0.5 * np.sin(turn * (int(rng.integers(5, 9)) * u) + 1.6 * wave)
     elif pattern == "stone":

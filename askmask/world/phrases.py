@@ -39,38 +39,50 @@ NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "stool": (("stool", "stools"),),
     "bucket": (("bucket", "buckets"), ("pail", "pails")),
 }
-ABSENT = (("kettle", "kettles"), ("fork", "forks"), ("lamp", "lamps"), ("clock", "clocks"), ("banana", "bananas"))
-ADJECTIVES = {"wood": "wooden", "paper": "paper", "fabric": "fabric", "wax": "wax", "fruit": "fruit"}  # else the noun
+ABSENT = (
+    ("kettle", "kettles"),
+    ("fork", "forks"),
+    ("lamp", "lamps"),
+    ("clock", "clocks"),
+    ("banana", "bananas"),
+)
+ADJECTIVES = {
+    "wood": "wooden",
+    "paper": "paper",
+    "fabric": "fabric",
+    "wax": "wax",
+    "fruit": "fruit",
+}  # else the noun
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 FRAMES_TRAIN = (
     "{np}", "{np}", "{np}", "show me {np}", "find {np}", "segment {np}", "mark {np}", "highlight {np}", "point to {np}",
     "select {np}", "can you find {np}?", "please mark {np}", "I need {np}", "give me {np}", "pick out {np}",
-    "help me find {np}", "I want to see {np}", "look for {np}",
+    "help me find {np}", "I am trying to find {np}", "I want to see {np}", "look for {np}",
 )  # fmt: skip
 FRAMES_HELD = (
     "{np} please", "can you point to {np}?", "please find {np} for me", "I want {np}", "where can you see {np}?",
-    "help me to mark {np}", "could you show {np}?", "I am looking for {np}",
+    "help me to mark {np}", "could you show {np}?", "I am trying to see {np}",
 )  # fmt: skip
 
 # kind: (bank for training, bank held out)
 BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # -- entities -----------------------------------------------------------------------------------------
-    "category": (("the {ns}", "every {n}", "all {ns}", "any {n} here", "each {n} you can see"), ("all the {ns} in this picture", "any {ns} you see")),
+    "category": (("the {ns}", "every {n}", "all {ns}", "any {n} here", "each {n} in the picture", "each {n} you can see"), ("all the {ns} in this picture", "any {ns} you see")),
     "colour_category": (("the {c} {ns}", "every {c} {n}", "all {c} {ns}", "any {n} that is {c}", "{ns} in {c}"), ("each {n} of {c} colour", "all the {ns} that are {c}")),
     "one": (("{x}", "just {x}", "only {x}"), ("{x} and nothing else", "{x} only")),
     "colour": (("the {c} things", "everything {c}", "all {c} objects", "anything that is {c}", "things of {c} colour"), ("each thing that is {c}", "all objects in {c}", "any {c} object")),
     "material": (("things made of {m}", "everything made of {m}", "all {m} objects", "objects made from {m}", "anything of {m}"), ("each thing that is made of {m}", "any object made from {m}")),
     "transparent": (("things I can see through", "transparent objects", "everything made of clear glass", "see-through things", "=what can I look through?"), ("objects you can look through", "anything transparent", "=what here is see-through?")),
     "part": (("the {p} of {x}", "{x}, but only its {p}", "only the {p} of {x}", "the {p} that belongs to {x}"), ("just the {p} of {x}", "the {p} on {x}, nothing else")),
-    "parts": (("every {p}", "all the {p} parts", "each {p} you can see", "any {p}", "the {p} of each thing that has one"), ("all {p} parts in the picture", "each thing's {p}")),
+    "parts": (("every {p}", "all the {p} parts", "each {p} you can see", "any {p}", "the {p} of each thing that has one"), ("all {p} parts in the picture", "each {p} of any thing")),
     "table": (("the table top", "the top of the table", "the surface of the table", "the tabletop", "=what is everything standing on?"), ("the table's surface", "=what do all the things stand on?")),
     "floor": (("the floor", "the ground", "the floor of the room", "=where would you walk?"), ("the ground of the room", "the floor under the table")),
     "lying": (("things lying on their side", "everything that fell over", "objects that are tipped over", "whatever lies on its side", "=what has fallen over?"), ("anything lying on its side", "=which things are tipped over?", "objects that fell over")),
     "upside_down": (("things that are upside down", "everything turned upside down", "objects with the opening facing down", "whatever stands on its rim", "=what is upside down?"), ("anything upside down", "=which things are turned upside down?")),
     "covered": (("things with their lid on", "closed vessels", "everything that has a lid on it", "containers that are closed", "=what is covered with a lid?"), ("anything with a lid on", "=which containers are closed?")),
     "open": (("open containers", "vessels without a lid", "hollow things that are open", "containers you can look into", "=which containers have no lid?"), ("any container without a lid", "things that are hollow and open")),
-    "stack": (("the whole stack with {x}", "the pile that {x} belongs to", "everything in the stack that {x} is part of", "all of the pile with {x} in it", "the group of stacked things around {x}"), ("the entire pile that has {x} in it", "all things stacked together with {x}")),
+    "stack": (("the whole stack with {x}", "the pile that {x} belongs to", "everything in the stack that {x} is part of", "all of the pile with {x} in it", "the entire stack around {x}", "things stacked together with {x}", "the group of stacked things around {x}"), ("the entire pile that has {x} in it", "all things stacked together with {x}")),
     "tallest": (("the tallest thing", "the thing that is highest from base to top", "the tallest object on the table", "=what is the tallest?"), ("the object that is tallest", "=which thing is tallest?")),
     "largest": (("the biggest thing on the table", "the largest object", "the bulkiest thing here", "=what is the biggest object?"), ("the object that is biggest", "=which thing is the largest?")),
     # -- spatial ------------------------------------------------------------------------------------------
@@ -98,17 +110,17 @@ BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # -- relations ----------------------------------------------------------------------------------------
     "rests_on": (("what {x} is resting on", "the thing that carries {x}", "the object under {x} that holds it up", "whatever supports {x}", "=what is {x} standing on?"), ("the thing {x} stands on", "=what holds {x} up?", "the object that supports {x}")),
     "carried_by": (("things resting on {x}", "everything on top of {x}", "what {x} is holding up", "whatever stands on {x}", "=what does {x} carry?"), ("anything that stands on {x}", "=which things rest on {x}?", "all that {x} holds up")),
-    "inside": (("the thing in {x}", "everything inside {x}", "what {x} contains", "the contents of {x}", "=what is in {x}?"), ("anything inside {x}", "=which things does {x} contain?")),
+    "inside": (("the thing in {x}", "everything inside {x}", "what {x} contains", "the contents of {x}", "=what is in {x}?", "=what does {x} contain?"), ("anything inside {x}", "=which things does {x} contain?")),
     "container_of": (("the thing that contains {x}", "what {x} is in", "the container around {x}", "=what holds {x} inside?"), ("the container that {x} is in", "=in what is {x}?")),
     "touching": (("things touching {x}", "everything in contact with {x}", "whatever touches {x}", "=what is touching {x}?"), ("anything in contact with {x}", "=which things touch {x}?")),
     "leaning": (("the thing leaning on {x}", "what leans against {x}", "whatever is propped against {x}"), ("anything leaning against {x}", "=which thing leans on {x}?")),
     "hiding": (("what blocks my view of {x}", "the thing hiding {x}", "whatever covers part of {x}", "the object in front of {x} that hides it", "=what is hiding {x}?"), ("anything that blocks my view of {x}", "=which thing covers part of {x}?")),
-    "same_colour": (("things with the same colour as {x}", "everything coloured like {x}", "other objects that have the colour of {x}", "whatever matches {x} in colour"), ("anything that has the same colour as {x}", "=which other things match {x} in colour?")),
+    "same_colour": (("things with the same colour as {x}", "everything coloured like {x}", "other objects that have the colour of {x}", "whatever matches {x} in colour", "things that match the colour of {x}"), ("anything that has the same colour as {x}", "=which other things match {x} in colour?")),
     "same_kind": (("the other {n} besides {x}", "other {ns} than {x}", "things of the same kind as {x}", "the {ns} that are not {x}"), ("any {n} other than {x}", "=which things are of the same kind as {x}?")),
     "same_material": (("things made of the same material as {x}", "everything made of what {x} is made of", "other objects of the same stuff as {x}"), ("anything made of the same stuff as {x}", "=which other things are made of what {x} is made of?")),
     # -- affordances --------------------------------------------------------------------------------------
     "holds_liquid": (("something I can fill with water", "things I could pour a drink into right now", "vessels that would hold liquid as they are", "everything ready to be filled with liquid", "=what could I pour water into?", "=where can I put the soup?"), ("anything I could fill with liquid right now", "=which things would hold water as they are?", "vessels ready for a drink to be poured into")),
-    "cannot_hold": (("vessels I cannot fill the way they are now", "containers that would not hold water right now", "=which vessels can not be filled as they are?"), ("any vessel that I can not pour water into right now", "containers that can not be filled the way they are")),
+    "cannot_hold": (("vessels I cannot fill the way they are now", "containers that would not hold water right now", "every vessel that is not fit to be filled now", "=which vessels can not be filled as they are?"), ("any vessel that I can not pour water into right now", "containers that can not be filled the way they are")),
     "free_surface": (("things with room on top for a cup", "objects with a free flat top", "everything I could put my cup on", "a free spot on an object for my cup", "=where could I put my cup down, other than the table?"), ("anything with a free spot on top for a cup", "=on which objects could I put my cup down?")),
     "surface": (("the flat surface on top of {x}", "the top side of {x}", "the area of {x} where I could put a cup", "the upper face of {x}"), ("the flat area on top of {x}", "the upper side of {x}")),
     "heat_proof": (("a safe place for a hot pan", "things I could put a hot pan on", "a heat proof free surface", "everything that can take a hot pot right now", "=where can I put this hot pan?"), ("anything I could put a hot pot on right now", "=which surface is safe for a hot pan?")),
@@ -116,13 +128,13 @@ BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "not_reachable": (("things I cannot grab from the front without moving something", "objects that are blocked from my hand", "everything that something else keeps me from reaching", "=what can I not reach without moving something?"), ("anything my hand can not reach without moving something", "=which objects are blocked from the front?")),
     "grasp": (("the part of {x} to hold it by", "where to grab {x}", "the part made for my hand on {x}", "=where do I hold {x}?"), ("the part to grab on {x}", "=by what part do I hold {x}?")),
     "cut_with": (("the part that cuts", "the sharp part", "what I could slice an apple with", "=which part could cut me?"), ("the part I could cut with", "=what part is sharp?")),
-    "drink": (("something I could drink from now", "things to drink water from", "everything a person could drink from as it stands", "=what can I drink from?"), ("anything that I could drink from as it stands", "=which things are there to drink from now?")),
+    "drink": (("something I could drink from now", "things to drink water from", "everything a person could drink from as it stands", "=what can I drink from?", "=what is there to drink from?"), ("anything that I could drink from as it stands", "=which things can I drink from now?")),
     "eat": (("something to eat", "food", "what I could eat", "=what can I bite into?"), ("anything I could eat", "=what here is food?")),
     "sit": (("something to sit on", "a seat", "=where could I sit down?"), ("anything I could sit on", "=what is there to sit on?")),
     "must_move": (("what I must move first to reach {x}", "the things to take away before I can grab {x}", "whatever I have to move to get to {x}"), ("anything I must take away first to get {x}", "=what do I have to move before I can reach {x}?")),
     # -- physics ------------------------------------------------------------------------------------------
-    "removable": (("things I can take away without anything falling", "objects that can be pulled out with nothing else moving", "everything I could remove and the rest would stay", "=what can I take without the stack collapsing?", "=which objects can I lift away safely?"), ("anything I could take away and nothing would fall", "=which things can be removed with the rest staying put?")),
-    "not_removable": (("things that make others fall when taken away", "objects I must not remove or something drops", "everything that something else would fall without", "=what should I not pull out?", "=what holds the rest in place?"), ("anything that makes others drop when I pull it out", "=which objects must I not take away?")),
+    "removable": (("things I can take away without anything falling", "objects that can be pulled out with nothing else falling over", "everything I could remove and the rest would stay up", "=what can I take without the stack collapsing?", "=which objects can I take out so that nothing falls over?"), ("anything I could take away and nothing would fall", "=which things can be removed with nothing else falling over?")),
+    "not_removable": (("things that make others fall when taken away", "objects I must not remove or something drops", "everything that something else would fall without", "whatever makes other things fall when it is gone", "=what should I not pull out?", "=what holds the rest in place?"), ("anything that makes others drop when I pull it out", "=which objects must I not take away?")),
     "falls_with": (("what would fall if I took away {x}", "things that drop when {x} is removed", "everything that would not stay if {x} was gone", "=what falls if {x} is pulled out?"), ("whatever would drop if {x} was taken away", "=which things fall when I remove {x}?")),
     "tips": (("things that topple easily", "objects that would tip over from a small push", "everything easy to knock over", "unstable things", "=what would fall over if I bumped it?"), ("anything that would topple from a small push", "=which objects are easy to tip over?")),
     "rolls_left": (("what would roll if the table tilts to the left", "things that roll away when the left side goes down", "=what rolls if I lower the left side of the table?"), ("anything that would roll when the table tilts to the left", "=which things roll away if the left side goes down?")),
@@ -145,7 +157,7 @@ BANK: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # attribute: (clauses that say it, clauses that deny it), each as (train, held out); they follow a noun
 CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "removable": (
-        (("that I can take away without anything falling", "I could remove with the rest staying"), ("that I could lift away and nothing would fall",)),
+        (("that I can take away without anything falling", "I could remove with the rest staying up"), ("that I could take out and nothing would fall over",)),
         (("that I cannot take away without something falling", "that would make others drop if removed"), ("that must not be taken away or something falls",)),
     ),
     "tips": (
@@ -165,7 +177,7 @@ CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[st
         (("I cannot reach without moving something", "that something else blocks from my hand"), ("that my hand can not reach without moving others",)),
     ),
     "near_edge": (
-        (("close to the edge of the table", "right at the table's edge"), ("near the edge of the table",)),
+        (("close to the edge of the table", "right at the table's edge", "near the table's edge"), ("near the edge of the table",)),
         (("away from the edge of the table", "not close to the table's edge"), ("not near the edge of the table",)),
     ),
     "load_bearing": (
@@ -176,5 +188,23 @@ CLAUSES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[st
         (("with room on top for a cup", "I could put my cup on"), ("with a free spot for a cup",)),
         (("without room on top for a cup", "I could not put my cup on"), ("with no free spot for a cup",)),
     ),
-    "lying": (((("lying on the side"), ("that fell over")), ("tipped over on the side",)), ((("not lying on the side"),), ("that did not fall over",))),
+    "lying": (((("lying on the side"), ("that fell over")), ("tipped over on the side",)), ((("not lying on the side"),), ("that have not fallen over",))),
+}  # fmt: skip
+
+# How a later round points at a thing of an earlier answer, as (train, held out).
+POINTERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "it": (("it", "that one", "that thing"), ("this one", "that object")),
+    "noun": (("that {n}", "the {n} you found", "the {n} from before", "the {n} we spoke of"), ("this {n}", "the {n} you found before")),
+    "index": (("the thing from round {number}", "what you marked in round {number}", "your {k} answer", "the {k} thing you marked"), ("the object from round {number}", "the {k} thing you found")),
+    "sided": (("the {side} of them", "the {side} of these", "the {side} one of those"), ("the {side} among them", "the {side} of those")),
+}  # fmt: skip
+# Follow-ups with words of their own. {that} is a clause of CLAUSES.
+FOLLOW: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "its_part": (("only its {p}", "now just its {p}", "show me its {p}", "its {p}", "mark its {p} only"), ("now only its {p}", "please show its {p}")),
+    "part_of": (("the {p} of {x}", "only the {p} of {x}", "now the {p} of {x}"), ("just the {p} of {x}", "show me only the {p} of {x}")),
+    "other_one": (("the other one", "no, the other one", "now the other {n}", "I meant the other {n}"), ("not that one, the other", "please show the other {n}")),
+    "others": (("the others", "all the other {ns}", "now the other {ns}", "show me the others of its kind"), ("the others like it", "and all other {ns}")),
+    "of_those": (("of those, the ones {that}", "only the ones {that}", "among them, the ones {that}", "keep the ones {that}"), ("of these, only the ones {that}", "now just the ones {that}")),
+    "coloured_of_those": (("only the {c} ones", "of those, whatever is {c}", "keep what is {c}", "just the {c} part of them"), ("of these, only what is {c}", "now just the {c} ones")),
+    "rest": (("everything else on the table", "now all the other things on the table", "all the rest on the table", "the opposite: all other things on the table"), ("the rest of the things on the table", "and everything else on the table")),
 }  # fmt: skip

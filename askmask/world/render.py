@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from askmask.datasets import dense
-from askmask.world.engine import load_mujoco
+from askmask.world.engine import gl_context, load_mujoco
 from askmask.world.scene import Camera
 from askmask.world.simulate import GROUND, SEEN, TABLE, World
 
@@ -65,7 +65,9 @@ def eye_of(camera: Camera) -> Eye:
     a, e = np.deg2rad(camera.azimuth), np.deg2rad(camera.elevation)
     forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
     right = np.array([np.sin(a), -np.cos(a), 0.0])
-    return Eye(np.asarray(camera.target) - camera.distance * forward, right, np.cross(forward, right), forward)
+    return Eye(
+        np.asarray(camera.target) - camera.distance * forward, right, np.cross(forward, right), forward
+    )
 
 
 _gl: dict[int, Any] = {}  # one GL context per size and process; making one takes longer than drawing
@@ -85,7 +87,7 @@ class Painter:
         mujoco = self._mujoco = load_mujoco()
         self.world, self.size = world, size
         if size not in _gl:
-            _gl[size] = mujoco.GLContext(size, size)
+            _gl[size] = gl_context(size)
         _gl[size].make_current()
         model = world.model
         model.vis.global_.offwidth = model.vis.global_.offheight = size
@@ -127,7 +129,9 @@ class Painter:
         objects, parts = self._ids(codes)
         near, far = model.vis.map.znear * model.stat.extent, model.vis.map.zfar * model.stat.extent
         depth = near / (1 - raw * (1 - near / far))
-        return View(rgb[::-1].copy(), objects[::-1].copy(), parts[::-1].copy(), depth[::-1].copy(), eye_of(camera))
+        return View(
+            rgb[::-1].copy(), objects[::-1].copy(), parts[::-1].copy(), depth[::-1].copy(), eye_of(camera)
+        )
 
     def _ids(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Turn MuJoCo's id colours into thing and part ids [H, W]."""

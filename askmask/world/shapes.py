@@ -17,7 +17,7 @@ SIDES = 20  # of a turned mesh: round at 200 px, cheap to compile
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Visual:
-    """What is seen of one part: a mesh (vertices, faces) in the thing's frame; `box` keeps sharp edges and grain.
+    """What is seen of one part: a mesh in the thing's frame; `box` keeps sharp edges and grain.
 
     `paint` is "body" (the thing's own colour) or a fixed paint of looks.PAINTS.
     """
@@ -114,8 +114,10 @@ def _merged(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     return unique, faces[whole]
 
 
-def vessel(part: str, outer: Sequence[Sequence[float]], wall: float, floor: float, paint: str = "body") -> Visual:
-    """Turn a hollow form: the outer profile from base to rim, an inner wall `wall` inside it, a floor at `floor`."""
+def vessel(
+    part: str, outer: Sequence[Sequence[float]], wall: float, floor: float, paint: str = "body"
+) -> Visual:
+    """Turn a hollow form: an outer profile from base to rim, a wall `wall` thick, a floor at `floor`."""
     outer = [tuple(point) for point in outer]
     rs, zs = [p[0] for p in outer], [p[1] for p in outer]
     inner = [(max(r - wall, 0.002), z) for r, z in reversed(outer) if z > floor + 1e-4]
@@ -132,7 +134,8 @@ def block(part: str, half: Vector, at: Vector, paint: str = "body", quat: Vector
     quads = np.concatenate(
         [np.stack([cells, cells + n, cells + n + 1], 1), np.stack([cells, cells + n + 1, cells + 1], 1)]
     )
-    vertices, faces = [], []
+    vertices: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
     for axis in range(3):
         for sign in (1, -1):
             side = np.zeros((n * n, 3))
@@ -161,16 +164,19 @@ def tube(part: str, path: Sequence[Vector], radius: float, paint: str = "body", 
     for j in range(k - 1):
         a, b, c, d = j * sides + here, j * sides + after, (j + 1) * sides + after, (j + 1) * sides + here
         faces += [np.stack([a, b, c], 1), np.stack([a, c, d], 1)]
-    faces.append(np.stack([(k - 1) * sides + here, (k - 1) * sides + after, np.full(sides, k * sides + 1)], 1))
-    faces = np.concatenate(faces)
+    faces.append(
+        np.stack([(k - 1) * sides + here, (k - 1) * sides + after, np.full(sides, k * sides + 1)], 1)
+    )
+    joined = np.concatenate(faces)
     centre = vertices.mean(0)
-    a, b, c = (vertices[faces[:, j]] - centre for j in range(3))
-    if np.einsum("ij,ij->i", a, np.cross(b, c)).sum() < 0:
-        faces = faces[:, ::-1]
-    return Visual(part, paint, vertices, faces)
+    a, b, c = (vertices[joined[:, j]] - centre for j in range(3))
+    outward = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() > 0
+    return Visual(part, paint, vertices, joined if outward else joined[:, ::-1])
 
 
-def ring_handle(part: str, x: float, z: float, reach: float, tall: float, thick: float, paint: str = "body") -> Visual:
+def ring_handle(
+    part: str, x: float, z: float, reach: float, tall: float, thick: float, paint: str = "body"
+) -> Visual:
     """Return a D-shaped handle that leaves a wall at `x`, around height `z`, and stands out by `reach`."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
     path = [(x + reach * float(np.cos(a)), 0.0, z + tall / 2 * float(np.sin(a))) for a in angle]
@@ -178,7 +184,7 @@ def ring_handle(part: str, x: float, z: float, reach: float, tall: float, thick:
 
 
 def wall(radius: float, low: float, high: float, thick: float, sides: int, top_radius: float | None = None):
-    """Return colliders of a round wall from height `low` to `high`: boxes in a ring, leaning if radii differ."""
+    """Return a round wall from height `low` to `high`: boxes in a ring, leaning if the radii differ."""
     top_radius = radius if top_radius is None else top_radius
     lean = float(np.arctan2(top_radius - radius, high - low))
     middle, tall = (radius + top_radius) / 2 - thick / 2, float(np.hypot(high - low, top_radius - radius))

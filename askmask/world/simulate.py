@@ -1,7 +1,8 @@
-"""Scene -> MuJoCo: build the model, let things come to rest, read poses and contacts; refuse what will not rest."""
+"""Scene -> MuJoCo: build the model, let things come to rest, read contacts; refuse what will not rest."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,12 @@ class World:
         """Bring poses and contacts up to date with the state."""
         load_mujoco().mj_forward(self.model, self.data)
 
+    def unsteady(self) -> bool:
+        """Whether the solver ever gave up (and MuJoCo quietly reset the world): its truths are void."""
+        kinds = load_mujoco().mjtWarning
+        bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
+        return any(self.data.warning[int(kind)].number for kind in bad)
+
     def speeds(self) -> np.ndarray:
         """Speed [N] of each thing in m/s, turning counted at 5 cm."""
         speed = self.data.qvel.reshape(self.count, 6)
@@ -82,7 +89,9 @@ def build(scene: Scene) -> World:
     mujoco = load_mujoco()
     spec = mujoco.MjSpec()
     spec.option.timestep = STEP
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.integrator = (
+        mujoco.mjtIntegrator.mjINT_EULER
+    )  # nothing here is damped: implicit steps gain nothing
     spec.option.iterations = 30
     spec.compiler.inertiagrouprange = [FELT, FELT]
     spec.compiler.boundmass = 1e-3
@@ -98,7 +107,13 @@ def build(scene: Scene) -> World:
     for light in scene.lights:
         aim = np.array([0.0, 0.0, 0.0]) - np.asarray(light.at)
         spec.worldbody.add_light(
-            pos=light.at, dir=aim, diffuse=[light.bright] * 3, specular=[0.25] * 3, castshadow=True, cutoff=70, exponent=2
+            pos=light.at,
+            dir=aim,
+            diffuse=[light.bright] * 3,
+            specular=[0.25] * 3,
+            castshadow=True,
+            cutoff=70,
+            exponent=2,
         )
     owners: list[int] = []
     parts_of: list[int] = []
@@ -118,7 +133,15 @@ def build(scene: Scene) -> World:
     for name, pixels in texels.items():
         start = model.tex_adr[mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TEXTURE, name)]
         model.tex_data[start : start + pixels.size] = pixels.ravel()
-    body = np.array([0, *(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"t{n}") for n in range(1, len(scene.things) + 1))])
+    body = np.array(
+        [
+            0,
+            *(
+                mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"t{n}")
+                for n in range(1, len(scene.things) + 1)
+            ),
+        ]
+    )
     return World(scene, model, mujoco.MjData(model), body, np.array(owners), np.array(parts_of), parts)
 
 
@@ -132,7 +155,9 @@ def _texture(spec: Any, name: str, repeat: float = 1, *, uniform: bool = False) 
         width=TEXTURE,
         height=TEXTURE,
     )
-    material = spec.add_material(name=name, texrepeat=[repeat, repeat], texuniform=uniform, specular=0.15, shininess=0.2)
+    material = spec.add_material(
+        name=name, texrepeat=[repeat, repeat], texuniform=uniform, specular=0.15, shininess=0.2
+    )
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
 
 
@@ -143,18 +168,41 @@ def _room(spec: Any, scene: Scene, owners: list[int]) -> None:
     plane, box = mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX
     world, table = spec.worldbody, scene.table
     world.add_geom(type=plane, size=[5, 5, 0.1], pos=[0, 0, FLOOR], material="floor", group=SEEN)
-    world.add_geom(type=box, size=[5, 0.05, 2], pos=[0, scene.wall + 0.45, 2 + FLOOR], material="wall", group=SEEN, contype=0, conaffinity=0)
+    world.add_geom(
+        type=box,
+        size=[5, 0.05, 2],
+        pos=[0, scene.wall + 0.45, 2 + FLOOR],
+        material="wall",
+        group=SEEN,
+        contype=0,
+        conaffinity=0,
+    )
     owners += [GROUND, 0]
     heading = [float(np.cos(table.heading / 2)), 0, 0, float(np.sin(table.heading / 2))]
     body = world.add_body(name="table", quat=heading)
     half = [table.half[0], table.half[1], table.thick / 2]
-    body.add_geom(type=box, size=half, pos=[0, 0, -table.thick / 2], material="top", group=SEEN, friction=[0.7, 0.005, 0.0001])
+    body.add_geom(
+        type=box,
+        size=half,
+        pos=[0, 0, -table.thick / 2],
+        material="top",
+        group=SEEN,
+        friction=[0.7, 0.005, 0.0001],
+    )
     owners.append(TABLE)
     legs = -FLOOR - table.thick
     for sx in (1, -1):
         for sy in (1, -1):
             at = [sx * (half[0] - 0.04), sy * (half[1] - 0.04), -table.thick - legs / 2]
-            body.add_geom(type=box, size=[0.022, 0.022, legs / 2], pos=at, material="top", group=SEEN, contype=0, conaffinity=0)
+            body.add_geom(
+                type=box,
+                size=[0.022, 0.022, legs / 2],
+                pos=at,
+                material="top",
+                group=SEEN,
+                contype=0,
+                conaffinity=0,
+            )
             owners.append(TABLE)
 
 
@@ -167,10 +215,18 @@ def _thing(spec: Any, number: int, thing: Any, owners: list[int], parts: list, p
     parts += [(number, part) for part in shape.parts]
     for k, visual in enumerate(shape.visuals):
         alpha = material.alpha if visual.paint == "body" else 1.0
-        colour = thing.rgb if visual.paint == "body" else thing.accent if visual.paint == "accent" else PAINTS[visual.paint]
+        colour = (
+            thing.rgb
+            if visual.paint == "body"
+            else thing.accent
+            if visual.paint == "accent"
+            else PAINTS[visual.paint]
+        )
         grained = visual.box is not None and visual.paint == "body" and material.grain
         look = f"look-{number}-{k}"
-        made = spec.add_material(name=look, rgba=[*colour, alpha], specular=material.shine, shininess=material.gloss)
+        made = spec.add_material(
+            name=look, rgba=[*colour, alpha], specular=material.shine, shininess=material.gloss
+        )
         if grained:
             made.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = material.grain
         common = {"material": look, "group": SEEN, "contype": 0, "conaffinity": 0, "mass": 0}
@@ -190,7 +246,9 @@ def _thing(spec: Any, number: int, thing: Any, owners: list[int], parts: list, p
         parts_of.append(first + shape.parts.index(visual.part))
     density = shape.mass / sum(c.volume for c in shape.colliders)
     # Rolling friction is costly to solve and matters only where a round side is down.
-    rolls = shape.rolling and (thing.pose == "lying" or any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders))
+    rolls = shape.rolling and (
+        thing.pose == "lying" or any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders)
+    )
     for collider in shape.colliders:
         add_collider(
             body,
@@ -220,6 +278,8 @@ def settle(world: World) -> bool:
             return False
         world.run(0.2)
         passed += 0.2
+    if world.unsteady():
+        return False
     world.data.qvel[:] = 0
     world.refresh()
     for number, thing in enumerate(world.scene.things, 1):
@@ -237,13 +297,23 @@ def settled(scene: Scene) -> World | None:
     return world if settle(world) else None
 
 
-def settled_world(seed: int) -> World:
-    """Return the resting world of a seed: the first proposal that physics accepts."""
+def resting_worlds(seed: int) -> Iterator[World]:
+    """Yield the proposals of a seed that physics accepts, at rest; the first is the seed's world.
+
+    Raises RuntimeError when there are no more.
+    """
     for attempt in range(ATTEMPTS):
         scene = sample_scene(seed, attempt)
-        if scene.things and (world := settled(scene)) is not None:
-            return world
+        if not scene.things or (world := settled(scene)) is None:
+            continue
+        if scene.pair is None or settled(sample_scene(scene.pair, attempt)) is not None:
+            yield world  # twins must come from the same attempt, or they would not look the same
     raise RuntimeError(f"seed {seed}: none of {ATTEMPTS} proposals came to rest")
+
+
+def settled_world(seed: int) -> World:
+    """Return the first resting world of a seed."""
+    return next(resting_worlds(seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +322,8 @@ class Touch:
 
     a: int
     b: int
-    normal: tuple[float, float, float]
-    at: tuple[float, float, float]
+    normal: tuple[float, ...]  # x, y, z
+    at: tuple[float, ...]
 
 
 def touches(world: World) -> list[Touch]:

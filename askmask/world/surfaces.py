@@ -13,11 +13,11 @@ from askmask.world.trials import Truth
 
 CELL = 0.012  # metres between rays
 FLAT = 0.0025  # metres: rays within this of one height meet one surface
-CUP = (0.031, 0.036, 0.041)  # metres: radius of a free disc that a cup needs (surely not, threshold, surely)
+CUP = (0.032, 0.036, 0.040)  # metres: radius of a free disc that a cup needs (surely not, threshold, surely)
 PAN = (0.047, 0.055, 0.063)  # and a hot pan's base
-EDGE = (0.03, 0.045, 0.06)  # metres from the table's edge
+EDGE = (0.035, 0.045, 0.055)  # metres from the table's edge
 OVER = (0.0, 0.006, 0.012)  # metres out over the edge
-HAND = (0.03, 0.055)  # half width of the way a hand needs: surely blocks, may block
+HAND = (0.03, 0.045)  # half width of the way a hand needs: surely blocks, may block
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,16 @@ def free_surface(world: World, number: int) -> Surface | None:
     """Ray-test a thing's upper side; None if it has no level, uncovered spot at all."""
     mujoco = load_mujoco()
     shape = world.shape(number)
-    points = np.concatenate([v.vertices for v in shape.visuals]) @ world.rotation(number).T + world.place(number)
+    points = np.concatenate([v.vertices for v in shape.visuals]) @ world.rotation(number).T + world.place(
+        number
+    )
     low, high = points.min(0), points.max(0)
     if min(high[0] - low[0], high[1] - low[1]) < 2 * CUP[0]:
         return None
     xs = np.arange(low[0] + CELL / 2, high[0], CELL)
     ys = np.arange(low[1] + CELL / 2, high[1], CELL)
     grid = np.stack(np.meshgrid(xs, ys, indexing="ij"), -1).reshape(-1, 2)
-    heights = np.full(len(grid), -9.0)
+    found = np.full(len(grid), -9.0)
     group = np.zeros(6, np.uint8)
     group[FELT] = 1
     geom = np.zeros(1, np.int32)
@@ -48,8 +50,8 @@ def free_surface(world: World, number: int) -> Surface | None:
     for k, (x, y) in enumerate(grid):
         way = mujoco.mj_ray(world.model, world.data, np.array([x, y, top]), down, group, 1, -1, geom)
         if way >= 0 and world.thing_of_geom[geom[0]] == number:
-            heights[k] = top - way
-    heights = heights.reshape(len(xs), len(ys))
+            found[k] = top - way
+    heights = found.reshape(len(xs), len(ys))
     own = heights > -8
     if own.sum() < 9:
         return None
@@ -85,7 +87,7 @@ def hulls(world: World) -> list[np.ndarray]:
 
 
 def blockers(points: list[np.ndarray], number: int, half: float) -> list[int]:
-    """Return the things in the way of a hand that comes from the viewer's side at the thing's middle height."""
+    """Return what is in the way of a hand that comes from the viewer's side at a thing's middle height."""
     target = points[number - 1]
     x, front = float(target[:, 0].mean()), float(target[:, 1].min())
     grip = float((target[:, 2].min() + target[:, 2].max()) / 2)
@@ -100,7 +102,7 @@ def blockers(points: list[np.ndarray], number: int, half: float) -> list[int]:
 
 
 def reach(points: list[np.ndarray], number: int) -> tuple[Truth, list[int]]:
-    """Return (whether a hand gets to the thing from the front without touching another, what is in the way)."""
+    """Return (whether a hand gets to a thing from the front without touching another, what blocks it)."""
     sure, wide = blockers(points, number, HAND[0]), blockers(points, number, HAND[1])
     return (False if sure else None if wide else True), sure
 

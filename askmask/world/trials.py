@@ -1,11 +1,12 @@
 """What happens if ...: truths found by doing it in the simulator and looking.
 
-Each trial starts from the resting state and leaves it as it was. A quantity measured too near its threshold gives
-no truth (None). Thresholds and margins are the constants below.
+Each trial starts from the resting state and leaves it as it was. A quantity too near its threshold gives no
+truth (None). Thresholds and margins are the constants below.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,16 +18,20 @@ from askmask.world.simulate import FELT, STEP, Touch, World, add_collider
 Truth = bool | None
 MOVED = (0.014, 0.02, 0.026)  # metres: below the first surely still, above the last surely moved
 TURNED = np.cos(np.deg2rad((10.0, 15.0, 20.0)))  # cosines, in the same order
-TIP_SHARE = (0.34, 0.40, 0.46)  # of a thing's own weight, pushed at 85 % of its height
-TIPPED = np.cos(np.deg2rad(9.0))
+PUSHES = (
+    0.36,
+    0.44,
+)  # of a thing's own weight: what the first tips surely tips, what the second leaves stands
+PUSH_TIME, TIPPED = 0.32, np.cos(np.deg2rad(8.0))
 ROLL = (0.045, 0.07, 0.095)  # metres travelled in ROLL_TIME on a table tilted by 10 degrees
 ROLL_TIME, TILT = 0.8, np.deg2rad(10.0)
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "front": (0, -1), "back": (0, 1)}
 BEADS, BEAD = 5, 0.004  # how many, radius in metres
-BEAD_STEP = 0.0025  # seconds: at 1.5 m/s a bead stays shorter of the floor's thickness
+# Beads fall slowly, so that none passes a wall in one step: 0.0025 s at 1.1 m/s is less than their radius.
+BEAD_STEP, BEAD_GRAVITY, BEAD_TIME = 0.0025, -3.0, 0.7
 
 
-def graded(value: float, limits: tuple[float, float, float]) -> Truth:
+def graded(value: float, limits: Sequence[float]) -> Truth:
     """Compare a value with (surely below, threshold, surely above): True above, False below, None between."""
     return True if value > limits[2] else False if value < limits[0] else None
 
@@ -58,7 +63,12 @@ def remove_each(world: World, contacts: list[Touch]) -> list[Removal]:
         world.data.qpos[7 * (number - 1) + 2] += 60
         world.run(0.4)
         now = np.array([world.place(n) for n in range(1, world.count + 1)])
-        turned = np.array([np.clip((np.trace(turn[n - 1].T @ world.rotation(n)) - 1) / 2, -1, 1) for n in range(1, world.count + 1)])
+        turned = np.array(
+            [
+                np.clip((np.trace(turn[n - 1].T @ world.rotation(n)) - 1) / 2, -1, 1)
+                for n in range(1, world.count + 1)
+            ]
+        )
         way = np.linalg.norm(now - at, axis=1)
         way[number - 1], turned[number - 1] = 0, 1
         sure = (way > MOVED[2]) | (turned < TURNED[2])
@@ -70,7 +80,7 @@ def remove_each(world: World, contacts: list[Touch]) -> list[Removal]:
     return results
 
 
-def _least_share(world: World, number: int) -> tuple[float, np.ndarray] | None:
+def _push_plan(world: World, number: int) -> tuple[float, np.ndarray] | None:
     """Return (height, direction of its narrowest base) if a push could tip a thing at all; else None."""
     shape = world.shape(number)
     if any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders):
@@ -89,61 +99,67 @@ def _least_share(world: World, number: int) -> tuple[float, np.ndarray] | None:
     width = float(np.ptp(points @ flat))
     base = points[points[:, 2] < points[:, 2].min() + 0.004]
     narrow = float(np.ptp(base @ flat)) if len(base) > 2 else width
-    if tall < 0.045 or min(width, max(narrow, 0.01)) / 2 / (0.85 * tall) > 0.75:
+    if tall < 0.045 or min(width, max(narrow, 0.01)) / 2 / (0.85 * tall) > 0.7:
         return None
     return tall, flat
 
 
 def push_each(world: World, contacts: list[Touch]) -> list[tuple[Truth, float | None]]:
-    """Push each standing thing with a slowly growing force at 85 % of its height until it tips.
+    """Push each standing thing at 85 % of its height, across its narrow side, both ways.
 
-    Returns (whether less than 40 % of its weight tips it, the share of its weight that did) per thing; a thing
-    that no push of 52 % tips has share None. Things that touch each other are pushed in different runs.
+    Returns per thing (whether it tips, the smallest share of its weight that tipped it, None if none).
+    Things that touch each other are pushed in different runs.
     """
-    mujoco = load_mujoco()
     rest = world.state()
-    plans = {n: plan for n in range(1, world.count + 1) if (plan := _least_share(world, n)) is not None}
+    plans = {n: plan for n in range(1, world.count + 1) if (plan := _push_plan(world, n)) is not None}
     groups = _groups(world.count, contacts)
     rounds: list[list[int]] = []
-    seen: dict[int, int] = {}
+    used: dict[int, int] = {}
     for number in plans:
-        k = seen.get(groups[number], 0)
-        seen[groups[number]] = k + 1
+        k = used.get(groups[number], 0)
+        used[groups[number]] = k + 1
         rounds += [[]] if k == len(rounds) else []
         rounds[k].append(number)
-    share: dict[int, float] = {}
-    steps, last = 8, 0.52
-    count = round(0.56 / STEP / steps)
     upright = {n: world.rotation(n)[2].copy() for n in plans}  # the world's up in the thing's own frame
-    force = world.data.xfrc_applied
+    share: dict[int, float] = {}
     for numbers in rounds:
-        for sign in (1, -1):
-            world.restore(rest)
-            active = set(numbers)
-            for k in range(count):
-                part = last * (k + 1) / count
-                for n in list(active):
-                    tall, flat = plans[n]
-                    weight = world.shape(n).mass * 9.81
-                    body = world.body[n]
-                    push = sign * part * weight * flat
-                    arm = np.array([0, 0, 0.85 * tall]) + world.place(n) - world.data.xipos[body]
-                    force[body, :3] = push
-                    force[body, 3:] = (-arm[2] * push[1], arm[2] * push[0], arm[0] * push[1] - arm[1] * push[0])
-                mujoco.mj_step(world.model, world.data, steps)
-                for n in list(active):
-                    if world.rotation(n)[2] @ upright[n] < TIPPED:
-                        share[n] = min(share.get(n, 9.0), part)
-                        force[world.body[n]] = 0
-                        active.discard(n)
-                if not active:
-                    break
+        for part in reversed(PUSHES):
+            for sign in (1, -1):
+                pushed = [n for n in numbers if share.get(n, 9.0) > part]
+                if part == PUSHES[0]:  # only what the stronger push tipped
+                    pushed = [n for n in pushed if n in share]
+                if pushed:
+                    world.restore(rest)
+                    for n in _tipped(world, pushed, plans, upright, sign * part):
+                        share[n] = part
     world.restore(rest)
-    world.refresh()
-    return [
-        (graded(-share[n], (-TIP_SHARE[2], -TIP_SHARE[1], -TIP_SHARE[0])), share[n]) if n in share else (False, None)
-        for n in range(1, world.count + 1)
-    ]
+    found: list[tuple[Truth, float | None]] = []
+    for n in range(1, world.count + 1):
+        truth: Truth = False if n not in share else True if share[n] == PUSHES[0] else None
+        found.append((truth, share.get(n)))
+    return found
+
+
+def _tipped(world: World, pushed: list[int], plans: dict, upright: dict, part: float) -> list[int]:
+    """Push some things for PUSH_TIME with a share of their weight; return those that tipped."""
+    mujoco, steps = load_mujoco(), 8
+    force, active, tipped = world.data.xfrc_applied, set(pushed), []
+    for _ in range(round(PUSH_TIME / STEP / steps)):
+        for n in active:
+            tall, flat = plans[n]
+            body, push = world.body[n], part * world.shape(n).mass * 9.81 * flat
+            arm = np.array([0, 0, 0.85 * tall]) + world.place(n) - world.data.xipos[body]
+            force[body, :3] = push
+            force[body, 3:] = (-arm[2] * push[1], arm[2] * push[0], arm[0] * push[1] - arm[1] * push[0])
+        mujoco.mj_step(world.model, world.data, steps)
+        for n in list(active):
+            if world.rotation(n)[2] @ upright[n] < TIPPED:
+                tipped.append(n)
+                force[world.body[n]] = 0
+                active.discard(n)
+        if not active:
+            break
+    return tipped
 
 
 def _groups(count: int, contacts: list[Touch]) -> list[int]:
@@ -162,7 +178,7 @@ def _groups(count: int, contacts: list[Touch]) -> list[int]:
 
 
 def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
-    """Tilt the table 10 degrees each way; per direction and thing (travels more than 7 cm, metres travelled)."""
+    """Tilt the table 10 degrees each way; per direction and thing (does it travel 7 cm, metres)."""
     rest = world.state()
     on_table = np.array([t.place == "table" for t in world.scene.things])
     at = np.array([world.place(n).copy() for n in range(1, world.count + 1)])
@@ -177,7 +193,8 @@ def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
         now = np.array([world.place(n) for n in range(1, world.count + 1)])
         way = np.linalg.norm((now - at)[:, :2], axis=1)
         results[name] = [
-            (graded(float(w), ROLL) if there else None, float(w)) for w, there in zip(way, on_table, strict=True)
+            (graded(float(w), ROLL) if there else None, float(w))
+            for w, there in zip(way, on_table, strict=True)
         ]
         world.restore(rest)
     world.refresh()
@@ -199,6 +216,7 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
     mujoco = load_mujoco()
     spec = mujoco.MjSpec()
     spec.option.timestep, spec.option.iterations = BEAD_STEP, 20
+    spec.option.gravity = [0, 0, BEAD_GRAVITY]
     near = _near_mouths(world, hollow)
     for number in range(1, world.count + 1):
         if number not in near:
@@ -223,17 +241,28 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
             at = up @ offset + low + [0, 0, 0.008 + 0.006 * k]
             bead = spec.worldbody.add_body(pos=at)
             bead.add_freejoint()
-            bead.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[BEAD, 0, 0], mass=0.002, friction=[0.4, 0.003, 0.0001], group=FELT)
+            bead.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_SPHERE,
+                size=[BEAD, 0, 0],
+                mass=0.002,
+                friction=[0.4, 0.003, 0.0001],
+                group=FELT,
+            )
     model = spec.compile()
     data = mujoco.MjData(model)
-    mujoco.mj_step(model, data, round(0.5 / BEAD_STEP))
+    mujoco.mj_step(model, data, round(BEAD_TIME / BEAD_STEP))
     beads = data.qpos.reshape(-1, 7)[:, :3]
     kept = {}
     for k, number in enumerate(hollow):
         inside = _interior(world, number)
         own = (beads[k * BEADS : (k + 1) * BEADS] - world.place(number)) @ world.rotation(number)
-        reach = max(inside.half) * 1.6  # a belly may be wider than its mouth
-        within = (np.abs(own[:, 0]) < reach) & (np.abs(own[:, 1]) < reach) & (own[:, 2] > 0) & (own[:, 2] < inside.rim)
+        reach = max(world.shape(number).size[:2]) / 2  # a belly may be wider than its mouth
+        within = (
+            (np.abs(own[:, 0]) < reach)
+            & (np.abs(own[:, 1]) < reach)
+            & (own[:, 2] > 0)
+            & (own[:, 2] < inside.rim)
+        )
         kept[number] = float(within.mean())
     return kept
 
@@ -252,7 +281,9 @@ def _near_mouths(world: World, hollow: list[int]) -> set[int]:
         mouth = world.rotation(number) @ np.array([0, 0, inside.rim]) + world.place(number)
         for other in range(1, world.count + 1):
             reach = max(world.shape(other).size) / 2 + max(inside.half) + 0.03
-            centre = world.place(other) + world.rotation(other) @ np.array([0, 0, world.shape(other).size[2] / 2])
+            centre = world.place(other) + world.rotation(other) @ np.array(
+                [0, 0, world.shape(other).size[2] / 2]
+            )
             if np.linalg.norm(centre - mouth) < reach + world.shape(other).size[2]:
                 near.add(other)
     return near

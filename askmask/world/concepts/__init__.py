@@ -1,4 +1,4 @@
-"""The five concepts: each module turns one picture's facts into queries. One function `ask(ground, rng)` each."""
+"""The five concepts: each module turns a picture's facts into queries by one function `ask(ground, rng)`."""
 
 from askmask.world.concepts import affordances, entities, physics, relations, spatial
 

@@ -1,4 +1,4 @@
-"""Physics: what would move, fall, tip, roll, carry, block or be caught. Truths come from trials, not from kinds.
+"""Physics: what would move, fall, tip, roll, carry, block or be caught. Truths come from trials.
 
 `hazard` (sharp, fragile) is the one family that a category decides; it is reported apart.
 """
@@ -30,14 +30,30 @@ def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
         ("rolls_front", "motion", "rolls_front", True, {"round": round_ones}),
         ("rolls_back", "motion", "rolls_back", True, {"round": round_ones}),
         ("stays", "motion", "rolls", False, {"round": [n for n in pool if n not in round_ones]}),
-        ("load_bearing", "support", "load_bearing", True, {"bottom": [n for n in pool if not ground.things[n]["supported_by"] and n in loaded]}),
+        (
+            "load_bearing",
+            "support",
+            "load_bearing",
+            True,
+            {"bottom": [n for n in pool if not ground.things[n]["supported_by"] and n in loaded]},
+        ),
         ("near_edge", "edge", "near_edge", True, {"outermost": rim}),
         ("overhangs", "edge", "overhangs", True, {"outermost": rim}),
         ("contains_flow", "containment", "holds_liquid", True, {"vessel": ground.traited("vessel")}),
     )
     for kind, family, attribute, value, shortcuts in sets:
         yes, ignore = ground.having(attribute, pool, value)
-        yield Query(concept="physics", family=family, kind=kind, satisfying=yes, candidates=pool, ignore=ignore, shortcuts=shortcuts, facts={"attribute": attribute, "value": value}, margin=_margin(ground, attribute))
+        yield Query(
+            concept="physics",
+            family=family,
+            kind=kind,
+            satisfying=yes,
+            candidates=pool,
+            ignore=ignore,
+            shortcuts=shortcuts,
+            facts={"attribute": attribute, "value": value},
+            margin=_margin(ground, attribute),
+        )
     for n in pool:
         thing = ground.things[n]
         others = [m for m in pool if m != n]
@@ -45,16 +61,56 @@ def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
         if removable is not None and (thing["touches"] or removable is False):
             falls = [m for m in thing["falls_with"] if m in ground.seen]
             unsure = [m for m in thing["falls_with"] if m not in ground.seen]
-            yield Query(concept="physics", family="counterfactual", kind="falls_with", satisfying=falls, candidates=others, slots={"x": n}, ignore=unsure, shortcuts={"above": closure(ground, n)}, facts={"removed": n, "falls": thing["falls_with"]})
+            yield Query(
+                concept="physics",
+                family="counterfactual",
+                kind="falls_with",
+                satisfying=falls,
+                candidates=others,
+                slots={"x": n},
+                ignore=unsure,
+                shortcuts={"above": closure(ground, n)},
+                facts={"removed": n, "falls": thing["falls_with"]},
+            )
         if thing["attributes"]["reachable"] is not None:
             blocking = [m for m in thing["blocked_by"] if m in ground.seen]
             unsure = [m for m in thing["blocked_by"] if m not in ground.seen]
-            nearer = [m for m in others if ground.far(m) < ground.far(n) - 0.03 and abs(ground.x(m) - ground.x(n)) < 0.12]
-            yield Query(concept="physics", family="obstruction", kind="blocked_by", satisfying=blocking, candidates=others, slots={"x": n}, ignore=unsure, shortcuts={"nearer": nearer}, facts={"blocked_by": thing["blocked_by"]})
+            nearer = [
+                m
+                for m in others
+                if ground.far(m) < ground.far(n) - 0.03 and abs(ground.x(m) - ground.x(n)) < 0.12
+            ]
+            yield Query(
+                concept="physics",
+                family="obstruction",
+                kind="blocked_by",
+                satisfying=blocking,
+                candidates=others,
+                slots={"x": n},
+                ignore=unsure,
+                shortcuts={"nearer": nearer},
+                facts={"blocked_by": thing["blocked_by"]},
+            )
     yes, ignore = ground.having("sharp")
-    yield Query(concept="physics", family="hazard", kind="sharp", satisfying=yes, candidates=ground.seen, ignore=ignore, facts={"attribute": "sharp"})
+    yield Query(
+        concept="physics",
+        family="hazard",
+        kind="sharp",
+        satisfying=yes,
+        candidates=ground.seen,
+        ignore=ignore,
+        facts={"attribute": "sharp"},
+    )
     yes, ignore = ground.where(lambda t: MATERIALS[t["material"]].fragile)
-    yield Query(concept="physics", family="hazard", kind="fragile", satisfying=yes, candidates=ground.seen, ignore=ignore, facts={"attribute": "fragile"})
+    yield Query(
+        concept="physics",
+        family="hazard",
+        kind="fragile",
+        satisfying=yes,
+        candidates=ground.seen,
+        ignore=ignore,
+        facts={"attribute": "fragile"},
+    )
 
 
 def _outermost(ground: Ground) -> list[int]:
@@ -67,13 +123,17 @@ def _outermost(ground: Ground) -> list[int]:
 
 
 def _margin(ground: Ground, attribute: str) -> float | None:
-    """The smallest distance of any thing's measured quantity to its threshold, as a share of the threshold."""
+    """The smallest distance of a measured quantity to its threshold, as a share of the threshold."""
     from askmask.world import surfaces, trials
 
-    limits = {"removable": trials.MOVED[1], "tips": trials.TIP_SHARE[1], "near_edge": surfaces.EDGE[1]}
+    limits = {"removable": trials.MOVED[1], "near_edge": surfaces.EDGE[1]}
     limits |= {f"rolls_{way}": trials.ROLL[1] for way in trials.DIRECTIONS}
     if attribute not in limits:
         return None
-    values = [ground.things[n]["margins"].get(attribute) for n in ground.on_table if ground.attribute(n, attribute) is not None]
+    values = [
+        ground.things[n]["margins"].get(attribute)
+        for n in ground.on_table
+        if ground.attribute(n, attribute) is not None
+    ]
     found = [abs(v - limits[attribute]) / limits[attribute] for v in values if v is not None]
     return round(min(found), 3) if found else None
