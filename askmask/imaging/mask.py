@@ -113,6 +113,10 @@ class Mask:
         """Return the pixels as bool [H, W]."""
         return coco.decode(self._rle()).astype(bool)
 
+    def runs(self) -> np.ndarray:
+        """Return the run lengths int64 [runs], column by column from the top left, zeros first."""
+        return _decode_counts(self.counts)
+
     def to_dict(self) -> dict[str, Any]:
         """Return COCO's compressed form, ready for JSON."""
         return {"size": list(self.size), "counts": self.counts}
