@@ -180,3 +180,11 @@ def test_distance_to_the_edge(lay):
     assert things[0]["attributes"]["near_edge"] is False
     assert things[1]["attributes"]["near_edge"] is True
     assert things[2]["attributes"]["overhangs"] is True
+
+
+def test_a_pose_is_only_what_can_be_seen(lay):
+    """A ball that rolled a quarter turn has not fallen over; a bottle on its side has."""
+    quarter = multiply(about_z(0.3), about_y(np.pi / 2))
+    names = ("ball", "box", "bottle", "can")
+    world = lay(*((name, -0.3 + 0.2 * k, 0, 0, {"turn": quarter}) for k, name in enumerate(names)))
+    assert [t["pose"] for t in measure(world)] == ["upright", "upright", "lying", "lying"]
