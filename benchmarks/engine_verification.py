@@ -128,8 +128,24 @@ def main() -> None:
 
 def measure(args, gallery: Gallery, paths: list[Path], rate: float):
     """Run with and without stage 3 at one error rate; return tallies per configuration, regions, calls."""
-    spec = ",".join(f"{name}={rate}" for name in MISTAKES)
+    tallies, regions, calls = {}, {}, 0
+    for stage3 in (False, True):
+        run = args.work / f"error-{rate}-{'with' if stage3 else 'without'}-{len(paths)}"
+        with RunStore(run, create=True) as store:
+            if store.meta("plan") is None or not all(store.finished(row.sha256) for row in store.pictures()):
+                finish(args, store, paths, rate, stage3)
+            unverified, verified = tally_pairs(store, gallery)
+            tallies["stage 3" if stage3 else "none"] = unverified
+            tallies["both" if stage3 else "stage 5"] = verified
+            regions["with" if stage3 else "without"] = tally_regions(store, gallery)
+            calls += store.spent()[1]
+    return tallies, regions, calls
+
+
+def finish(args, store: RunStore, paths: list[Path], rate: float, stage3: bool) -> None:
+    """Begin or go on with one run against an oracle of its own."""
     assert set(MISTAKES) <= {f.name for f in fields(Errors)}
+    spec = ",".join(f"{name}={rate}" for name in MISTAKES)
     command = [sys.executable, "-m", "askmask", "world", "oracle", "--data", str(args.data), "--port", "0"]
     server = subprocess.Popen(
         [*command, "--errors", spec, "--seed", str(args.seed), "--most", str(args.pictures)],
@@ -138,31 +154,20 @@ def measure(args, gallery: Gallery, paths: list[Path], rate: float):
     )
     try:
         address = server.stdout.readline().split()[-1]
-        tallies, regions, calls = {}, {}, 0
-        for stage3 in (False, True):
-            run = args.work / f"error-{rate}-{'with' if stage3 else 'without'}-{len(paths)}"
-            with RunStore(run, create=True) as store:
-                if store.meta("plan") is None:
-                    begin(
-                        store,
-                        RunPlan(
-                            writer=ModelChoice(model="oracle-1", base_url=address),
-                            vision=VisionChoice(segmenter=args.segmenter),
-                            settings=Settings(verify_masks=stage3, refine=stage3),
-                        ),
-                    )
-                    add_pictures(store, paths)
-                if not all(store.finished(row.sha256) for row in store.pictures()):
-                    plan = store.meta("plan")  # a resumed run meets the oracle at another port
-                    plan["writer"]["base_url"] = address
-                    store.set_meta("plan", plan)
-                    asyncio.run(work(store, Limits(concurrency=8)))
-                unverified, verified = tally_pairs(store, gallery)
-                tallies["stage 3" if stage3 else "none"] = unverified
-                tallies["both" if stage3 else "stage 5"] = verified
-                regions["with" if stage3 else "without"] = tally_regions(store, gallery)
-                calls += store.spent()[1]
-        return tallies, regions, calls
+        if store.meta("plan") is None:
+            begin(
+                store,
+                RunPlan(
+                    writer=ModelChoice(model="oracle-1", base_url=address),
+                    vision=VisionChoice(segmenter=args.segmenter),
+                    settings=Settings(verify_masks=stage3, refine=stage3),
+                ),
+            )
+            add_pictures(store, paths)
+        plan = store.meta("plan")  # a run that goes on meets its oracle at another port
+        plan["writer"]["base_url"] = address
+        store.set_meta("plan", plan)
+        asyncio.run(work(store, Limits(concurrency=8)))
     finally:
         server.terminate()
         server.wait()

@@ -8,8 +8,6 @@ from askmask.engine.templates import text_of
 from askmask.engine.tools import Tools, request_for, run_units
 from askmask.engine.values import Described, Description, Dropped, Failure
 
-MOST_REGIONS = 8
-
 
 async def describe(picture: Picture, tools: Tools) -> tuple[Described | None, list[Failure]]:
     """Ask the writing model for the regions; one unit, so a failure leaves no result."""
@@ -32,7 +30,7 @@ async def describe(picture: Picture, tools: Tools) -> tuple[Described | None, li
         text = " ".join(region.description.split())
         if any(text.casefold() == other.text.casefold() for other in regions):
             dropped.append(Dropped(what=text, rule="same_words"))
-        elif len(regions) == MOST_REGIONS:
+        elif len(regions) == tools.settings.most_regions:
             dropped.append(Dropped(what=text, rule="too_many_regions"))
         else:
             parent = region.parent if region.parent in {r.id for r in regions} else None

@@ -19,6 +19,7 @@ class Settings(Value):
 
     concepts: tuple[Concept, ...] = CONCEPTS  # type: ignore[assignment]
     sent_px: int = Field(default=768, ge=64, le=4096)  # longer side of what models see (paper)
+    most_regions: int = Field(default=8, ge=2, le=12)  # 5 to 7 are asked for; some models give more
     verify_masks: bool = True  # stage 3, consistency
     refine: bool = True  # stage 3, pool and choice
     verify_pairs: bool = True  # stage 5

@@ -150,8 +150,8 @@ def test_kills_lose_nothing_and_repeat_nothing(flat, tmp_path):
         SimpleNamespace(
             work=tmp_path / "work",
             data=flat / "truth",
-            kills=3,
-            pictures=2,
+            kills=2,
+            pictures=1,
             concurrency=4,
             latency=0.1,
             errors="verdict=0.1,json=0.05,server=0.05",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -43,6 +44,13 @@ def check_export(out, pictures: int) -> list[dict]:
         size = read_picture(out / row["image"]).size
         mask = read_luminance(out / row["mask_merged"])
         assert mask.shape == size and set(np.unique(mask)) == {0, 255} and row["prompt"]
+    if rows and find_spec("askmask.training") is not None:
+        from askmask.training.samples import read_samples
+
+        # The folder as training takes it (the published format), and askmask's own file beside it.
+        assert len(read_samples(str(out))) == len(rows)
+        for sample in (*read_samples(str(out)), *read_samples(str(out / "examples.jsonl"))):
+            sample.read()
     items = json.loads((out / "items.json").read_text())
     assert items["count"] == len(items["items"])
     return rows

@@ -49,8 +49,9 @@ class ClassicalSegmenter:
                     edge = region & ~ndimage.binary_erosion(region)
                     score = float(np.clip(contrast[place][edge].mean() / 12, 0, 1))
                     whole = _paste(region, lab.shape[:2], place[1].start, place[0].start)
-                    found.append((_to_mask(whole, rgb.shape[:2]), round(score, 4)))
-        return suppress(found)
+                    found.append((Mask.from_array(whole), round(score, 4)))
+        # Compared while small, enlarged after: the pool of a large picture would take seconds otherwise.
+        return [(_to_mask(mask.to_array(), rgb.shape[:2]), score) for mask, score in suppress(found)]
 
     def _segment(self, size: tuple[int, ...], lab: np.ndarray, scale: float, box: BoxXyxy) -> ScoredMask:
         height, width = lab.shape[:2]

@@ -42,11 +42,7 @@ class Sam2Segmenter:
         self._torch = torch
         self._model = (model or Sam2Model.from_pretrained(folder)).to(device).eval()
         self._device = device
-        self._side = int(
-            self._model.config.vision_config.image_size
-            if hasattr(self._model.config.vision_config, "image_size")
-            else 1024
-        )
+        self._side = int(self._model.config.prompt_encoder_config.image_size)
         self._points, self._least = points_per_side, (least_score, least_stability)
 
     def segment_boxes(self, rgb: np.ndarray, boxes_xyxy: Sequence[BoxXyxy]) -> list[ScoredMask]:
