@@ -26,7 +26,7 @@ from torch import Tensor
 
 from askmask import __version__
 from askmask.errors import CheckpointError
-from askmask.model.build import build_net
+from askmask.model.build import BUILDING, build_net
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
 
@@ -112,7 +112,8 @@ def load_checkpoint(
             ) from error
     if problems := compare_keys(wanted, found):
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
-    net.load_state_dict(state, strict=True, assign=True)
+    with BUILDING:
+        net.load_state_dict(state, strict=True, assign=True)
     return net.to(device).eval(), config
 
 
