@@ -25,6 +25,7 @@ from askmask.model.seams import Features, MaskOutput
 from askmask.records import Round
 
 MAX_PROMPT_CHARS = 32_768
+OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 
 
@@ -75,7 +76,7 @@ class Model:
     @torch.no_grad()
     def _answer_pairs(self, pairs: list[tuple[Picture, str]]) -> list[Answer]:
         prompts = [self.checked(prompt) for _, prompt in pairs]
-        with _memory_guard(f"{len(pairs)} pictures at once"):
+        with memory_guard(f"{len(pairs)} pictures at once"):
             start = time.perf_counter()
             pixels = torch.stack([self.prepare(picture) for picture, _ in pairs]).to(self.net.device)
             features = self.net.segmenter.encode(pixels)
@@ -163,7 +164,7 @@ class Session:
         self.picture = picture
         self.rounds: list[Round] = []
         start = time.perf_counter()
-        with _memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
+        with memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
             self._look = model.net.look(picture.rgb, model.prepare(picture))
         self._picture_seconds = time.perf_counter() - start
 
@@ -193,7 +194,7 @@ class Session:
         for first in range(0, len(checked), AT_ONCE):
             group = checked[first : first + AT_ONCE]
             start = time.perf_counter()
-            with _memory_guard(f"{len(group)} prompts at once"):
+            with memory_guard(f"{len(group)} prompts at once"):
                 out = self.model.net.ask(self._look, group, multimask=self.model.protocol.best_of_three)
             timings = {"picture": self._picture_seconds, "prompt": (time.perf_counter() - start) / len(group)}
             answers += [
@@ -215,13 +216,15 @@ def _runs(window: list[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
 
 
 @contextmanager
-def _memory_guard(what: str) -> Iterator[None]:
+def memory_guard(what: str) -> Iterator[None]:
     """Say in one line when memory ran out, and what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error)
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+            sign in text for sign in OUT_OF_MEMORY
+        ):
             raise AskMaskError(
                 f"out of memory for {what}",
                 got=text.splitlines()[0] if text else type(error).__name__,

@@ -202,6 +202,7 @@ class QwenWords:
         self.end_id = int(end_id)
         self.pad_id = self.tokenizer.pad_token_id
         self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
+        self.head(self.picture(np.zeros((1, 1, 3), np.uint8))[1])  # settings that cannot work show now
 
     def is_text(self, ids: Tensor) -> Tensor:
         """Say which ids are words (template boilerplate included), not special or picture tokens."""
@@ -211,6 +212,10 @@ class QwenWords:
         """Return the ids up to the end of the picture, its placeholder repeated."""
         text = self.tokenizer.apply_chat_template([{"role": "user", "content": PICTURE}], tokenize=False)
         ids = self._ids(text.removesuffix(CLOSING))
+        if not text.endswith(CLOSING) or ids.count(self.image_id) != 1:
+            raise CheckpointError(
+                "the chat template must show the picture and close the turn", got=repr(text)
+            )
         at = ids.index(self.image_id)
         ids[at : at + 1] = [self.image_id] * (int(grid.prod()) // self.merge**2)
         return ids
