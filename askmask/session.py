@@ -5,6 +5,7 @@ A Session encodes its picture once and then answers any number of prompts about 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from askmask.answer import Answer
@@ -32,10 +34,11 @@ AT_ONCE = 64  # prompts that go through the language side together
 class Model:
     """A network with its weights, a protocol and a device. Made by `askmask.load`."""
 
-    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol):
+    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol, *, fingerprint: str = ""):
         self.net = net
         self.config = config
         self.protocol = protocol
+        self.fingerprint = fingerprint  # of the weights: two checkpoints may share a name
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, protocol={self.protocol.name!r}, device={str(self.net.device)!r})"
@@ -107,6 +110,10 @@ class Model:
         """Return the prompt if it can be asked. Raises PromptError."""
         if not isinstance(prompt, str):
             raise PromptError("a prompt must be text", got=type(prompt).__name__)
+        if any("\ud800" <= letter <= "\udfff" for letter in prompt[:MAX_PROMPT_CHARS]):
+            raise PromptError(
+                "the prompt holds bytes that are no text", got=ascii(prompt[:60]), do="Use UTF-8."
+            )
         if self.protocol.published_text:  # cuts long prompts and takes empty ones
             return prompt
         if not prompt.strip():
@@ -133,8 +140,13 @@ class Model:
         logits = self.protocol.restore(
             out.logits[row, chosen : chosen + 1], picture, self.net.segmenter.image_size
         )
-        mask = Mask.from_array(logits[0] > 0)
         presence = float(out.presence_logits[row].float().sigmoid())
+        if np.isnan(logits).any() or math.isnan(presence):  # would read as "nothing found"
+            raise AskMaskError(
+                "the network computed what is no number (NaN)",
+                do="Load with dtype='bfloat16' or 'float32'; if you did, check the weights with `askmask doctor`.",
+            )
+        mask = Mask.from_array(logits[0] > 0)
         trained = bool(self.config.trained_heads.get("presence")) and not self.protocol.best_of_three
         found = bool(mask) and (not trained or presence >= self.config.presence_threshold)
         score = min(1.0, max(0.0, float(out.scores[row, chosen])))

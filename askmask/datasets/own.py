@@ -10,7 +10,7 @@ One row of `examples.jsonl`:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +20,13 @@ from askmask.records import Example
 MAX_LINE_BYTES = 64 << 20
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[int, dict]]:
+def read_rows(
+    path: str | Path, on_bad: Callable[[int, str], None] | None = None
+) -> Iterator[tuple[int, dict]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
-    Raises DataError naming file and line for a line that is no JSON object or is larger than 64 MB.
+    A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
+    what is wrong) and passed over. A line larger than 64 MB always raises.
     """
     path = Path(path)
     try:
@@ -41,8 +44,14 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, dict]]:
             try:
                 row = json.loads(line)
             except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                if on_bad is not None:
+                    on_bad(number, "not JSON")
+                    continue
                 raise DataError(f"{path}, line {number}: not JSON", got=repr(line[:60])) from error
             if not isinstance(row, dict):
+                if on_bad is not None:
+                    on_bad(number, "not a JSON object")
+                    continue
                 raise DataError(f"{path}, line {number}: not a JSON object", got=type(row).__name__)
             yield number, row
 
