@@ -199,6 +199,12 @@ class TestConversion:
         with pytest.raises(CheckpointError, match=r"1 missing: adapter\.to_dense\.2\.bias"):
             self.convert(golden, release, tmp_path / "net", adapter=tmp_path / "plm.safetensors")
 
+    def test_a_lora_folder_with_a_missing_tensor_is_told(self, golden, release, tmp_path):
+        lora = shutil.copytree(release / "lora_plm_adapter_90000", tmp_path / "lora")
+        edit(lora / "adapter_model.safetensors", lambda state: state.pop(min(state)), card=False)
+        with pytest.raises(CheckpointError, match="lacks a tensor"):
+            self.convert(golden, release, tmp_path / "net", lora=lora)
+
     def test_swapped_parts_are_told(self, golden, release, tmp_path):
         with pytest.raises(CheckpointError, match=r"got keys \['plm'\]"):
             self.convert(golden, release, tmp_path / "net", sam2=release / "X_plm_90000.torch")
