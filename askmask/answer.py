@@ -29,6 +29,7 @@ class Answer:
     scores: tuple[float, ...]  # predicted IoU of each mask, in [0, 1]
     score: float  # predicted IoU of the answer as a whole, in [0, 1]
     presence: float  # probability that anything in the picture matches, in [0, 1]
+    score_trained: bool  # False: no training on prompts has supervised the scores; they are SAM2's own
     presence_trained: bool  # False: no training has supervised `presence`, so `found` rests on the mask alone
     found: bool
     model: str
@@ -59,6 +60,7 @@ class Answer:
             "found": self.found,
             "presence": self.presence,
             "presence_trained": self.presence_trained,
+            "score_trained": self.score_trained,
             "score": self.score,
             "masks": [
                 mask.to_dict() | {"box": mask.box, "score": score}
@@ -84,6 +86,7 @@ class Answer:
             score=float(data["score"]),
             presence=float(data["presence"]),
             presence_trained=bool(data["presence_trained"]),
+            score_trained=bool(data["score_trained"]),
             found=bool(data["found"]),
             model=data["model"],
             protocol=data["protocol"],

@@ -81,7 +81,7 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         root / f"{commit}.partial",
         sam2_config=sizes if sizes.is_file() else None,
         name=name,
-        origin=f"huggingface.co/{release.repo} at commit {commit}",
+        origin=f"huggingface.co/{release.repo} at {commit}; tokenizer and config: {release.vlm} at {vlm.name}",
     )
     out.rename(final)
     return final

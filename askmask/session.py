@@ -23,10 +23,9 @@ from askmask.imaging.mask import Mask
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
 from askmask.model.protocols import Protocol
-from askmask.model.seams import Features, MaskOutput
+from askmask.model.seams import MAX_PROMPT_CHARS, Features, MaskOutput
 from askmask.records import Round
 
-MAX_PROMPT_CHARS = 32_768
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 
@@ -58,7 +57,8 @@ class Model:
     def batch(self, items: Iterable[tuple[Any, str]], *, at_once: int = 8) -> Iterator[Answer]:
         """Answer (picture, prompt) pairs in order, `at_once` together; equal to asking each alone.
 
-        Neighbouring prompts on the same picture object or path share its encoding.
+        Neighbouring prompts on the same picture object or path share its encoding. A picture or prompt that
+        cannot be used raises before its `at_once` neighbours are answered; `askmask.batch` isolates them.
         """
         window: list[tuple[Any, str]] = []
         for item in items:
@@ -147,8 +147,10 @@ class Model:
                 do="Load with dtype='bfloat16' or 'float32'; if you did, check the weights with `askmask doctor`.",
             )
         mask = Mask.from_array(logits[0] > 0)
-        trained = bool(self.config.trained_heads.get("presence")) and not self.protocol.best_of_three
-        found = bool(mask) and (not trained or presence >= self.config.presence_threshold)
+        # Training supervises the heads for mask token 0 only.
+        trained = {} if self.protocol.best_of_three else self.config.trained_heads
+        knows_presence = bool(trained.get("presence"))
+        found = bool(mask) and (not knows_presence or presence >= self.config.presence_threshold)
         score = min(1.0, max(0.0, float(out.scores[row, chosen])))
         return Answer(
             prompt=prompt,
@@ -157,7 +159,8 @@ class Model:
             scores=(score,) if found else (),
             score=score,
             presence=presence,
-            presence_trained=trained,
+            presence_trained=knows_presence,
+            score_trained=bool(trained.get("score")),
             found=found,
             model=self.name,
             protocol=self.protocol.name,

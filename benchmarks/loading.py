@@ -9,10 +9,12 @@ they stay mapped from the file until a layer first runs.
 
 import argparse
 import json
+import platform
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,8 @@ def main() -> None:
             )
     if given.out:
         result = {
+            "machine": f"{platform.machine()}, {platform.system()}",
+            "torch": version("torch"),
             "command": f"python benchmarks/loading.py --width {given.width}",
             "stored_mb": size,
             "loads": rows,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askmask.errors import AskMaskError
+
 if TYPE_CHECKING:
     from askmask.session import Model
 
@@ -44,7 +46,9 @@ def load_model(name: str, protocol: str | None, device: str | None, dtype: str |
 
     def confirm(notice: str) -> bool:
         typer.echo(notice, err=True)
-        return yes or not sys.stdin.isatty() or typer.confirm("Fetch it now?", err=True)
+        if not yes and not sys.stdin.isatty():
+            raise AskMaskError("a download needs a yes, and nobody is there to ask", do="Add --yes.")
+        return yes or typer.confirm("Fetch it now?", err=True)
 
     folder = find_checkpoint(name, confirm=confirm)
     with Console(stderr=True).status(f"loading {escape(name)}"):

@@ -74,6 +74,8 @@ def segment(
     }
     text = json_text(result, indent=1)
     if out is not None:
+        for old in (*out.glob("mask-[0-9]*.png"), *out.glob("overlay-[0-9]*.png")):
+            old.unlink()  # of an earlier call with more prompts
         for number, answer in enumerate(answers):
             answer.mask.to_png(out / f"mask-{number:02d}.png")
             answer.overlay().save(out / f"overlay-{number:02d}.png")

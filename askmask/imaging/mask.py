@@ -23,7 +23,10 @@ MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memo
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A set of pixels of a picture of `size` (height, width), in COCO's compressed run-length `counts`."""
+    """A set of pixels of a picture of `size` (height, width), in COCO's compressed run-length `counts`.
+
+    Make one with `from_array`, `from_dict`, ...: they check. The constructor trusts `counts` as it is.
+    """
 
     size: tuple[int, int]
     counts: str

@@ -23,6 +23,7 @@ COLOURS = (
     (0, 114, 178),
 )
 FILL = 0.45
+NARROWEST_SHEET = 320  # px; a legend needs room for words
 SMALLEST_SIDE = 384  # smaller pictures are enlarged before drawing, so that outline and words can be read
 FONTS = (
     "NotoSansCJK-Regular.ttc",
@@ -66,16 +67,17 @@ def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
 
 
 def _with_legend(picture: Image.Image, layers: Sequence[Layer]) -> Image.Image:
-    size = int(np.clip(picture.width / 36, 13, 40))
+    width = max(picture.width, NARROWEST_SHEET)
+    size = int(np.clip(width / 36, 13, 40))
     font, pad = font_of(size), size // 2
-    room = picture.width - 4 * pad - size
+    room = width - 4 * pad - size
     lines: list[tuple[int | None, str]] = []
     for index, layer in enumerate(layers):
         text = " ".join(layer.title.split())[:400] or "(no words)"
         wrapped = _wrap(f"{text}   [{layer.note}]" if layer.note else text, font, room)
         lines += [(index if n == 0 else None, line) for n, line in enumerate(wrapped)]
     step = round(size * 1.45)
-    sheet = Image.new("RGB", (picture.width, picture.height + 2 * pad + step * len(lines)), (250, 250, 250))
+    sheet = Image.new("RGB", (width, picture.height + 2 * pad + step * len(lines)), (250, 250, 250))
     sheet.paste(picture)
     pen = ImageDraw.Draw(sheet)
     top = picture.height + pad

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from askmask.errors import CheckpointError
 from askmask.model.build import TOKENIZER, build_net
-from askmask.model.checkpoint import compare_keys, save_checkpoint, sha256
+from askmask.model.checkpoint import CARD, compare_keys, save_checkpoint, sha256
 from askmask.model.config import NetConfig
 
 LORA_ALPHA = 32  # the published code builds LoRA with this alpha and never reads the folder's
@@ -106,6 +106,10 @@ def convert_published(
         lora=lora_settings,
         protocol="published-eval",
     )
+    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
+        raise CheckpointError(
+            f"{out} is not empty and no checkpoint of ours", do="Give a new folder with --out."
+        )
     out.mkdir(parents=True, exist_ok=True)
     _copy_tokenizer(vlm, out / TOKENIZER)
     state = net_state(sam2_state, plm_state, lora_state)
@@ -297,7 +301,8 @@ def _vlm_settings(folder: Path) -> dict[str, Any]:
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)  # of an earlier conversion: a stale file would be read
+    target.mkdir(parents=True)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

@@ -3,7 +3,7 @@
 Sees one user turn, the picture and then the words, through the chat template. Everything up to the end of the
 picture is the same for all prompts about it, and is run once (`prefix`).
 
-Letters: B prompts, P prefix tokens, L tokens after the prefix, T = P + L, D width, M picture patches.
+Letters: B prompts, P prefix tokens, W words among them, L tokens after the prefix, D width, M picture patches.
 Source: Qwen2.5-VL technical report 2025; the choice of tokens is ConverSeg's (CVPR 2026).
 """
 
@@ -23,10 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from askmask.errors import CheckpointError, PictureError, PromptError
-from askmask.model.seams import Features, TokenStates
+from askmask.model.seams import MAX_PROMPT_CHARS, Features, TokenStates
 
 MAX_PROMPT_TOKENS = 256
-MAX_PROMPT_CHARS = 32_768  # 256 of Qwen's longest tokens (128 spaces): longer text cannot fit
+CACHED_TOKENS = 32_768  # of picture and template, over the prompts encoded together: 1.2 GB at 3B in bfloat16
 IMAGE_TOKEN = "<|image_pad|>"
 PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
 # Tokens whose numbers the checkpoint's config and its tokenizer must agree on.
@@ -44,8 +44,8 @@ class QwenPrefix:
     """What the language side knows of a picture before any word of the prompt."""
 
     cache: Any  # key-value cache of P tokens, batch 1; copied before use
-    states: Tensor  # [1, P, D]
-    sparse: Tensor  # [1, P] bool
+    length: int  # P
+    words: Tensor  # [1, W, D], states of the template's words before the picture
     next_position: int  # of the first token after the prefix, in Qwen's 3-D counting
 
 
@@ -91,19 +91,30 @@ class QwenPromptEncoder(nn.Module):
             mm_token_type_ids=inputs["mm_token_type_ids"],
         )
         out = self.base(input_ids=ids, position_ids=positions, use_cache=True, **inputs)
-        sparse = self.words.is_text(ids)
-        return QwenPrefix(out.past_key_values, out.last_hidden_state, sparse, ids.shape[1] + int(delta))
+        words = out.last_hidden_state[:, self.words.is_text(ids)[0]]
+        return QwenPrefix(out.past_key_values, ids.shape[1], words, ids.shape[1] + int(delta))
 
     @torch.no_grad()
     def encode(self, prefix: QwenPrefix, prompts: list[str]) -> TokenStates:
-        """Encode B prompts about one picture: states [B, T, D], where T holds the prefix's P tokens too."""
+        """Encode B prompts about one picture: states [B, T, D], T the prefix's words and the prompt's tokens."""
         tails = [self.words.tail(prompt) for prompt in prompts]
+        # Every prompt of a group has its own copy of the picture's cache, so long ones go in smaller groups.
+        group = max(1, CACHED_TOKENS // prefix.length)
+        parts = [self._encode_tails(prefix, tails[n : n + group]) for n in range(0, len(tails), group)]
+        longest = max(part.states.shape[1] for part in parts)
+        return TokenStates(
+            torch.cat([F.pad(part.states, (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
+            torch.cat([F.pad(part.sparse, (0, longest - part.sparse.shape[1])) for part in parts]),
+            torch.cat([part.dense_at for part in parts]),
+        )
+
+    def _encode_tails(self, prefix: QwenPrefix, tails: list[list[int]]) -> TokenStates:
         ids, real = self._pad(tails)  # [B, L]
         batch, length = ids.shape
         positions = torch.arange(length, device=self.device) + prefix.next_position
         cache = copy.deepcopy(prefix.cache)
         cache.batch_repeat_interleave(batch)
-        seen = torch.ones(batch, prefix.states.shape[1], dtype=torch.bool, device=self.device)
+        seen = torch.ones(batch, prefix.length, dtype=torch.bool, device=self.device)
         out = self.base(
             input_ids=ids,
             attention_mask=torch.cat([seen, real], 1).long(),
@@ -111,10 +122,11 @@ class QwenPromptEncoder(nn.Module):
             past_key_values=cache,
             use_cache=True,
         )
-        states = torch.cat([prefix.states.expand(batch, -1, -1), out.last_hidden_state], 1)  # [B, P + L, D]
+        words = prefix.words.expand(batch, -1, -1)  # [B, W, D]
         text, end = self._roles(ids, real)
+        every = torch.ones(words.shape[:2], dtype=torch.bool, device=self.device)
         return TokenStates(
-            states, torch.cat([prefix.sparse.expand(batch, -1), text], 1), end + prefix.states.shape[1]
+            torch.cat([words, out.last_hidden_state], 1), torch.cat([every, text], 1), end + words.shape[1]
         )
 
     # -- many pictures, one prompt each --------------------------------------------------------

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MAX_PROMPT_CHARS = 32_768  # 256 of Qwen's longest tokens (128 spaces): longer text cannot fit
+
 
 @dataclass(frozen=True)
 class Features:
