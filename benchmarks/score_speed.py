@@ -80,7 +80,7 @@ def numpy_loop(folder):
 
 
 def scorer(folder, protocol):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     call = [sys.executable, "-m", "askmask", "score", "predictions.jsonl", "--gt", "truth.jsonl", "--json"]
     root = str(Path(__file__).parents[1])
@@ -92,7 +92,7 @@ def scorer(folder, protocol):
     return (
         json.loads(done.stdout),
         time.perf_counter() - start,
-        usage.ru_utime - before,
+        usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime,
         usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
     )
 

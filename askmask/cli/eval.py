@@ -56,6 +56,7 @@ def eval_command(
         typer.Option(help="I/N: answer shard I (from 0) of N only, e.g. one per machine; no scores."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
     protocol: NetProtocol = None,
     device: Device = None,
@@ -77,7 +78,7 @@ def eval_command(
     for line in _statistics(out):
         typer.echo(line, err=True)
     if shard is None:
-        _score(dataset, out, score_by, limit, as_json)
+        _score(dataset, out, score_by, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -103,7 +104,7 @@ def _run_shard(
     number, shards = _shard(shard)
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
-        pictures = _plan(dataset, history, limit)
+        pictures = _plan(dataset, history)
     loaded = load_model(model, protocol, device, dtype, yes)
     facts = {
         "model": loaded.name, "net_protocol": loaded.protocol.name, "dataset": dataset, "history": history,
@@ -113,7 +114,13 @@ def _run_shard(
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
         run = predict(
-            predictor_of(loaded, history=history), pictures, out, facts=facts, shard=number, shards=shards
+            predictor_of(loaded, history=history),
+            pictures,
+            out,
+            facts=facts,
+            shard=number,
+            shards=shards,
+            limit=limit,
         )
         for progress in run:
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
@@ -135,9 +142,9 @@ def _run_processes(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.errors import AskMaskError
-    from askmask.evaluation.predict import answered_ids
+    from askmask.evaluation.predict import answered_ids, failures
 
-    total = sum(len(c) for picture in _plan(dataset, history, limit) for c in picture.conversations)
+    total = sum(len(c) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
     devices = device.split(",") if device else [None]
     out.mkdir(parents=True, exist_ok=True)
     children = []
@@ -169,10 +176,10 @@ def _run_processes(
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"asking, {processes} processes", total=total)
+            written = _WrittenLines(out)
             while any(child.poll() is None for child in children):
                 time.sleep(0.5)
-                if console.is_terminal:
-                    bar.update(task, completed=len(answered_ids(out)))
+                bar.update(task, completed=written.count())
     except BaseException:
         for child in children:
             child.terminate()
@@ -180,23 +187,45 @@ def _run_processes(
     finally:
         for child in children:
             child.wait()
+    left = total - len(answered_ids(out)) - len(failures(out))
     broken = [number for number, child in enumerate(children) if child.returncode not in (0, 1)]
-    if broken:
-        record = out / f"log-{broken[0]:05d}-of-{processes:05d}.txt"
+    if broken or left > 0:  # a crash ends with code 1 too, but leaves items neither answered nor failed
+        number = broken[0] if broken else 0
+        record = out / f"log-{number:05d}-of-{processes:05d}.txt"
         last = record.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise AskMaskError(
-            f"shard {broken[0]} of {processes} stopped with code {children[broken[0]].returncode}",
+            f"{left} items are not done; shard {number} of {processes} ended with code "
+            f"{children[number].returncode}",
             got=last[0] if last else "no output",
-            do=f"See {record}; the same command goes on where it was.",
+            do=f"See {out}/log-*.txt; the same command goes on where it was.",
         )
 
 
-def _plan(dataset: str, history: str, limit: int | None) -> list:
+class _WrittenLines:
+    """Counts the lines that all shards have written, reading only what is new each time."""
+
+    def __init__(self, out: Path):
+        self.out, self.lines = out, 0
+        self._read: dict[Path, int] = {}
+
+    def count(self) -> int:
+        """Return the number of whole lines now."""
+        for kind in ("predictions", "replies"):
+            for path in self.out.glob(f"{kind}-*.jsonl"):
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    new = file.read()
+                self._read[path] = self._read.get(path, 0) + len(new)
+                self.lines += new.count(b"\n")
+        return self.lines
+
+
+def _plan(dataset: str, history: str) -> list:
     from askmask.datasets import open_dataset
     from askmask.errors import DataError
     from askmask.evaluation.predict import plan
 
-    pictures = plan(open_dataset(dataset), history=history)[:limit]
+    pictures = plan(open_dataset(dataset), history=history)
     if not pictures:
         raise DataError(
             "the data set holds no labelled item", got=dataset, do="Check the path and the split."
@@ -215,7 +244,9 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(number), int(shards)
 
 
-def _score(dataset: str, out: Path, score_by: ProtocolName, limit: int | None, as_json: bool) -> None:
+def _score(
+    dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
+) -> None:
     from askmask.datasets import open_dataset
     from askmask.evaluation.predict import plan
     from askmask.evaluation.truth import truths_of
@@ -225,6 +256,11 @@ def _score(dataset: str, out: Path, score_by: ProtocolName, limit: int | None, a
     scored = score_run(out, truths_of(examples), score_by, 0)
     data = scored.to_dict()
     (out / "scores.json").write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if report:
+        from askmask.evaluation.report import write_report
+
+        page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
+        typer.echo(f"report: {page}", err=True)
     if as_json:
         typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
     else:

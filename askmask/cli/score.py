@@ -200,6 +200,8 @@ def print_scores(data: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from askmask.evaluation.scoring import telling_groups
+
     console = Console()
     names = [name for name in data["intervals"]] or ["gIoU", "cIoU"]
     table = Table(title=f"protocol {data['protocol']}, {data['n']:,} items", title_justify="left")
@@ -208,9 +210,7 @@ def print_scores(data: dict[str, Any]) -> None:
     for name in names:
         table.add_row(name, _percent(data[name]), _range(data["intervals"].get(name)))
     console.print(table)
-    for key, values in data["groups"].items():
-        if not values:
-            continue
+    for key, values in telling_groups(data).items():
         table = Table(title=f"by {key}", title_justify="left")
         for heading in (key, "n", "gIoU %", "95% interval", "cIoU %", "N_acc %", "T_acc %"):
             table.add_column(heading, justify="left" if heading == key else "right")

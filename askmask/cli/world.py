@@ -102,21 +102,23 @@ def make(
         raise typer.Exit(1)
 
 
-@world.command(epilog="Example: askmask world show 200000007 --out sheet.png")
+@world.command(
+    epilog="Examples: askmask world show 200000031 --out sheet.png · askmask world show 1 2 3 4 5 6 7 8"
+)
 def show(
-    seed: Annotated[
-        int, typer.Argument(help="Seed of the scene; 0.. train, 100000000.. val, 200000000.. test.")
-    ],
+    seed: Annotated[list[int], typer.Argument(help="Seeds; 0.. train, 100000000.. val, 200000000.. test.")],
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
     view: Annotated[int, typer.Option(min=0, max=5, help="Which of its pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
     prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
 ) -> None:
-    """Draw a contact sheet: the picture, its things, prompts with their masks and the facts behind them."""
+    """Draw a contact sheet of one seed (picture, things, prompts, masks, facts), or one prompt of each of many."""
     from askmask.world.record import record
-    from askmask.world.show import sheet
+    from askmask.world.show import gallery, sheet
 
-    sheet(record(seed, size, views=view + 1), view=view, prompts=prompts).save(out)
+    found = [record(number, size, views=view + 1) for number in seed]
+    page = sheet(found[0], view=view, prompts=prompts) if len(found) == 1 else gallery(found)
+    page.save(out)
     typer.echo(f"drew {out}")
 
 

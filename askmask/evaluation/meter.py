@@ -122,7 +122,7 @@ def count(
     canvas: bool = False,
     pairs: bool = False,
 ) -> Row:
-    """Count one item in run-length form; nothing is decoded except for a `canvas` or an ignored region.
+    """Count one item in run-length form; nothing is ever decoded to pixels.
 
     A missing prediction (None) counts as the empty mask. With `canvas` pixels are those of SegLLM's 1024 square.
     With `pairs` single masks are matched too (see `matching`).
@@ -180,17 +180,19 @@ def _canvas_area(mask: Mask) -> int:
 
     Resizing repeats or drops whole rows and columns, so it is enough to weigh each by how often it is drawn.
     """
-    if not mask:
-        return 0
+    height = mask.size[0]
     scale = CANVAS / max(mask.size)
-    weights = []
+    before = []  # for rows, then columns: how many canvas lines are drawn from those before each
     for side in mask.size:
         drawn = max(1, int(side * scale + 0.5))
         source = ((np.arange(drawn) + 0.5) * (side / drawn)).astype(np.int64)
-        weights.append(np.bincount(source, minlength=side))
-    x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
-    columns = weights[0][y0:y1] @ mask.to_array()[y0:y1, x0:x1]  # [x1 - x0]
-    return int(columns @ weights[1][x0:x1])
+        before.append(np.concatenate(([0], np.cumsum(np.bincount(source, minlength=side)))))
+    rows, columns = before
+    # Weight of all pixels before each end of a run, in the order of the code: column by column.
+    column, row = np.divmod(np.cumsum(mask.runs()), height)
+    thick = np.diff(columns, append=columns[-1])  # [width + 1], 0 past the last column
+    weight = columns[column] * rows[-1] + thick[column] * rows[row]
+    return int(weight[1::2].sum() - weight[: 2 * (len(weight) // 2) : 2].sum())
 
 
 def _box_counts(a: Mask, b: Mask) -> tuple[int, int]:

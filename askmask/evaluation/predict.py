@@ -115,8 +115,11 @@ def predict(
     facts: Mapping[str, str],
     shard: int = 0,
     shards: int = 1,
+    limit: int | None = None,
 ) -> Iterator[Progress]:
     """Answer one shard's items that no shard in `out` has answered yet; yield after every picture.
+
+    `limit` stops after the first so many pictures of the set; a later run without it goes on.
 
     `facts` say what run this is (model, data set, history); they are written to run.json and held against it.
     Raises SettingError if `out` belongs to another run, or the shard is being worked on by another process.
@@ -132,7 +135,7 @@ def predict(
             _cut_torn_line(out / f"{kind}-{tag}.jsonl")
         answered = answered_ids(out)
         (out / f"failed-{tag}.jsonl").unlink(missing_ok=True)
-        mine = pictures[shard::shards]
+        mine = pictures[:limit][shard::shards]
         total = sum(len(c) for picture in mine for c in picture.conversations)
         done = sum(q.id in answered for picture in mine for c in picture.conversations for q in c)
         failed, before, start = 0, done, time.perf_counter()
@@ -158,8 +161,10 @@ def predict(
                 yield Progress(done, total, failed)
         finally:
             seconds = time.perf_counter() - start
-            for file in files.values():
+            for kind, file in files.items():
                 file.close()
+                if not (out / f"{kind}-{tag}.jsonl").stat().st_size:
+                    (out / f"{kind}-{tag}.jsonl").unlink()
             if done > before:
                 with (out / f"stats-{tag}.jsonl").open("a", encoding="utf-8") as file:
                     _append(file, statistics(done - before, seconds))

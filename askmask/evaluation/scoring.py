@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from askmask.evaluation.protocols import Protocol, protocol_named, scores_of, su
 from askmask.evaluation.truth import Truth
 
 SHOWN_IDS = 20  # of the missing and unknown ones, in notes
+GROUP_ORDER = ("concept", "round", "length", "hard", "size", "family", "split")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Scored:
             list(self.missing[:SHOWN_IDS]),
             list(self.unknown[:SHOWN_IDS]),
         )
-        return data | {"hashes": dict(self.hashes), "askmask": __version__}
+        return data | {"hashes": dict(self.hashes), "askmask": __version__, "versions": versions()}
 
     def terms(self, rows: Sequence[Row]) -> np.ndarray:
         """Return the protocol's per-item terms [n, TERMS]."""
@@ -133,6 +136,16 @@ def score(
     return Scored(protocol, meter, tuple(missing), unknown, tuple(notes), min_pixels)
 
 
+def versions() -> dict[str, str]:
+    """Return the versions that a score depends on."""
+    return {
+        "askmask": __version__,
+        "numpy": np.__version__,
+        "pycocotools": metadata.version("pycocotools"),
+        "python": platform.python_version(),
+    }
+
+
 def matched_scores(pairs: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
     """Score single masks matched one to one: mean and pooled IoU over pairs and over masks without partner."""
     inter, union = sum(i for i, _ in pairs), sum(u for _, u in pairs)
@@ -159,8 +172,21 @@ def grouped(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     return {
         key: dict(sorted(values.items(), key=lambda kv: (order.get(kv[0], 9), not kv[0].isdigit(),
                                                          int(kv[0]) if kv[0].isdigit() else 0, kv[0])))
-        for key, values in sorted(groups.items())
+        for key, values in sorted(groups.items(), key=lambda kv: _place(kv[0]))
     }  # fmt: skip
+
+
+def _place(key: str) -> tuple[int, str]:
+    return (GROUP_ORDER.index(key) if key in GROUP_ORDER else len(GROUP_ORDER), key)
+
+
+def telling_groups(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the groups worth a table: not those whose one value holds every item."""
+    return {
+        key: values
+        for key, values in data["groups"].items()
+        if values and any(part["n"] < data["n"] for part in values.values())
+    }
 
 
 def defined(scores: dict[str, np.ndarray]) -> dict[str, float | None]:

@@ -17,10 +17,17 @@ from typing import Any
 
 from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError
-from askmask.imaging.mask import Mask, union_of
+from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
 from askmask.records import Example
 
-GROUPINGS = ("concept", "round", "length", "split")  # fields by which scores are also grouped
+GROUPINGS = (
+    "concept",
+    "family",
+    "round",
+    "length",
+    "hard",
+    "split",
+)  # fields by which scores are also grouped
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
 
 
@@ -81,10 +88,12 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
                 )
             groups = {
                 "concept": round.concept,
+                "family": round.family,
                 "round": str(index + 1) if many else None,
+                "length": round.meta.get("length"),
+                "hard": "hard" if round.meta.get("hard") else None,  # in simulated scenes: shortcuts fail
                 "split": example.split,
             }
-            groups |= {name: round.meta.get(name) for name in ("length",)}
             yield Truth(
                 id=item_id(example, index),
                 size=size,
@@ -145,6 +154,8 @@ def size_of(value: Any) -> tuple[int, int]:
         or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
     ):
         raise DataError('"size" must be [height, width] in whole pixels', got=repr(value)[:80])
+    if value[0] * value[1] > MAX_PIXELS:
+        raise DataError(f'"size" must stay within {MAX_PIXELS} pixels', got=list(value))
     return value[0], value[1]
 
 

@@ -22,7 +22,7 @@ def load_mujoco() -> ModuleType:
 
     Raises MissingExtra without the library, SettingError if nothing here can draw off screen.
     """
-    if "mujoco" in sys.modules:
+    if sys.modules.get("mujoco") is not None:
         return sys.modules["mujoco"]
     _backend()
     try:

@@ -19,6 +19,8 @@ from askmask.world.trials import Truth, graded
 
 Facts = dict[str, Any]
 UPRIGHT, LYING = 0.93, 0.35  # cosine between a thing's up and the world's
+ROUND = frozenset(("ball", "apple"))
+EITHER_WAY_UP = frozenset(("box", "plank", "book", "board", "cloth", "trivet", "cushion", "knife", "spoon"))
 KEPT = (0.3, 0.5, 0.75)  # share of beads a vessel keeps
 VISIBLE_PIXELS = 0.0006  # of the picture: what has fewer cannot be asked for
 CUT = 0.02  # share of a thing's points outside the frame above which it is cut off
@@ -79,13 +81,7 @@ def measure(world: World) -> list[Facts]:
                 "category": thing.category,
                 "colour": thing.colour,
                 "material": thing.material,
-                "pose": "upright"
-                if up > UPRIGHT
-                else "upside_down"
-                if up < -UPRIGHT
-                else "lying"
-                if abs(up) < LYING
-                else "tilted",
+                "pose": pose_of(thing.category, up),
                 "traits": sorted(CATEGORIES[thing.category].traits),
                 "place": thing.place,
                 "parts": part_ids[n],
@@ -115,6 +111,20 @@ def measure(world: World) -> list[Facts]:
             }
         )
     return things
+
+
+def pose_of(category: str, up: float) -> str:
+    """Name a pose by the cosine between a thing's own up and the world's, as far as the pose can be seen.
+
+    Round things have no pose, a box on its side is a box, and a book on its edge has not fallen over.
+    """
+    if category in ROUND:
+        return "upright"
+    if category in EITHER_WAY_UP:
+        return "upright" if abs(up) > UPRIGHT or (category == "box" and abs(up) < LYING) else "tilted"
+    if abs(up) < LYING:
+        return "lying"
+    return "upright" if up > UPRIGHT else "upside_down" if up < -UPRIGHT else "tilted"
 
 
 def _ids(world: World) -> range:

@@ -50,7 +50,7 @@ def perturbed(scene: Scene, kind: str, rng: np.random.Generator) -> World | None
         things = tuple(
             replace(
                 t,
-                at=tuple([*np.asarray(t.at), *rng.normal(0, SHIFT, 2), 0.0005]),  # type: ignore[arg-type]
+                at=_shifted(t.at, rng),
                 turn=multiply(about_z(rng.normal(0, TURN)), multiply(_tilt(rng), t.turn)),
             )
             for t in scene.things
@@ -65,6 +65,11 @@ def perturbed(scene: Scene, kind: str, rng: np.random.Generator) -> World | None
             world.model.body_mass[body] *= factor
             world.model.body_inertia[body] *= factor
     return world if settle(world) else None
+
+
+def _shifted(at: tuple[float, float, float], rng: np.random.Generator) -> tuple[float, float, float]:
+    across, along = rng.normal(0, SHIFT, 2)
+    return at[0] + float(across), at[1] + float(along), at[2] + 0.0005
 
 
 def _tilt(rng: np.random.Generator) -> tuple[float, ...]:

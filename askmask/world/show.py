@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from askmask.datasets import dense
+from askmask.records import CONCEPTS
 from askmask.world.record import SceneRecord
 
 GREEN, GREY = np.array([40, 220, 90]), np.array([150, 150, 150])
@@ -43,6 +44,19 @@ def sheet(found: SceneRecord, *, view: int = 0, prompts: int = 14) -> Image.Imag
     for number, dialogue in enumerate(seen["dialogues"][:2], 1):
         for k, prompt in enumerate(dialogue, 1):
             cells.append(_prompt(shown, prompt, facts["objects"], title=f"dialogue {number}, round {k}: "))
+    return _grid(cells)
+
+
+def gallery(found: Sequence[SceneRecord]) -> Image.Image:
+    """Draw one prompt of each scene, the concepts in turn; prompts that something answers come first."""
+    cells = []
+    for number, scene in enumerate(found):
+        concept = CONCEPTS[number % len(CONCEPTS)]
+        prompts = scene.facts["views"][0]["prompts"]
+        ranked = sorted(
+            prompts, key=lambda p: (p["negative"] is not None, p["concept"] != concept, p["hard"] is not True)
+        )
+        cells.append(_prompt(scene.views[0], ranked[0], scene.facts["objects"]))
     return _grid(cells)
 
 

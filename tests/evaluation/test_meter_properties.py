@@ -38,6 +38,18 @@ def test_counts_equal_plain_numpy(entries):
         assert row.no_target is not bool(b.any())
 
 
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 30))))
+def test_the_canvas_is_nearest_neighbour_resizing(mask):
+    meter = Meter()
+    row = meter.update(mask, mask, canvas=True)
+    drawn = [max(1, int(side * 1024 / max(mask.shape) + 0.5)) for side in mask.shape]
+    take = [
+        ((np.arange(n) + 0.5) * (side / n)).astype(int) for n, side in zip(drawn, mask.shape, strict=True)
+    ]
+    assert row.intersection == row.predicted == row.true == mask[np.ix_(*take)].sum()
+
+
 @settings(max_examples=12, deadline=None)
 @given(items, st.randoms(use_true_random=False))
 def test_order_and_sharding_leave_no_trace(entries, random):

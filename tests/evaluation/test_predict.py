@@ -99,6 +99,14 @@ def test_a_run_goes_on_where_it_stopped_even_with_other_shards(examples, tmp_pat
     assert again.opened == [] and len(lines(tmp_path)) == 30
 
 
+def test_a_limited_run_is_the_beginning_of_the_whole(examples, tmp_path):
+    pictures = plan(examples)
+    (*_, last) = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, limit=2)
+    assert (last.done, last.total, len(lines(tmp_path))) == (12, 12, 12)
+    run(examples, tmp_path)
+    assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
+
+
 def test_a_torn_line_is_cut_and_asked_again(examples, tmp_path):
     run(examples, tmp_path)
     (path,) = tmp_path.glob("predictions-*.jsonl")
@@ -203,13 +211,14 @@ def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp
         "cpu",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "askmask", *map(str, call), "--json"],
+        [sys.executable, "-m", "askmask", *map(str, call), "--json", "--report"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["n"] == 12 and data["n_missing"] == 0
+    assert "<figure>" in (tmp_path / "two/report/report.html").read_text()
     assert "items in" in done.stderr and "memory" in done.stderr
     assert {row["id"]: row["masks"] for row in lines(tmp_path / "two")} == {
         row["id"]: row["masks"] for row in lines(tmp_path / "here")

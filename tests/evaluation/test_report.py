@@ -33,7 +33,7 @@ def files(tmp_path):
             "size": SIZE,
             "masks": [square(n, 2)],
             "image": "a.png",
-            "concept": "<script>x</script>",
+            "concept": "<script>x</script>" if n % 2 else "physics",
         }
         | {"prompt": "<img src=x onerror=alert(1)> | *bold*", "ignore": square(20, 0)}
         for n in range(12)

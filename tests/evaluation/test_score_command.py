@@ -202,6 +202,7 @@ def test_an_error_is_one_line_and_exit_code_two(folder, tmp_path):
 MALFORMED_TRUTH = {
     "no size": ({"id": "a", "masks": []}, '"size" must be'),
     "float size": ({"id": "a", "size": [1.5, 2], "masks": []}, '"size" must be'),
+    "huge size": ({"id": "a", "size": [1 << 20, 1 << 20], "masks": []}, "must stay within"),
     "contradiction": ({"id": "a", "size": [1, 1], "masks": [], "no_target": False}, "contradicts"),
     "other size": ({"id": "a", "size": [1, 2], "masks": [{"size": [2, 1], "counts": [2]}]}, "picture's size"),
 }

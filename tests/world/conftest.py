@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the world needs the extra [world]")
 
-from askmask.world.layouts import Stage
 from askmask.world.record import SceneRecord, record
 from askmask.world.room import room_of
 from askmask.world.scene import Scene, Table
 from askmask.world.simulate import World, settled
+from askmask.world.stage import Stage
 
 SEEDS = (3, 4, 10, 21, 24, 200_000_005)
 

@@ -141,10 +141,10 @@ def test_mirroring_swaps_left_and_right_and_nothing_else():
 
 
 def test_twins_of_a_pair_look_the_same_and_stand_otherwise():
-    pairs = [seed for seed in range(0, 200, 2) if sample_scene(seed).pair is not None]
-    assert 0.5 * PAIRED < len(pairs) / 100 < 2 * PAIRED
+    pairs = [seed for seed in range(0, 100, 2) if sample_scene(seed).pair is not None]
+    assert 0.5 * PAIRED < len(pairs) / 50 < 2 * PAIRED
     alike = 0
-    for seed in pairs[:8]:
+    for seed in pairs[:6]:
         one, two = sample_scene(seed), sample_scene(seed + 1)
         assert one.pair == seed + 1 and two.pair == seed
         assert one.papers == two.papers and one.ambient == two.ambient
@@ -152,7 +152,7 @@ def test_twins_of_a_pair_look_the_same_and_stand_otherwise():
         assert looks[0][0] == looks[1][0]
         alike += looks[0] == looks[1]
         assert replace(one, seed=0, pair=None) != replace(two, seed=0, pair=None)
-    assert alike >= 6
+    assert alike >= len(pairs[:6]) - 2
 
 
 def test_prompts_carry_their_truth(recorded):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from askmask.world import layouts, scene, shapes, surfaces, trials
+from askmask.world import scene, shapes, stage, surfaces, trials
 from askmask.world.facts import measure
 from askmask.world.objects import CATEGORIES
 from askmask.world.scene import shape_of
@@ -91,7 +91,7 @@ def test_what_tips_agrees_with_statics(lay, monkeypatch, wide, tall):
         0.4,
     )
     monkeypatch.setattr(scene, "shape_of", lambda category, form: block)
-    monkeypatch.setattr(layouts, "shape_of", lambda category, form: block)
+    monkeypatch.setattr(stage, "shape_of", lambda category, form: block)
     world = lay(("box", 0, 0, 0, {"turn": UPRIGHT}))
     needed = wide / 2 / (0.85 * tall)
     assert not trials.PUSHES[0] * 0.9 < needed < trials.PUSHES[1] * 1.1, "too near the thresholds to foretell"
@@ -180,3 +180,11 @@ def test_distance_to_the_edge(lay):
     assert things[0]["attributes"]["near_edge"] is False
     assert things[1]["attributes"]["near_edge"] is True
     assert things[2]["attributes"]["overhangs"] is True
+
+
+def test_a_pose_is_only_what_can_be_seen(lay):
+    """A ball that rolled a quarter turn has not fallen over; a bottle on its side has."""
+    quarter = multiply(about_z(0.3), about_y(np.pi / 2))
+    names = ("ball", "box", "bottle", "can")
+    world = lay(*((name, -0.3 + 0.2 * k, 0, 0, {"turn": quarter}) for k, name in enumerate(names)))
+    assert [t["pose"] for t in measure(world)] == ["upright", "upright", "lying", "lying"]

@@ -39,9 +39,9 @@ def histogram(values: Sequence[float], *, bins: int = 20, label: str = "IoU") ->
 def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float | None = None) -> str:
     """Draw one bar per group with its interval as a whisker, and the score of the whole set as a line."""
     rows = list(groups.items())
-    width, left, row_height = 640, 150, 30
+    width, left, row_height = 480, 116, 30
     height = len(rows) * row_height + 26
-    span = width - left - 110
+    span = width - left - 92
     parts = [_frame(width, height, f"{score} by group")]
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = left + share * span
@@ -52,7 +52,7 @@ def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float |
     for index, (name, part) in enumerate(rows):
         y = index * row_height + 6
         value = part.get(score)
-        short = name if len(name) <= 20 else name[:19] + "…"
+        short = name if len(name) <= 15 else name[:14] + "…"
         parts.append(
             f'<text class="name" x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(short)}'
             f"<title>{escape(name)}</title></text>"

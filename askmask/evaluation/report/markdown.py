@@ -7,7 +7,7 @@ from typing import Any
 
 from askmask.evaluation.report.cases import Case
 from askmask.evaluation.report.page import interval, percent
-from askmask.evaluation.scoring import Scored
+from askmask.evaluation.scoring import Scored, telling_groups
 
 
 def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]) -> str:
@@ -33,20 +33,19 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
             f"cIoU {percent(part['cIoU'])}.",
             "",
         ]
-    for key, values in data["groups"].items():
-        if values:
-            lines += [f"## By {plain(key)}", ""]
-            lines += _table(
-                (plain(key), "n", "gIoU", "95 %", "cIoU", "N_acc", "T_acc"),
-                [
-                    (
-                        plain(value), f"{part['n']:,}",
-                        percent(part["gIoU"]), interval(part["intervals"].get("gIoU")),
-                        *(percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
-                    )
-                    for value, part in values.items()
-                ],
-            )  # fmt: skip
+    for key, values in telling_groups(data).items():
+        lines += [f"## By {plain(key)}", ""]
+        lines += _table(
+            (plain(key), "n", "gIoU", "95 %", "cIoU", "N_acc", "T_acc"),
+            [
+                (
+                    plain(value), f"{part['n']:,}",
+                    percent(part["gIoU"]), interval(part["intervals"].get("gIoU")),
+                    *(percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
+                )
+                for value, part in values.items()
+            ],
+        )  # fmt: skip
     for kind, part in cases.items():
         if part:
             lines += [
@@ -69,7 +68,7 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
             )
     lines += ["## Provenance", ""]
     lines += [f"- SHA-256 of {plain(name)}: `{value}`" for name, value in data["hashes"].items()]
-    lines += [f"- askmask {data['askmask']}", ""]
+    lines += ["- " + ", ".join(f"{name} {version}" for name, version in data["versions"].items()), ""]
     return "\n".join(lines)
 
 

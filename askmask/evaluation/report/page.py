@@ -9,7 +9,7 @@ from typing import Any
 from askmask.evaluation.protocols import TERMS
 from askmask.evaluation.report.cases import Case
 from askmask.evaluation.report.charts import bars, histogram, reliability
-from askmask.evaluation.scoring import Scored
+from askmask.evaluation.scoring import Scored, telling_groups
 
 STYLE = """
 :root { --ink: #1b1f24; --soft: #5d6670; --line: #dfe3e7; --page: #f6f7f8; --card: #fff; --accent: #1769aa;
@@ -73,9 +73,8 @@ def html_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]
             f'<div class="card"><h3>IoU by confidence</h3>{reliability(*zip(*pairs, strict=True))}</div>'
         )
     sections.append(f'<h2>Distribution</h2><div class="{"two" if pairs else ""}">{charts}</div>')
-    for key, values in data["groups"].items():
-        if values:
-            sections.append(f"<h2>By {escape(key)}</h2>" + _group(values, data["gIoU"]))
+    for key, values in telling_groups(data).items():
+        sections.append(f"<h2>By {escape(key)}</h2>" + _group(values, data["gIoU"]))
     for kind, part in cases.items():
         if part:
             sections.append(f"<h2>{kind.capitalize()}</h2>{_legend()}" + _cases(part))
@@ -180,7 +179,7 @@ def _provenance(scored: Scored, data: dict[str, Any]) -> str:
         "bootstrap": f"{bootstrap['resamples']} resamples over {bootstrap['over']}, seed {bootstrap['seed']}",
         "no-target threshold": f"{scored.min_pixels} px",
         **{f"SHA-256 of {name}": value for name, value in data["hashes"].items()},
-        "askmask": data["askmask"],
+        "versions": ", ".join(f"{name} {version}" for name, version in data["versions"].items()),
     }
     body = "".join(
         f"<dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd>"
