@@ -113,8 +113,8 @@ def test_retry_after_is_honoured(store):
 
 
 def test_a_late_reply_times_out_and_is_counted_as_billed(store):
-    with scripted(1.0, reply(GOOD)) as (url, _):
-        (answer,) = ask(store, url, timeout_s=0.3, price=Price(1, 1), budget=Budget(max_usd=1))
+    with scripted(8.0, reply(GOOD)) as (url, _):
+        (answer,) = ask(store, url, timeout_s=3.0, price=Price(1, 1), budget=Budget(max_usd=1))
     assert answer.value.accept
     assert states(store) == ["timeout", "ok"]
     worst, real = store.query("SELECT cost_usd, worst_usd FROM calls WHERE state = 'timeout'")[0]
