@@ -43,6 +43,7 @@ def root(
 def register_commands() -> None:
     """Import every command file; each adds itself to `app`. They import heavy libraries only when run."""
     # One line per file: the order here is the order in `askmask --help`.
+    from askmask.cli import train  # noqa: F401
 
 
 def main() -> None:

@@ -39,24 +39,28 @@ def evidence_width(config: MiniConfig) -> int:
 
 def cluster(percept: Percept, row: int, limit: int) -> Tensor:
     """Find the objects of one picture: soft masks [K, S/2, S/2], K <= limit, most certain first."""
-    embedding = percept.embedding[row].flatten(1).T  # [cells, 2 + FREE]
     inside = percept.foreground[row, 0].flatten().sigmoid()
-    standing = percept.seed[row, 0].flatten().sigmoid() * (inside > 0.5)
-    free = inside > 0.5
+    cells = (inside > 0.5).nonzero()[:, 0]  # only these can belong to an object
+    inside = inside[cells]
+    embedding = percept.embedding[row].flatten(1)[:, cells].T.contiguous()  # [cells, 2 + FREE]
+    standing = percept.seed[row, 0].flatten()[cells].sigmoid()
+    free = torch.ones_like(inside)
     masks: list[Tensor] = []
-    for _ in range(3 * limit):
+    for _ in range(limit + 12):
+        if len(masks) == limit or free.sum() < MIN_CELLS:
+            break
         score, at = (standing * free).max(0)
-        if score < SEED_FLOOR or len(masks) == limit:
+        if score < SEED_FLOOR:
             break
         # The founder's neighbours vote on the centre once: one mean-shift step.
         near = torch.exp(-(embedding - embedding[at]).square().sum(1)) * inside
         weight = near * (near > 0.5)
-        centre = (embedding * weight[:, None]).sum(0) / weight.sum()
+        centre = weight @ embedding / weight.sum()
         near = torch.exp(-(embedding - centre).square().sum(1)) * inside
-        members = near > 0.5
-        fresh = (members & free).sum()
-        free = free & ~members
-        free[at] = False
+        members = (near > 0.5).float()
+        fresh = members @ free
+        free = free * (1 - members)
+        free[at] = 0
         if fresh >= MIN_CELLS and fresh * 2 > members.sum():
             masks.append(near)
     shape = percept.foreground.shape[-2:]
@@ -65,7 +69,9 @@ def cluster(percept: Percept, row: int, limit: int) -> Tensor:
     stack = torch.stack(masks)
     # A cell between two objects belongs to the nearer one; soft where undecided.
     stack = stack * (stack / stack.sum(0).clamp(min=1e-6)).clamp(max=1)
-    return stack.view(-1, *shape)
+    whole = stack.new_zeros(len(stack), shape[0] * shape[1])
+    whole[:, cells] = stack
+    return whole.view(-1, *shape)
 
 
 def stuff_masks(percept: Percept, row: int, config: MiniConfig) -> Tensor:
@@ -144,7 +150,8 @@ def relations(masks: Tensor, boxes: Tensor, depth: Tensor) -> Tensor:
     area = ((x1 - x0) * (y1 - y0)).clamp(min=1e-4)
     inner = inner_w * inner_h
     hard = (masks > 0.5).float()
-    grown = F.max_pool2d(hard[None], 5, 1, 2)[0]
+    hard = F.max_pool2d(hard[None], 2)[0]
+    grown = F.max_pool2d(hard[None], 3, 1, 1)[0]
     touch = grown.flatten(1) @ hard.flatten(1).T / hard.flatten(1).sum(1).clamp(min=1)  # share of j near i
     ahead = depth[None] - depth[:, None]
     return torch.stack(

@@ -1,0 +1,79 @@
+"""Scores of `mini` on views with dense truth, during training: gIoU by concept, and yes/no of presence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from askmask.datasets.dense import read_shard, shards
+from askmask.model.mini.net import Mini, MiniPrefix
+from askmask.model.seams import Features
+from askmask.training.prompts import Ask, asks_of, true_mask
+
+
+@dataclass(frozen=True)
+class ValView:
+    """A view after the frozen eyes looked at it."""
+
+    features: Features
+    prefix: MiniPrefix
+    asks: list[Ask]
+    truth: np.ndarray  # bool [N, H, W]
+
+
+@torch.no_grad()
+def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
+    """Look at the first `count` views of some folders."""
+    net.eval()
+    found: list[ValView] = []
+    for path in (path for folder in folders for path in shards(folder)):
+        shard = read_shard(path)
+        for row in range(len(shard.rgb)):
+            if len(found) == count:
+                return found
+            asks = asks_of(*shard.facts(row))
+            if not asks:
+                continue
+            features = net.encode(net.prepare(shard.rgb[row])[None])
+            truth = np.stack([true_mask(ask, shard.objects[row], shard.parts[row]) for ask in asks])
+            found.append(ValView(features, net.prefix(None, features), asks, truth))
+    return found
+
+
+@torch.no_grad()
+def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[str, float]:
+    """Return gIoU per concept over prompts with a target, and how often presence is right."""
+    net.eval()
+    ious: dict[str, list[float]] = {}
+    presence: dict[bool, list[bool]] = {True: [], False: []}
+    for view in views:
+        choice = net.language(view.prefix.seen.expand(len(view.asks)), [ask.text for ask in view.asks])
+        painted = net.paint(choice, view.prefix)
+        size = view.truth.shape[1:]
+        says = choice.presence
+        if decode:
+            out = net.decode(view.features, net.adapter(choice, painted), multimask=False)
+            says = out.presence_logits
+            masks = F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0
+        else:
+            masks = F.interpolate(painted[:, None], size=size, mode="bilinear")[:, 0] > 0.5
+        for number, ask in enumerate(view.asks):
+            presence[ask.present].append(bool(says[number] > 0) == ask.present)
+            if not ask.present:
+                continue
+            true = torch.from_numpy(view.truth[number])
+            both, either = (masks[number] & true).sum(), (masks[number] | true).sum()
+            iou = float(both / either.clamp(min=1))
+            for key in (ask.concept, "all", *(("parts",) if ask.parts else ())):
+                ious.setdefault(key, []).append(iou)
+            if ask.hard:
+                ious.setdefault("hard", []).append(iou)
+    scores = {f"giou_{key}": float(np.mean(values)) for key, values in sorted(ious.items())}
+    for name, values in (("target_right", presence[True]), ("no_target_right", presence[False])):
+        if values:
+            scores[name] = float(np.mean(values))
+    return scores
