@@ -17,7 +17,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ask a picture, get the mask.",
 )
-_debug = False
 
 
 def _print_version(wanted: bool) -> None:
@@ -36,32 +35,39 @@ def root(
     ] = False,
 ) -> None:
     """Ask a picture, get the mask."""
-    global _debug
-    _debug = debug
 
 
 def register_commands() -> None:
     """Import every command file; each adds itself to `app`. They import heavy libraries only when run."""
-    # One line per file: the order here is the order in `askmask --help`.
+    # The order here is the order in `askmask --help`.
+    from askmask.cli import segment  # noqa: F401
+    from askmask.cli import batch  # noqa: F401
+    from askmask.cli import checkpoint  # noqa: F401
     from askmask.cli import train  # noqa: F401
+    from askmask.cli import doctor  # noqa: F401
 
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 finished with failed items, 2 could not, 130 interrupted."""
     register_commands()
+    # Taken out by hand so that it works before and after the command's name.
+    debug = "--debug" in sys.argv
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app()
-    except AskMaskError as error:
-        _fail(str(error))
-    except PermissionError as error:
-        _fail(f"no permission for {error.filename!r}. Choose another place, or change its rights.")
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was finished is kept", err=True)
-        sys.exit(130)
+    except (AskMaskError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        typer.echo(f"askmask: {in_one_line(error)}", err=True)
+        sys.exit(2)
 
 
-def _fail(line: str) -> None:
-    if _debug:
-        raise
-    typer.echo(f"askmask: {line}", err=True)
-    sys.exit(2)
+def in_one_line(error: BaseException) -> str:
+    """Say an error in one line with what to do."""
+    if isinstance(error, PermissionError):
+        return f"no permission for {error.filename!r}. Choose another place, or change its rights."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or ''}. Check the path and the free space."
+    if isinstance(error, MemoryError):
+        return "out of memory. Use a smaller picture, or ask fewer prompts at once."
+    return str(error)

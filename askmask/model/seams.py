@@ -85,6 +85,11 @@ class PromptEncoder(Protocol):
     def encode(self, prefix: Any, prompts: list[str]) -> TokenStates:
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
 
+    def encode_pairs(
+        self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]
+    ) -> TokenStates:
+        """Encode B (picture, prompt) pairs in one batch, with gradients; `features` has one row a pair."""
+
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack [N_i, C] rows into [B, N, C] with zeros, and say which are real: bool [B, N]."""

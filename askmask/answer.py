@@ -1,0 +1,129 @@
+"""Answer: what a picture says to one prompt. A value that can draw and save itself; no model in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askmask.errors import AskMaskError
+from askmask.imaging.mask import Mask, union_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from askmask.imaging.files import Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One prompt's masks over one picture, in pixels of the upright picture, and how sure the model is."""
+
+    prompt: str
+    size: tuple[int, int]  # (height, width)
+    masks: tuple[Mask, ...]  # one per instance where the model separates them; () when nothing was found
+    scores: tuple[float, ...]  # predicted IoU of each mask, in [0, 1]
+    score: float  # predicted IoU of the answer as a whole, in [0, 1]
+    presence: float  # probability that anything in the picture matches, in [0, 1]
+    presence_trained: bool  # False: no training has supervised `presence`, so `found` rests on the mask alone
+    found: bool
+    model: str
+    protocol: str
+    text: str = ""  # reply in words, from models that speak
+    mask_token: int = 0  # which of the decoder's mask tokens answered
+    notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
+    logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if asked for
+    picture: Picture | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def mask(self) -> Mask:
+        """The union of the masks; empty when nothing was found."""
+        return union_of(self.masks, self.size)
+
+    def __bool__(self) -> bool:
+        return self.found
+
+    def overlay(self) -> Image.Image:
+        """Return the picture with this answer drawn on it, and a legend with prompt and score."""
+        return draw_answers([self])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON. Without the picture and the logits."""
+        return {
+            "prompt": self.prompt,
+            "found": self.found,
+            "presence": self.presence,
+            "presence_trained": self.presence_trained,
+            "score": self.score,
+            "masks": [
+                mask.to_dict() | {"box": mask.box, "score": score}
+                for mask, score in zip(self.masks, self.scores, strict=True)
+            ],
+            "text": self.text,
+            "size": list(self.size),
+            "model": self.model,
+            "protocol": self.protocol,
+            "mask_token": self.mask_token,
+            "notices": list(self.notices),
+            "timings": dict(self.timings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Answer:
+        """Read what `to_dict` wrote."""
+        return cls(
+            prompt=data["prompt"],
+            size=(int(data["size"][0]), int(data["size"][1])),
+            masks=tuple(Mask.from_dict(mask) for mask in data["masks"]),
+            scores=tuple(float(mask["score"]) for mask in data["masks"]),
+            score=float(data["score"]),
+            presence=float(data["presence"]),
+            presence_trained=bool(data["presence_trained"]),
+            found=bool(data["found"]),
+            model=data["model"],
+            protocol=data["protocol"],
+            text=data.get("text", ""),
+            mask_token=int(data.get("mask_token", 0)),
+            notices=tuple(data.get("notices", ())),
+            timings=dict(data.get("timings", {})),
+        )
+
+    def save(self, folder: str | Path, number: int = 0) -> list[Path]:
+        """Write mask-NN.png, overlay-NN.png and answer-NN.json; return their paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{stem}-{number:02d}.{end}" for stem, end in FILES]
+        self.mask.to_png(paths[0])
+        if self.picture is not None:
+            self.overlay().save(paths[1])
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
+        paths[2].write_text(text, encoding="utf-8")
+        return [path for path in paths if path.exists()]
+
+    def light(self) -> Answer:
+        """Return the same answer without picture and logits, to keep many in memory."""
+        return replace(self, picture=None, logits=None)
+
+
+FILES = (("mask", "png"), ("overlay", "png"), ("answer", "json"))
+
+
+def draw_answers(answers: Sequence[Answer]) -> Image.Image:
+    """Draw several answers to one picture in different colours, with one legend line each."""
+    from askmask.imaging.overlay import Layer, draw
+
+    picture = next((answer.picture for answer in answers if answer.picture is not None), None)
+    if picture is None:
+        raise AskMaskError("this answer has no picture with it", do="Draw with askmask.imaging.overlay.draw.")
+    return draw(picture.rgb, [Layer(a.masks, a.prompt, legend_note(a)) for a in answers])
+
+
+def legend_note(answer: Answer) -> str:
+    """Say the outcome in a few words for a legend."""
+    if not answer.found:
+        return "nothing found"
+    return f"score {answer.score:.2f}" + (f", {len(answer.masks)} regions" if len(answer.masks) > 1 else "")

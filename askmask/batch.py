@@ -1,0 +1,168 @@
+"""Run a model over many pictures: resumable, one bad item never stops the rest.
+
+Every finished item is one line appended to `results.jsonl`; a run that is started again skips what is there.
+Failures go to `failed.jsonl` with their reason and are tried again by the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import IO
+
+from askmask.answer import Answer, draw_answers
+from askmask.datasets.own import read_rows
+from askmask.errors import AskMaskError, DataError, SettingError
+from askmask.imaging.files import list_pictures, read_picture
+from askmask.session import Model
+
+RESULTS, FAILED, RUN = "results.jsonl", "failed.jsonl", "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt about one picture; `key` names it in the results, stable between runs."""
+
+    key: str
+    image: Path
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item: an answer, or why there is none."""
+
+    item: Item
+    answer: Answer | None
+    reason: str = ""
+
+
+def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[Item], list[tuple[str, str]]]:
+    """List the items of a folder (every picture with every prompt) or of a JSONL of {image, prompt, id?}.
+
+    Returns items and (row, reason) of unusable rows. JSONL image paths are relative to the file's folder.
+    Raises DataError for a source that holds none, SettingError for a folder without prompts.
+    """
+    source, prompts = Path(source), list(prompts)
+    if source.is_dir():
+        if not prompts:
+            raise SettingError(f"{source} is a folder: a prompt is needed", do="Add --prompt 'what to look for'.")
+        pictures = list_pictures(source)
+        if not pictures:
+            raise DataError("no pictures in the folder", got=source)
+        return [_item(path, path.relative_to(source).as_posix(), p) for path in pictures for p in prompts], []
+    items, bad = [], []
+    for number, row in read_rows(source):
+        image, prompt = row.get("image"), row.get("prompt")
+        if not isinstance(image, str) or not (isinstance(prompt, str) or (prompt is None and prompts)):
+            bad.append((f"line {number}", 'needs "image" and "prompt", both text'))
+            continue
+        name = row.get("id")
+        for text in [prompt] if prompt is not None else prompts:
+            item = _item(source.parent / image, image, text)
+            items.append(Item(str(name), item.image, text) if isinstance(name, (str, int)) else item)
+    if not items and not bad:
+        raise DataError("no rows in the file", got=source)
+    return _distinct(items), bad
+
+
+def run_batch(
+    model: Model,
+    items: list[Item],
+    out: str | Path,
+    *,
+    overlays: bool = False,
+    on_start: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Outcome]:
+    """Answer the items not yet in `out`, writing as they come; yield an Outcome each.
+
+    `on_start(done, total)` is told how much an earlier run has done. Prompts on one picture share its encoding.
+    Raises SettingError if `out` holds the results of another model or protocol.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _check_same_run(out / RUN, {"model": model.name, "protocol": model.protocol.name})
+    done = finished(out / RESULTS)
+    todo = [item for item in items if item.key not in done]
+    on_start(len(items) - len(todo), len(items))
+    (out / FAILED).unlink(missing_ok=True)
+    with (out / RESULTS).open("a", encoding="utf-8") as results, (out / FAILED).open("a", encoding="utf-8") as failed:
+        for image, group in groupby(todo, key=lambda item: item.image):
+            for outcome in _one_picture(model, image, list(group)):
+                if outcome.answer is None:
+                    row = {"id": outcome.item.key, "image": str(image), "prompt": outcome.item.prompt}
+                    _append(failed, row | {"reason": outcome.reason})
+                else:
+                    if overlays:
+                        name = hashlib.sha256(outcome.item.key.encode()).hexdigest()[:8]
+                        draw_answers([outcome.answer]).save(out / f"overlay-{image.stem}-{name}.png")
+                    row = {"id": outcome.item.key, "image": str(image)} | outcome.answer.to_dict()
+                    _append(results, row)
+                yield outcome
+
+
+def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outcome]:
+    try:
+        session = model.open(read_picture(image))
+    except AskMaskError as error:
+        yield from (Outcome(item, None, str(error)) for item in items)
+        return
+    try:
+        answers = session.ask_many([item.prompt for item in items])
+    except AskMaskError:
+        for item in items:  # one of them is at fault: find out which
+            try:
+                yield Outcome(item, session.ask(item.prompt))
+            except AskMaskError as error:
+                yield Outcome(item, None, str(error))
+        return
+    yield from (Outcome(item, answer) for item, answer in zip(items, answers, strict=True))
+
+
+def finished(path: Path) -> set[str]:
+    """Return the ids of whole lines; cut off a last line that a killed run left unfinished."""
+    if not path.is_file():
+        return set()
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return {json.loads(line)["id"] for line in data[:whole].splitlines() if line.strip()}
+
+
+def _append(file: IO[str], row: dict) -> None:
+    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+def _item(path: Path, name: str, prompt: str) -> Item:
+    return Item(f"{name}#{hashlib.sha256(prompt.encode()).hexdigest()[:8]}", path, prompt)
+
+
+def _distinct(items: list[Item]) -> list[Item]:
+    """Keep every item under a key of its own: a repeated id gets its prompt's hash, an equal row goes."""
+    kept: dict[str, Item] = {}
+    for item in items:
+        key = item.key
+        if key in kept and kept[key] != item:
+            key = f"{item.key}#{hashlib.sha256(f'{item.image}\n{item.prompt}'.encode()).hexdigest()[:8]}"
+        kept.setdefault(key, Item(key, item.image, item.prompt))
+    return list(kept.values())
+
+
+def _check_same_run(path: Path, facts: dict[str, str]) -> None:
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != facts:
+            raise SettingError(
+                f"{path.parent} holds results of {before['model']} ({before['protocol']})",
+                got=f"{facts['model']} ({facts['protocol']})",
+                do="Choose another --out.",
+            )
+    else:
+        path.write_text(json.dumps(facts) + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+"""`askmask batch`: many pictures, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askmask.cli.app import app
+from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model
+
+EXAMPLES = """
+Ask many pictures. Started again with the same --out, it goes on where it stopped.
+
+Examples:
+
+  askmask batch photos/ --prompt "what could fall" --prompt "the exit" --out results
+
+  askmask batch questions.jsonl --out results --overlays
+
+INPUT is a folder (every picture gets every --prompt) or a JSONL file with {"image", "prompt", "id"?} a line.
+Writes results.jsonl, one answer a line, and failed.jsonl with reasons; the exit code is 1 if any item failed.
+"""
+
+
+@app.command(help=EXAMPLES)
+def batch(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder or a JSONL file.", show_default=False)],
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="For a folder; may be repeated.")] = None,
+    model: ModelName = "mini",
+    protocol: ProtocolName = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("askmask-batch"),
+    overlays: Annotated[bool, typer.Option("--overlays", help="Also write an overlay for each answer.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    yes: Yes = False,
+) -> None:
+    """Ask many pictures."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from askmask.batch import FAILED, RESULTS, read_items, run_batch
+
+    items, bad = read_items(source, prompt or ())
+    out.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(model, protocol, device, dtype, yes)
+    failures = [f"{row}: {reason}" for row, reason in bad]
+    found = answered = 0
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("asking", total=len(items))
+
+        def start(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if done:
+                bar.console.print(f"{done} of {total} were answered before")
+
+        for outcome in run_batch(loaded, items, out, overlays=overlays, on_start=start):
+            bar.advance(task)
+            if outcome.answer is None:
+                failures.append(f"{outcome.item.key}: {outcome.reason}")
+            else:
+                answered += 1
+                found += outcome.answer.found
+    typer.echo(f"{answered} answered now ({found} found something), {len(failures)} failed; {out / RESULTS}")
+    if failures:
+        for line in failures[:20]:
+            typer.echo(f"  failed  {line}", err=True)
+        if len(failures) > 20:
+            typer.echo(f"  and {len(failures) - 20} more, in {out / FAILED}", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,48 @@
+"""Options that several commands share, and how a model is loaded for a command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from askmask.session import Model
+
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="mini, converseg-net-3b, or a checkpoint folder.", show_default=True)
+]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="native, published-eval or published-demo; without it, the one the checkpoint names.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; without it, the best there is.")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]
+
+
+def load_model(name: str, protocol: str | None, device: str | None, dtype: str | None, yes: bool) -> Model:
+    """Load a model with a spinner on stderr, asking a person before a download."""
+    from rich.console import Console
+
+    from askmask.loading import find_checkpoint, load
+
+    def confirm(notice: str) -> bool:
+        typer.echo(notice, err=True)
+        return yes or not sys.stdin.isatty() or typer.confirm("Fetch it now?", err=True)
+
+    folder = find_checkpoint(name, confirm=confirm)
+    with Console(stderr=True).status(f"loading {name}"):
+        return load(folder, protocol=protocol, device=device, dtype=dtype)

@@ -1,0 +1,39 @@
+"""Build a network from its config: the one place that knows which back-ends exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import init_empty_weights
+
+from askmask.errors import CheckpointError
+from askmask.model.config import NetConfig
+from askmask.model.net import AskMaskNet
+
+TOKENIZER = "tokenizer"  # the folder beside the weights
+
+
+def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = False) -> AskMaskNet:
+    """Build the network of a config, its weights not yet there (meta device). `folder` holds the tokenizer."""
+    if config.backend not in BACKENDS:
+        raise CheckpointError(
+            "no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}."
+        )
+    # Buffers are real: those that are not saved (rotary frequencies) are computed while building.
+    with init_empty_weights(include_buffers=False):
+        return BACKENDS[config.backend](config, Path(folder), published_text)
+
+
+def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    from askmask.model.adapter import Adapter
+    from askmask.model.qwen import QwenPromptEncoder
+    from askmask.model.sam2 import Sam2Segmenter
+
+    segmenter = Sam2Segmenter(dict(config.segmenter))
+    prompt_encoder = QwenPromptEncoder(
+        dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
+    )
+    return AskMaskNet(segmenter, prompt_encoder, Adapter(prompt_encoder.width, segmenter.channels))
+
+
+BACKENDS = {"sam2-qwen2.5-vl": _sam2_qwen}

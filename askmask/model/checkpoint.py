@@ -1,0 +1,171 @@
+"""Checkpoints: one folder, written whole, read strictly.
+
+    config.json              how to build the network (config.py)
+    segmenter.safetensors    visual back-end
+    adapter.safetensors      adapter and heads
+    language.safetensors     language back-end
+    lora.safetensors         its LoRA weights, if any
+    tokenizer/               tokenizer, chat template and picture settings, if the back-end has them
+    card.json                where it comes from: sources, hashes, versions, licence note
+
+A key that is missing, unexpected or of another shape is an error that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from askmask import __version__
+from askmask.errors import CheckpointError
+from askmask.model.build import build_net
+from askmask.model.config import NetConfig
+from askmask.model.net import AskMaskNet
+
+CARD = "card.json"
+PARTS = ("segmenter", "adapter", "language", "lora")
+NAMED = 6  # keys an error names before it only counts
+
+
+def part_of(key: str) -> str:
+    """Return the file (without suffix) that holds a key of the network's state."""
+    if ".lora_A." in key or ".lora_B." in key:
+        return "lora"
+    head = key.split(".", 1)[0]
+    return {"segmenter": "segmenter", "prompt_encoder": "language"}.get(head, "adapter")
+
+
+def save_checkpoint(
+    folder: str | Path, config: NetConfig, state: Mapping[str, Tensor], provenance: Mapping[str, Any]
+) -> Path:
+    """Write config, weights and card. The card comes last: a folder without it is unfinished.
+
+    `provenance` goes into the card as it is: sources with hashes, the command, licence notes.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    config.save(folder)
+    config_rights = (folder / "config.json").stat().st_mode
+    for part in PARTS:
+        path = folder / f"{part}.safetensors"
+        tensors = {key: value.contiguous() for key, value in state.items() if part_of(key) == part}
+        if tensors:
+            partial = path.with_suffix(".partial")
+            save_file(tensors, partial, metadata={"format": "pt"})
+            partial.chmod(config_rights)  # safetensors makes files that only their owner may read
+            partial.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
+    card = {
+        "askmask": __version__,
+        "name": config.name,
+        "backend": config.backend,
+        "provenance": dict(provenance),
+        "files": {
+            p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files
+        },
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_checkpoint(
+    folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **build: Any
+) -> tuple[AskMaskNet, NetConfig]:
+    """Read a folder into a network in evaluation mode, with no second copy of the weights in memory.
+
+    `dtype` casts the language side (None: as stored); the visual side stays as stored. `build` goes to
+    `build_net`. Raises CheckpointError.
+    """
+    folder = Path(folder)
+    config = NetConfig.load(folder)
+    check_files(folder)
+    net = build_net(config, folder, **build)
+    wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+                found |= shapes
+                if not compare_keys(wanted, shapes, missing=False):
+                    for key in shapes:
+                        tensor = file.get_tensor(key)
+                        cast = dtype is not None and part_of(key) in ("language", "lora")
+                        state[key] = tensor.to(device=device, dtype=dtype if cast else None)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{path.name} in {folder} is damaged or only partly downloaded",
+                got=error,
+                do="Fetch it again.",
+            ) from error
+    if problems := compare_keys(wanted, found):
+        raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
+    net.load_state_dict(state, strict=True, assign=True)
+    return net.to(device).eval(), config
+
+
+def compare_keys(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, missing: bool = True
+) -> str:
+    """Say in words how two lists of key -> shape differ; "" if they do not."""
+    lacking = [key for key in wanted if key not in found] if missing else []
+    extra = [key for key in found if key not in wanted]
+    shaped = [
+        f"{key} is {list(found[key])}, not {list(wanted[key])}"
+        for key in found
+        if key in wanted and found[key] != wanted[key]
+    ]
+    said = (("missing", lacking), ("unexpected", extra), ("wrong shape", shaped))
+    return "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:NAMED])}{', ...' if len(keys) > NAMED else ''}"
+        for what, keys in said
+        if keys
+    )
+
+
+def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
+    """Compare the folder with its card: files there, sizes equal, and with `hashes` contents equal.
+
+    Returns the card. Raises CheckpointError naming the first file that differs.
+    """
+    folder = Path(folder)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        files = dict(card["files"])
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} has no {CARD}: it was not written to its end", do="Convert or fetch it again."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CARD}: not readable", got=error) from error
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: {name} is missing", do="Convert or fetch it again.")
+        if path.stat().st_size != facts["bytes"]:
+            raise CheckpointError(
+                f"{folder}: {name} must be {facts['bytes']} bytes",
+                got=path.stat().st_size,
+                do="Fetch it again.",
+            )
+        if hashes and sha256(path) != facts["sha256"]:
+            raise CheckpointError(f"{folder}: {name} differs from its hash in {CARD}", do="Fetch it again.")
+    return card
+
+
+def sha256(path: str | Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

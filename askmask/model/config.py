@@ -1,0 +1,70 @@
+"""NetConfig: everything needed to build a network except its weights, as one JSON file.
+
+Sizes are data. The parts' own settings are kept in their libraries' words (transformers configs), so that no
+translation can lose one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from askmask.errors import CheckpointError
+
+FORMAT = 1
+MAX_CONFIG_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """What a checkpoint's config.json holds."""
+
+    name: str  # what results are labelled with
+    backend: str  # "sam2-qwen2.5-vl" or "mini"
+    segmenter: Mapping[str, Any]  # settings of the visual back-end
+    prompt_encoder: Mapping[str, Any]  # settings of the language back-end
+    lora: Mapping[str, Any] | None = None  # {r, alpha, dropout, targets}
+    protocol: str = "native"  # how the weights are meant to be used
+    # Which outputs training has supervised: an untrained head still gives a number, which then means little.
+    trained_heads: Mapping[str, bool] = field(default_factory=lambda: {"score": False, "presence": False})
+    presence_threshold: float = 0.5
+    format: int = FORMAT
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json."""
+        (Path(folder) / "config.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> NetConfig:
+        """Read config.json. Raises CheckpointError for a missing, foreign or newer file."""
+        path = Path(folder) / "config.json"
+        if not path.is_file():
+            raise CheckpointError(
+                "a checkpoint folder with config.json is needed",
+                got=folder,
+                do="Make one with `askmask convert-published`, or name a model: mini, converseg-net-3b.",
+            )
+        try:
+            if path.stat().st_size > MAX_CONFIG_BYTES:
+                raise ValueError(f"{path.stat().st_size} bytes")
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: not readable as JSON", got=error) from error
+        known = {f.name for f in fields(cls)}
+        if not isinstance(data, dict) or "format" not in data or "backend" not in data:
+            raise CheckpointError(f"{path}: not an askmask config", got=f"keys {sorted(data)[:6]}")
+        if data["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path}: format {data['format']} is newer than {FORMAT}", do="Upgrade askmask."
+            )
+        if unknown := sorted(set(data) - known):
+            raise CheckpointError(
+                f"{path}: unknown settings {unknown}", do="Upgrade askmask, or convert again."
+            )
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise CheckpointError(f"{path}: incomplete", got=error) from error

@@ -1,0 +1,68 @@
+"""AskMaskNet: the four parts joined; `forward` reads like the figure in the paper.
+
+    picture -> segmenter.encode ---------------------------------------> features --.
+    picture, prompt -> prompt_encoder -> token states -> adapter -> prompts --------+-> segmenter.decode -> masks
+
+Letters: B prompts, K masks, S side of the input square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from askmask.model.seams import Features, MaskOutput, PromptEncoder, Segmenter
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture as both sides of the network see it: all that does not depend on a prompt."""
+
+    features: Features
+    prefix: Any
+
+
+class AskMaskNet(nn.Module):
+    """A visual back-end, a language back-end, and the adapter between them."""
+
+    segmenter: Segmenter
+    prompt_encoder: PromptEncoder
+
+    def __init__(self, segmenter: Segmenter, prompt_encoder: PromptEncoder, adapter: nn.Module):
+        super().__init__()
+        self.segmenter = segmenter
+        self.prompt_encoder = prompt_encoder
+        self.adapter = adapter
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @torch.no_grad()
+    def look(self, rgb: np.ndarray, pixels: Tensor) -> Look:
+        """Encode one picture: uint8 [H, W, 3] for the language side, [3, S, S] (`segmenter.prepare`) to segment."""
+        features = self.segmenter.encode(pixels[None].to(self.device))
+        return Look(features, self.prompt_encoder.prefix(rgb, features))
+
+    @torch.no_grad()
+    def ask(self, look: Look, prompts: list[str], *, multimask: bool = False) -> MaskOutput:
+        """Answer B prompts about one picture; row by row what each would get alone."""
+        states = self.prompt_encoder.encode(look.prefix, prompts)
+        return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)
+
+    def forward(
+        self,
+        features: Features,
+        pictures: list[np.ndarray | None],
+        prompts: list[str],
+        *,
+        multimask: bool = False,
+    ) -> MaskOutput:
+        """Answer B prompts about B pictures, with gradients. `features`: `segmenter.encode(pixels)`, often cached."""
+        states = self.prompt_encoder.encode_pairs(pictures, features, prompts)  # [B, T, D]
+        return self.segmenter.decode(features, self.adapter(states), multimask=multimask)  # [B, K, S/4, S/4]

@@ -1,0 +1,286 @@
+"""The language back-end of the large networks: Qwen2.5-VL without its language head, with LoRA (PEFT).
+
+Sees one user turn, the picture and then the words, through the chat template. Everything up to the end of the
+picture is the same for all prompts about it, and is run once (`prefix`).
+
+Letters: B prompts, P prefix tokens, L tokens after the prefix, T = P + L, D width, M picture patches.
+Source: Qwen2.5-VL technical report 2025; the choice of tokens is ConverSeg's (CVPR 2026).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from askmask.errors import CheckpointError, PictureError, PromptError
+from askmask.model.seams import Features, TokenStates
+
+MAX_PROMPT_TOKENS = 256
+MAX_PROMPT_CHARS = 32_768  # 256 of Qwen's longest tokens (128 spaces): longer text cannot fit
+IMAGE_TOKEN = "<|image_pad|>"
+PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+# Tokens whose numbers the checkpoint's config and its tokenizer must agree on.
+SPECIAL_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+END_OF_TURN = "<|im_end|>"
+CLOSING = f"{END_OF_TURN}\n"
+
+
+@dataclass(frozen=True)
+class QwenPrefix:
+    """What the language side knows of a picture before any word of the prompt."""
+
+    cache: Any  # key-value cache of P tokens, batch 1; copied before use
+    states: Tensor  # [1, P, D]
+    sparse: Tensor  # [1, P] bool
+    next_position: int  # of the first token after the prefix, in Qwen's 3-D counting
+
+
+class QwenPromptEncoder(nn.Module):
+    """Qwen2.5-VL behind the PromptEncoder seam."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        lora: dict[str, Any] | None,
+        folder: str | Path,
+        *,
+        published_text: bool = False,
+    ):
+        """Build from a transformers config, LoRA settings {r, alpha, dropout, targets} and a tokenizer folder.
+
+        `published_text`: treat prompts as the published code does (see QwenWords.sent_text).
+        """
+        from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
+
+        super().__init__()
+        self.base = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
+        self.width: int = self.base.config.text_config.hidden_size
+        if lora is not None:
+            self.base = _with_lora(self.base, lora)
+        self.words = QwenWords(folder, self.base.config, published_text)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.base.language_model.embed_tokens.weight.device
+
+    # -- one picture, many prompts ------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prefix(self, rgb: np.ndarray, features: Features | None = None) -> QwenPrefix:
+        """Run the template and the picture uint8 [H, W, 3] up to the first word; `features` are not used."""
+        pixels, grid = self.words.picture(rgb)
+        ids = torch.tensor([self.words.head(grid)], device=self.device)  # [1, P]
+        inputs = self._inputs(ids, pixels, grid)
+        positions, delta = self.base.get_rope_index(
+            input_ids=ids,
+            image_grid_thw=inputs["image_grid_thw"],
+            mm_token_type_ids=inputs["mm_token_type_ids"],
+        )
+        out = self.base(input_ids=ids, position_ids=positions, use_cache=True, **inputs)
+        sparse = self.words.is_text(ids)
+        return QwenPrefix(out.past_key_values, out.last_hidden_state, sparse, ids.shape[1] + int(delta))
+
+    @torch.no_grad()
+    def encode(self, prefix: QwenPrefix, prompts: list[str]) -> TokenStates:
+        """Encode B prompts about one picture: states [B, T, D], where T holds the prefix's P tokens too."""
+        tails = [self.words.tail(prompt) for prompt in prompts]
+        ids, real = self._pad(tails)  # [B, L]
+        batch, length = ids.shape
+        positions = torch.arange(length, device=self.device) + prefix.next_position
+        cache = copy.deepcopy(prefix.cache)
+        cache.batch_repeat_interleave(batch)
+        seen = torch.ones(batch, prefix.states.shape[1], dtype=torch.bool, device=self.device)
+        out = self.base(
+            input_ids=ids,
+            attention_mask=torch.cat([seen, real], 1).long(),
+            position_ids=positions.expand(3, batch, length),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        states = torch.cat([prefix.states.expand(batch, -1, -1), out.last_hidden_state], 1)  # [B, P + L, D]
+        text, end = self._roles(ids, real)
+        return TokenStates(
+            states, torch.cat([prefix.sparse.expand(batch, -1), text], 1), end + prefix.states.shape[1]
+        )
+
+    # -- many pictures, one prompt each --------------------------------------------------------
+
+    def encode_pairs(
+        self, pictures: list[np.ndarray | None], features: Features | None, prompts: list[str]
+    ) -> TokenStates:
+        """Encode B (picture, prompt) pairs together, with gradients; `features` are not used.
+
+        Without a picture (None) the bare words are encoded, as in the paper's text-only ablation.
+        """
+        rows, pixels, grids = [], [], []
+        for rgb, prompt in zip(pictures, prompts, strict=True):
+            if rgb is None:
+                rows.append(self.words.bare(prompt))
+                continue
+            patches, grid = self.words.picture(rgb)
+            rows.append(self.words.head(grid) + self.words.tail(prompt))
+            pixels.append(patches)
+            grids.append(grid)
+        ids, real = self._pad(rows)  # [B, T]
+        inputs = self._inputs(ids, torch.cat(pixels) if pixels else None, torch.cat(grids) if grids else None)
+        out = self.base(input_ids=ids, attention_mask=real.long(), use_cache=False, **inputs)
+        text, end = self._roles(ids, real)
+        return TokenStates(out.last_hidden_state, text, end)
+
+    # -- parts --------------------------------------------------------------------------------------------
+
+    def _inputs(self, ids: Tensor, pixels: Tensor | None, grid: Tensor | None) -> dict[str, Tensor]:
+        # Without mm_token_type_ids transformers 5 silently counts positions in 1-D.
+        inputs = {"mm_token_type_ids": (ids == self.words.image_id).int()}
+        if pixels is not None and grid is not None:
+            inputs |= {"pixel_values": pixels.to(self.device), "image_grid_thw": grid.to(self.device)}
+        return inputs
+
+    def _pad(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        length = max(map(len, rows))
+        ids = torch.full((len(rows), length), self.words.pad_id, device=self.device)
+        real = torch.zeros(len(rows), length, dtype=torch.bool, device=self.device)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row, device=self.device)
+            real[index, : len(row)] = True
+        return ids, real
+
+    def _roles(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Which tokens are text [B, T] bool, and where the last end of turn stands [B], else the last token."""
+        ends = (ids == self.words.end_id) & real
+        ends = torch.where(ends.any(1, keepdim=True), ends, real)
+        last = ids.shape[1] - 1 - ends.flip(1).int().argmax(1)
+        text = self.words.is_text(ids) & real
+        return text.scatter(1, last[:, None], False), last
+
+
+class QwenWords:
+    """Tokenizer, chat template and picture patches, without torchvision (transformers' processor needs it)."""
+
+    def __init__(self, folder: str | Path, config: Any, published_text: bool):
+        from transformers import AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
+        self.published_text = published_text
+        self.patch, self.merge = settings["patch_size"], settings["merge_size"]
+        self.frames = settings["temporal_patch_size"]
+        self.min_pixels, self.max_pixels = settings["min_pixels"], settings["max_pixels"]
+        self.mean = torch.tensor(settings["image_mean"])[:, None, None]
+        self.std = torch.tensor(settings["image_std"])[:, None, None]
+        for name, token in SPECIAL_TOKENS.items():
+            found, wanted = self.tokenizer.convert_tokens_to_ids(token), getattr(config, name)
+            if found != wanted:
+                raise CheckpointError(
+                    f"{folder}: token {token} is number {wanted} for the weights ({name})",
+                    got=f"{found} in the tokenizer",
+                    do="Use the tokenizer that came with these weights.",
+                )
+        self.image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.end_id = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        if self.end_id is None or self.end_id == self.tokenizer.unk_token_id:
+            raise CheckpointError(f"{folder}: the tokenizer has no {END_OF_TURN}")
+        self.pad_id = self.tokenizer.pad_token_id
+        self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
+
+    def is_text(self, ids: Tensor) -> Tensor:
+        """Say which ids are words (template boilerplate included), not special or picture tokens."""
+        return ~torch.isin(ids, self._not_text.to(ids.device))
+
+    def head(self, grid: Tensor) -> list[int]:
+        """Return the ids up to the end of the picture, its placeholder repeated."""
+        text = self.tokenizer.apply_chat_template([{"role": "user", "content": PICTURE}], tokenize=False)
+        ids = self.tokenizer(text.removesuffix(CLOSING), add_special_tokens=False).input_ids
+        at = ids.index(self.image_id)
+        ids[at : at + 1] = [self.image_id] * (int(grid.prod()) // self.merge**2)
+        return ids
+
+    def tail(self, prompt: str) -> list[int]:
+        """Return the ids of the words and of what closes the turn."""
+        # The words stand between special tokens, so reading them apart changes no token.
+        return self.bare(prompt) + self.tokenizer(CLOSING, add_special_tokens=False).input_ids
+
+    def bare(self, prompt: str) -> list[int]:
+        """Return the ids of the words alone.
+
+        Natively, special tokens that someone types are words like others, and more than 256 tokens are an
+        error. As published: cut at 256 tokens, special tokens removed, and what is left read again.
+        """
+        if self.published_text:
+            cut = self.tokenizer(
+                prompt[:MAX_PROMPT_CHARS],
+                truncation=True,
+                max_length=MAX_PROMPT_TOKENS,
+                add_special_tokens=False,
+            )
+            sent = self.tokenizer.decode(
+                cut.input_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            return self.tokenizer(sent, add_special_tokens=False).input_ids
+        if len(prompt) > MAX_PROMPT_CHARS:
+            raise PromptError(
+                f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
+            )
+        words = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True).input_ids
+        if len(words) > MAX_PROMPT_TOKENS:
+            raise PromptError(
+                f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it."
+            )
+        return words
+
+    def picture(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Cut uint8 [H, W, 3] into normalised patches [M, 3 * frames * patch^2] and the grid [1, 3] (t, h, w)."""
+        height, width = self._fit(*rgb.shape[:2])
+        pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None]  # [1, 3, H, W]
+        # On uint8 and antialiased: what torchvision does, to the bit; Pillow's bicubic is up to 0.03 off.
+        pixels = F.interpolate(pixels, (height, width), mode="bicubic", antialias=True)[0]
+        pixels = (pixels.float() - 255 * self.mean) / (255 * self.std)  # [3, height, width]
+        rows, columns, side = height // self.patch, width // self.patch, self.merge
+        blocks = pixels.reshape(3, rows // side, side, self.patch, columns // side, side, self.patch)
+        blocks = blocks.permute(1, 4, 2, 5, 0, 3, 6)  # merge blocks in reading order, patches inside them
+        blocks = blocks[:, :, :, :, :, None].expand(-1, -1, -1, -1, -1, self.frames, -1, -1)
+        return blocks.reshape(rows * columns, -1), torch.tensor([[1, rows, columns]])
+
+    def _fit(self, height: int, width: int) -> tuple[int, int]:
+        """Nearest multiples of a merge block whose area lies within the model's limits (Qwen2-VL, section 2.1)."""
+        unit = self.patch * self.merge
+        if max(height, width) > 200 * min(height, width):
+            raise PictureError(
+                "the picture is more than 200 times as long as wide",
+                got=f"{width} x {height} px",
+                do="Crop it.",
+            )
+        fit_h, fit_w = max(unit, round(height / unit) * unit), max(unit, round(width / unit) * unit)
+        if fit_h * fit_w > self.max_pixels:
+            shrink = (height * width / self.max_pixels) ** 0.5
+            fit_h = max(unit, int(height / shrink / unit) * unit)
+            fit_w = max(unit, int(width / shrink / unit) * unit)
+        elif fit_h * fit_w < self.min_pixels:
+            grow = (self.min_pixels / (height * width)) ** 0.5
+            fit_h, fit_w = (-int(-length * grow // unit) * unit for length in (height, width))
+        return fit_h, fit_w
+
+
+def _with_lora(model: nn.Module, lora: dict[str, Any]) -> nn.Module:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    settings = LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=lora["targets"],
+    )
+    return inject_adapter_in_model(settings, model)

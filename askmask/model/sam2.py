@@ -1,0 +1,105 @@
+"""The visual back-end of the large networks: SAM2's image encoder and mask decoder (transformers' Sam2Model).
+
+Letters: B prompts, N prompt tokens, C decoder channels, S side of the input square (1024).
+Source: Ravi et al. 2024, "SAM 2"; ConverSeg feeds its decoder language instead of clicks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Sam2Config, Sam2Model
+
+from askmask.imaging.resize import Letterbox
+from askmask.model.seams import Features, MaskOutput, Prompts
+
+# ImageNet statistics, as SAM2 was trained with.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+DECODE_AT_ONCE = 16  # prompts a decoder call: a prompt's maps take about 30 MB at C = 256
+
+
+class Sam2Segmenter(nn.Module):
+    """SAM2 behind the Segmenter seam; prompts of any number of tokens, each decoded as if alone."""
+
+    def __init__(self, config: dict[str, Any]):
+        super().__init__()
+        settings = Sam2Config(**config)
+        # Trained and used through one mask token: SAM2's fallback to the other three would hide what was trained.
+        settings.mask_decoder_config.dynamic_multimask_via_stability = False
+        self.model = Sam2Model(settings)
+        self.channels: int = settings.mask_decoder_config.hidden_size
+        self.image_size: int = settings.prompt_encoder_config.image_size
+
+    def prepare(self, rgb: np.ndarray, *, letterbox: bool) -> Tensor:
+        """Turn uint8 [H, W, 3] into float [3, S, S]: stretched, or kept in shape between black bars."""
+        side = self.image_size
+        if letterbox:
+            rgb = Letterbox.of(rgb.shape[:2], side).pad(rgb)
+        pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255  # [3, H, W]
+        # Resized as float: resizing 8-bit pixels rounds, and differs from the published pictures by up to 1/255.
+        pixels = F.interpolate(pixels[None], (side, side), mode="bilinear", antialias=True)[0]
+        return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+    def encode(self, pixels: Tensor) -> Features:
+        """Encode [B, 3, S, S] to maps [B, C/8, S/4, S/4], [B, C/4, S/8, S/8], [B, C, S/16, S/16].
+
+        Gradients flow (into conv_s0 and conv_s1, and the encoder where it is not frozen).
+        """
+        maps = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states  # each [h*w, B, C_i]
+        maps = [*maps[:-1], maps[-1] + self.model.no_memory_embedding]
+        sizes = self.model.backbone_feature_sizes
+        return Features(
+            tuple(
+                m.permute(1, 2, 0).reshape(len(pixels), -1, *size)
+                for m, size in zip(maps, sizes, strict=True)
+            )
+        )
+
+    def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
+        """Decode B prompts to logits [B, K, S/4, S/4]: K = 1, the supervised token, or with `multimask` 3.
+
+        SAM2's decoder knows no padding among its prompt tokens, so prompts are decoded by equal length: what
+        else is in the batch cannot change an answer.
+        """
+        lengths = prompts.sparse_mask.sum(1)  # [B]
+        position = self.model.get_image_wide_positional_embeddings()  # [1, C, h, w]
+        order: list[Tensor] = []
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for length in lengths.unique().tolist():
+            for rows in (lengths == length).nonzero()[:, 0].split(DECODE_AT_ONCE):
+                order.append(rows)
+                sparse = prompts.sparse[rows][prompts.sparse_mask[rows]].reshape(len(rows), length, -1)
+                parts.append(
+                    self._decode_equal(features, rows, sparse, prompts.dense[rows], position, multimask)
+                )
+        back = torch.cat(order).argsort()
+        logits, scores, presence = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+        return MaskOutput(logits, scores, presence)
+
+    def _decode_equal(
+        self,
+        features: Features,
+        rows: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        position: Tensor,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        fine, middle, coarse = (
+            m.expand(len(rows), -1, -1, -1) if len(m) == 1 else m[rows] for m in features.maps
+        )
+        dense = dense[:, :, None, None] if dense.dim() == 2 else dense
+        masks, scores, _, presence = self.model.mask_decoder(
+            image_embeddings=coarse,
+            image_positional_embeddings=position.expand(len(rows), -1, -1, -1),
+            sparse_prompt_embeddings=sparse[:, None],  # [B, 1, N, C]
+            dense_prompt_embeddings=dense.expand(-1, -1, *coarse.shape[-2:]),
+            multimask_output=multimask,
+            high_resolution_features=[fine, middle],
+        )
+        return masks[:, 0], scores[:, 0], presence[:, 0, 0]

@@ -1,0 +1,87 @@
+"""Fixtures shared by all tests: golden data if present, a miniature checkpoint, the published one converted."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT.parent / "shared" / "golden" / "converseg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory):
+    """Keep every test away from the user's caches and from the network."""
+    home = tmp_path_factory.mktemp("home")
+    kept = dict(os.environ)
+    os.environ |= {"ASKMASK_CACHE": str(home / "askmask"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    yield home
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    """Use two threads in torch: sums then have one order, and machines with many cores do not thrash."""
+    import torch
+
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    if not GOLDEN.is_dir():
+        pytest.skip("the golden outputs of the published code are not beside this clone (../shared/golden)")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    from askmask.model.tiny import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    import askmask
+
+    return askmask.load(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def release(golden, tmp_path_factory) -> Path:
+    """The golden weights in the published three-part form, pickles and all."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file
+
+    folder = tmp_path_factory.mktemp("release")
+    weights = golden / "weights"
+    torch.save({"model": load_file(weights / "sam2_finetuned.safetensors")}, folder / "X_sam2_90000.torch")
+    torch.save({"plm": load_file(weights / "plm_finetuned.safetensors")}, folder / "X_plm_90000.torch")
+    shutil.copytree(weights / "lora_plm_adapter", folder / "lora_plm_adapter_90000")
+    shutil.copy(golden / "sam2_tiny_config.json", folder / "sam2_config.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted(golden, release, tmp_path_factory) -> Path:
+    """The published release, converted."""
+    from askmask.model.published import convert_published
+
+    return convert_published(
+        release / "X_sam2_90000.torch",
+        release / "X_plm_90000.torch",
+        release / "lora_plm_adapter_90000",
+        golden / "tiny_qwen",
+        tmp_path_factory.mktemp("converted") / "net",
+        sam2_config=release / "sam2_config.json",
+    )
+
+
+@pytest.fixture
+def picture_path() -> Path:
+    """The small picture inside the package."""
+    return ROOT / "askmask" / "selftest" / "picture.png"

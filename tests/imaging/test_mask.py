@@ -1,0 +1,127 @@
+"""Mask: a value that survives every representation, and obeys the algebra of sets."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from pycocotools import mask as coco
+
+from askmask import Mask
+from askmask.errors import MaskError
+from askmask.imaging.mask import union_of
+
+arrays = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
+pairs = hnp.array_shapes(min_dims=2, max_dims=2, max_side=16).flatmap(
+    lambda shape: st.tuples(hnp.arrays(bool, shape), hnp.arrays(bool, shape))
+)
+
+
+def grid(*rows: str) -> np.ndarray:
+    return np.array([[cell == "#" for cell in row] for row in rows])
+
+
+@given(arrays)
+def test_every_form_gives_the_same_mask_back(array):
+    mask = Mask.from_array(array)
+    assert (mask.to_array() == array).all()
+    assert mask.to_array().dtype == bool
+    assert mask.area == array.sum()
+    assert Mask.from_dict(mask.to_dict()) == mask
+    assert Mask.from_png(mask.to_png()) == mask
+    runs = coco.frPyObjects(mask.to_dict() | {"counts": _runs(array)}, *mask.size)
+    assert runs["counts"].decode() == mask.counts
+    assert Mask.from_dict({"size": mask.size, "counts": _runs(array)}) == mask
+
+
+@given(pairs)
+def test_set_algebra_equals_numpy(pair):
+    a, b = pair
+    left, right = Mask.from_array(a), Mask.from_array(b)
+    assert ((left | right).to_array() == (a | b)).all()
+    assert ((left & right).to_array() == (a & b)).all()
+    assert ((left - right).to_array() == (a & ~b)).all()
+    assert ((~left).to_array() == ~a).all()
+    union = (a | b).sum()
+    assert left.iou(right) == pytest.approx((a & b).sum() / union if union else 1.0)
+    assert left.iou(right) == right.iou(left)
+    assert left.iou(right) == Mask.from_array(a[::-1, ::-1]).iou(Mask.from_array(b[::-1, ::-1]))
+    assert (left.iou(right) == 1) == (a == b).all()
+
+
+@given(arrays)
+@settings(max_examples=60)
+def test_polygons_by_the_even_odd_rule_are_the_mask(array):
+    filled = np.zeros(array.shape, bool)
+    for loop in Mask.from_array(array).polygons():
+        xs, ys = loop[::2], loop[1::2]
+        for k in range(len(xs)):
+            n = (k + 1) % len(xs)
+            assert (xs[k] == xs[n]) != (ys[k] == ys[n])  # only along pixel edges
+            if xs[k] == xs[n]:
+                low, high = sorted((int(ys[k]), int(ys[n])))
+                filled[low:high, int(xs[k]) :] ^= True
+    assert (filled == array).all()
+
+
+def test_boxes_are_half_open_and_none_for_the_empty_mask():
+    assert Mask.from_array(grid("....", ".##.", "..#.")).box == (1, 1, 3, 3)
+    assert Mask.empty((3, 4)).box is None
+    assert Mask.full((3, 4)).box == (0, 0, 4, 3)
+
+
+def test_empty_masks_agree():
+    empty = Mask.empty((5, 7))
+    assert empty.iou(empty) == 1.0
+    assert empty.iou(Mask.full((5, 7))) == 0.0
+    assert not empty and union_of([], (5, 7)) == empty
+
+
+def test_polygon_input_follows_coco():
+    square = [[1, 1, 4, 1, 4, 3, 1, 3]]
+    assert (Mask.from_polygons(square, (5, 6)).to_array() == grid("......", ".###..", ".###..", "......", "......")).all()
+
+
+def test_png_is_black_and_white_and_any_luminance_counts():
+    mask = Mask.from_array(grid("#.", ".#"))
+    assert set(np.unique(np.asarray(Image.open(io.BytesIO(mask.to_png()))))) == {0, 255}
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[1, 0], [0, 200]], np.uint8)).save(buffer, "PNG")
+    assert Mask.from_png(buffer.getvalue()) == mask
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"size": [2, 2], "counts": [1, 2]},  # covers 3 of 4 pixels
+        {"size": [2, 2], "counts": [5, -1]},
+        {"size": [2, 2], "counts": "zzzzzzzzzzzzzzzzzzzz"},
+        {"size": [2, 2], "counts": "é"},
+        {"size": [2, 2], "counts": "1\n"},
+        {"size": [2, 2], "counts": None},
+        {"size": [0, 2], "counts": []},
+        {"size": [1 << 20, 1 << 20], "counts": [1 << 40]},
+        {"size": [2], "counts": [2]},
+        {"counts": [4]},
+        [4],
+        None,
+    ],
+)
+def test_untrusted_codes_are_refused_not_decoded(broken):
+    with pytest.raises(MaskError):
+        Mask.from_dict(broken)
+
+
+def test_masks_of_different_pictures_do_not_mix():
+    with pytest.raises(MaskError, match=r"sizes \(2, 3\) and \(3, 2\)"):
+        Mask.empty((2, 3)).iou(Mask.empty((3, 2)))
+
+
+def _runs(array: np.ndarray) -> list[int]:
+    flat = array.T.reshape(-1)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff([0, *edges, len(flat)]).tolist()
+    return [0, *runs] if flat[0] else runs
