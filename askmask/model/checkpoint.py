@@ -113,6 +113,8 @@ def load_checkpoint(
     if problems := compare_keys(wanted, found):
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
     net.load_state_dict(state, strict=True, assign=True)
+    if config.backend == "mini":
+        net = net.float()  # stored in half precision to ship small; computes in single
     return net.to(device).eval(), config
 
 

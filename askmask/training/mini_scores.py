@@ -38,9 +38,9 @@ def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
             asks = asks_of(*shard.facts(row))
             if not asks:
                 continue
-            features = net.encode(net.prepare(shard.rgb[row])[None])
+            features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
             truth = np.stack([true_mask(ask, shard.objects[row], shard.parts[row]) for ask in asks])
-            found.append(ValView(features, net.prefix(None, features), asks, truth))
+            found.append(ValView(features, net.prompt_encoder.prefix(None, features), asks, truth))
     return found
 
 
@@ -51,16 +51,15 @@ def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[st
     ious: dict[str, list[float]] = {}
     presence: dict[bool, list[bool]] = {True: [], False: []}
     for view in views:
-        choice = net.language(view.prefix.seen.expand(len(view.asks)), [ask.text for ask in view.asks])
-        painted = net.paint(choice, view.prefix)
+        choice = net.prompt_encoder.encode(view.prefix, [ask.text for ask in view.asks])
         size = view.truth.shape[1:]
         says = choice.presence
         if decode:
-            out = net.decode(view.features, net.adapter(choice, painted), multimask=False)
+            out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
             says = out.presence_logits
             masks = F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0
         else:
-            masks = F.interpolate(painted[:, None], size=size, mode="bilinear")[:, 0] > 0.5
+            masks = F.interpolate(choice.paint[:, None], size=size, mode="bilinear")[:, 0] > 0.5
         for number, ask in enumerate(view.asks):
             presence[ask.present].append(bool(says[number] > 0) == ask.present)
             if not ask.present:

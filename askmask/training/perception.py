@@ -15,7 +15,7 @@ from askmask.datasets.dense import Shard, read_shard, shards
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import cluster
-from askmask.model.mini.perception import Perception
+from askmask.model.mini.perception import Percept, Perception
 from askmask.training.dense_losses import DenseTargets, dense_loss
 from askmask.training.stream import ShardStream, ViewRef
 from askmask.training.vocabulary import Tables, Vocabulary
@@ -37,17 +37,17 @@ class PerceptionConfig:
 
 
 class PerceptionNet(nn.Module):
-    """Encoder and dense heads."""
+    """Encoder and dense heads, under the names they have in Mini."""
 
     def __init__(self, config: MiniConfig):
         super().__init__()
-        self.encoder = Encoder(config.widths)
-        self.perception = Perception(config)
+        self.segmenter = nn.ModuleDict({"encoder": Encoder(config.widths)})
+        self.prompt_encoder = nn.ModuleDict({"perception": Perception(config)})
 
-    def forward(self, pixels: Tensor):  # noqa: ANN201
+    def forward(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Percept]:
         """Normalised pixels [B, 3, S, S] -> (maps, Percept)."""
-        maps = self.encoder(pixels)
-        return maps, self.perception(maps)
+        maps = self.segmenter["encoder"](pixels)
+        return maps, self.prompt_encoder["perception"](maps)
 
 
 class PerceptionTask:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import pad_regions
-from askmask.model.mini.net import Mini, MiniPrefix
+from askmask.model.mini.net import Mini
 from askmask.model.seams import Features
 from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
 from askmask.training.mini_scores import ValView, score_views, val_views
@@ -58,7 +58,7 @@ class RefinementTask:
 
     def __init__(self, net: Mini, config: RefinementConfig):
         self.module, self.config = net, config
-        trained = ("language.", "adapter.", "decoder.", "clicks.")
+        trained = ("prompt_encoder.language.", "adapter.", "segmenter.decoder.", "segmenter.clicks.")
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(trained))
         self.stream = ShardStream(
@@ -94,8 +94,8 @@ class RefinementTask:
         net = self.module
         net.eval()
         with torch.no_grad():
-            pixels = torch.stack([net.prepare(w.ref.shard.rgb[w.ref.row]) for w in batch])
-            features = net.encode(pixels)
+            pixels = torch.stack([net.segmenter.prepare(w.ref.shard.rgb[w.ref.row]) for w in batch])
+            features = net.segmenter.encode(pixels)
             percept = net.perceive(features)
             instances = [gather(percept, features.maps, row, net.config) for row in range(len(batch))]
             parts = percept.parts.softmax(1)
@@ -117,11 +117,10 @@ class RefinementTask:
         count = len(instances.evidence)
         here = seen.rows(torch.full((len(asks),), row))
         choice = net.language(here, [ask.text for ask in asks], 0.1)
-        prefix = MiniPrefix(instances, here, parts[row : row + 1])
-        painted = net.paint(choice, prefix)
+        choice = choice.on(instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1))
         own = features.rows(torch.tensor([row]))
-        truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), painted.shape[-1])
-        out = net.decoder(own, net.adapter(choice, painted))
+        truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
+        out = net.segmenter.decoder(own, net.adapter(choice))
         present = truth.flatten(1).any(1)
         target = torch.zeros_like(choice.select)
         known = owners(instances, objects, net.config.stuff)
@@ -133,8 +132,8 @@ class RefinementTask:
         losses["choice"] = self.config.choice * sum(own_losses.values())
         places, goals = _clicks(wanted, objects)
         for place, goal in zip(places, goals, strict=True):
-            given = net.click(prefix, torch.from_numpy(place))
-            more = _decoder_losses(net.decoder(own, given), _shrink(goal, painted.shape[-1]))
+            given = net.segmenter.click(instances, torch.from_numpy(place))
+            more = _decoder_losses(net.segmenter.decoder(own, given), _shrink(goal, parts.shape[-1]))
             for name, value in more.items():
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
         losses.pop("click_iou", None)

@@ -60,7 +60,7 @@ class RegionCache:
     def __init__(self, net: Mini, folder: str | Path, *, limit_gb: float = 8.0):
         self.net, self.folder, self.limit = net, Path(folder), int(limit_gb * 2**30)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.key = weights_hash(torch.nn.ModuleList([net.encoder, net.perception]))
+        self.key = weights_hash(torch.nn.ModuleList([net.segmenter.encoder, net.prompt_encoder.perception]))
 
     def sight(self, path: Path, shard: Shard | None = None) -> ShardSight:
         """Return what is seen in one shard, from disk or by looking now."""
@@ -94,8 +94,8 @@ class RegionCache:
         evidence, relation, owner = [], [], []
         for first in range(0, len(shard.rgb), batch):
             views = range(first, min(first + batch, len(shard.rgb)))
-            pixels = torch.stack([self.net.prepare(shard.rgb[row]) for row in views])
-            features = self.net.encode(pixels)
+            pixels = torch.stack([self.net.segmenter.prepare(shard.rgb[row]) for row in views])
+            features = self.net.segmenter.encode(pixels)
             percept = self.net.perceive(features)
             for place, row in enumerate(views):
                 instances = gather(percept, features.maps, place, self.net.config)

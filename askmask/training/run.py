@@ -25,6 +25,10 @@ from askmask.training.selection import SelectionTask
 from askmask.training.vocabulary import Vocabulary
 
 
+EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
+LANGUAGE = "prompt_encoder.language."
+
+
 def start(recipe: Recipe) -> Iterator[Progress]:
     """Run a recipe to its end; yields after each step. Goes on where the run folder stands."""
     if recipe.threads:
@@ -65,20 +69,20 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
     _write_model(folder, model)
     net = PerceptionNet(model)
     if recipe.start:
-        _load(net, recipe.start, wanted=("encoder.", "perception."))
+        _load(net, recipe.start, wanted=EYES)
     vocabulary = Vocabulary(model.categories, model.colours, model.parts, model.attributes)
     return PerceptionTask(net, vocabulary, recipe.data)
 
 
 def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
     """Build the language stage over the eyes of `start`."""
-    net, known = _mini(recipe, folder, wanted=("encoder.", "perception."))
-    return SelectionTask(net, recipe.data, fresh="language.summary" not in known)
+    net, known = _mini(recipe, folder, wanted=EYES)
+    return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
 
 
 def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
     """Build the last stage over eyes and language of `start`."""
-    net, _ = _mini(recipe, folder, wanted=("encoder.", "perception.", "language."))
+    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE))
     return RefinementTask(net, recipe.data)
 
 

@@ -41,12 +41,12 @@ class SelectionConfig:
 
 
 class SelectionTask:
-    """The loop's Task of the language stage; trains `net.language` alone."""
+    """The loop's Task of the language stage; trains the language side alone."""
 
     def __init__(self, net: Mini, config: SelectionConfig, *, fresh: bool):
         self.module, self.config = net, config
         for name, parameter in net.named_parameters():
-            parameter.requires_grad_(name.startswith("language."))
+            parameter.requires_grad_(name.startswith("prompt_encoder.language."))
         self.cache = RegionCache(net, config.cache, limit_gb=config.cache_gb)
         self.epoch, self.served = 0, 0
         self.names: list[str] = []

@@ -42,8 +42,9 @@ class MiniAdapter(nn.Module):
         )
         self.to_map = nn.Conv2d(1, channels, 4, 4)
 
-    def forward(self, choice: Choice, paint: Tensor) -> Painted:
-        """`paint` [B, S/2, S/2] in [0, 1]."""
+    def forward(self, choice: Choice) -> Painted:
+        """Map states [B, T, D] to sparse tokens, the summary and the painted choice to a dense map."""
+        paint = choice.paint
         states = self.norm(choice.states)
         rows = torch.arange(len(states), device=states.device)
         dense = self.to_dense(states[rows, choice.dense_at])[:, :, None, None] + self.to_map(paint[:, None])

@@ -9,7 +9,7 @@ Letters as in seams.py; O regions (objects and stuff), P part names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,12 @@ class Choice(TokenStates):
     select: Tensor  # [B, O] logit per region
     gate: Tensor  # [B, P] logits over parts, index 0 = the whole region
     presence: Tensor  # [B] logit
+    paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
+
+    def on(self, masks: Tensor, parts: Tensor) -> Choice:
+        """Paint the choice with region masks [B, O, h, w] and part probabilities [B, P, h, w]."""
+        select = self.select[:, : masks.shape[1]]
+        return replace(self, paint=paint(select, self.gate, masks, parts))
 
 
 class Layer(nn.Module):
