@@ -12,7 +12,7 @@ DICE_WEIGHT = 0.25  # paper, section 5
 def mask_loss(logits: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
     """BCE + 0.25 Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
 
-    As published: BCE is a mean over pixels, Dice smoothed by 1 on both sides.
+    As published: BCE is a mean over pixels, Dice one number per mask.
     """
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1).mean(1)
     loss = bce + DICE_WEIGHT * dice_loss(logits, target)
@@ -22,7 +22,7 @@ def mask_loss(logits: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """1 - Dice of probabilities, [B]."""
     chance, target = logits.sigmoid().flatten(1), target.flatten(1)
-    return 1 - (2 * (chance * target).sum(1) + 1) / (chance.sum(1) + target.sum(1) + 1)
+    return 1 - (2 * (chance * target).sum(1) + 1e-6) / (chance.sum(1) + target.sum(1) + 1e-6)
 
 
 def iou_of(logits: Tensor, target: Tensor) -> Tensor:

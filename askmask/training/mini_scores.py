@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from askmask.datasets.dense import read_shard, shards
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
-from askmask.training.prompts import Ask, asks_of, true_mask
+from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class ValView:
     prefix: MiniPrefix
     asks: list[Ask]
     truth: np.ndarray  # bool [N, H, W]
+    ignored: np.ndarray  # bool [N, H, W]
 
 
 @torch.no_grad()
@@ -40,7 +41,8 @@ def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
                 continue
             features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
             truth = np.stack([true_mask(ask, shard.objects[row], shard.parts[row]) for ask in asks])
-            found.append(ValView(features, net.prompt_encoder.prefix(None, features), asks, truth))
+            ignore = np.stack([ignored_mask(ask, shard.objects[row]) for ask in asks])
+            found.append(ValView(features, net.prompt_encoder.prefix(None, features), asks, truth, ignore))
     return found
 
 
@@ -64,8 +66,9 @@ def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[st
             presence[ask.present].append(bool(says[number] > 0) == ask.present)
             if not ask.present:
                 continue
-            true = torch.from_numpy(view.truth[number])
-            both, either = (masks[number] & true).sum(), (masks[number] | true).sum()
+            counted = torch.from_numpy(~view.ignored[number])
+            true, mask = torch.from_numpy(view.truth[number]) & counted, masks[number] & counted
+            both, either = (mask & true).sum(), (mask | true).sum()
             iou = float(both / either.clamp(min=1))
             for key in (ask.concept, "all", *(("parts",) if ask.parts else ())):
                 ious.setdefault(key, []).append(iou)

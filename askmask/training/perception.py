@@ -131,8 +131,10 @@ class PerceptionTask:
         )
 
     def _mirrored(self, name: str) -> int:
-        other = name.replace("left", "\0").replace("right", "left").replace("\0", "right")
-        return self.vocabulary.attributes.index(other)
+        for side, other in (("_left", "_right"), ("_right", "_left")):
+            if name.endswith(side):
+                return self.vocabulary.attributes.index(name.removesuffix(side) + other)
+        return self.vocabulary.attributes.index(name)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -28,6 +28,7 @@ class Ask:
     family: str
     hard: bool
     shortcuts: Mapping[str, Sequence[int]]
+    ignore: frozenset[int] = frozenset()  # objects whose truth is uncertain: neither loss nor score
 
     @property
     def present(self) -> bool:
@@ -61,6 +62,7 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
             Ask(
                 prompt["prompt"], ids, parts, answer, prompt["concept"], prompt.get("family") or "",
                 bool(prompt.get("hard")), prompt.get("shortcuts") or {},
+                frozenset(prompt.get("ignore") or ()),
             )
         )
     return result
@@ -78,6 +80,16 @@ def gate_target(ask: Ask, parts: Sequence[str]) -> Tensor:
 def select_target(ask: Ask, owner: np.ndarray) -> Tensor:
     """Return 1 for each region whose object is in the answer, [O]."""
     return torch.tensor([float(int(number) in ask.ids) for number in owner])
+
+
+def ignored(ask: Ask, owner: np.ndarray) -> Tensor:
+    """Return 1 for each region whose object the prompt leaves open, [O]."""
+    return torch.tensor([float(int(number) in ask.ignore) for number in owner])
+
+
+def ignored_mask(ask: Ask, objects: np.ndarray) -> np.ndarray:
+    """Return the pixels that neither loss nor score may count, bool [H, W]."""
+    return np.isin(objects, sorted(ask.ignore)) if ask.ignore else np.zeros(objects.shape, bool)
 
 
 def true_mask(ask: Ask, objects: np.ndarray, parts: np.ndarray) -> np.ndarray:

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import pad_regions
 from askmask.model.mini.net import Mini
-from askmask.model.seams import Features
+from askmask.model.seams import Features, MaskOutput
 from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
 from askmask.training.mini_scores import ValView, score_views, val_views
-from askmask.training.prompts import Ask, asks_of, select_target, true_mask
+from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
 from askmask.training.region_cache import owners
-from askmask.training.selection import selection_losses
+from askmask.training.selection import selection_losses, targets
 from askmask.training.stream import ShardStream, ViewRef
 
 
@@ -114,7 +114,6 @@ class RefinementTask:
         net, asks = self.module, wanted.asks
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
-        count = len(instances.evidence)
         here = seen.rows(torch.full((len(asks),), row))
         choice = net.language(here, [ask.text for ask in asks], 0.1)
         choice = choice.on(instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1))
@@ -122,11 +121,15 @@ class RefinementTask:
         truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
         out = net.segmenter.decoder(own, net.adapter(choice))
         present = truth.flatten(1).any(1)
-        target = torch.zeros_like(choice.select)
         known = owners(instances, objects, net.config.stuff)
-        for number, ask in enumerate(asks):
-            target[number, :count] = select_target(ask, known)
-        own_losses = selection_losses(choice, target, here.real, asks, net.config.parts)
+        target, counted = targets(asks, [known] * len(asks), here.real)
+        own_losses = selection_losses(choice, target, counted, asks, net.config.parts)
+        # What a prompt leaves open counts as answered: the loss there is nearly nothing.
+        open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
+        out = MaskOutput(
+            torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits
+        )
+        truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, truth)
         losses["choice"] = self.config.choice * sum(own_losses.values())

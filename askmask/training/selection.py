@@ -18,7 +18,7 @@ from askmask.datasets.own import read_rows
 from askmask.model.mini.language import Regions
 from askmask.model.mini.net import Mini
 from askmask.training.mini_scores import ValView, score_views, val_views
-from askmask.training.prompts import Ask, asks_of, gate_target, select_target
+from askmask.training.prompts import Ask, asks_of, gate_target, ignored, select_target
 from askmask.training.region_cache import RegionCache, ShardSight
 
 
@@ -115,12 +115,9 @@ class SelectionTask:
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
         seen = self.module.language.see(regions).rows(index)
         choice = self.module.language(seen, [ask.text for ask in asks], self.config.word_drop)
-        target = torch.zeros_like(choice.select)
-        for number, ask in enumerate(asks):
-            known = select_target(ask, owner[int(index[number])])
-            target[number, : len(known)] = known
-        losses = selection_losses(choice, target, seen.real, asks, self.module.config.parts)
-        right = (((choice.select > 0) == (target > 0.5)) | ~seen.real).all(1).float().mean()
+        target, counted = targets(asks, [owner[int(number)] for number in index], seen.real)
+        losses = selection_losses(choice, target, counted, asks, self.module.config.parts)
+        right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float().mean()
         figures = {name: float(loss.detach()) for name, loss in losses.items()}
         return sum(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
 
@@ -166,6 +163,15 @@ class SelectionTask:
         self._begin_epoch(state["names"])
         self.served = state["served"]
         self.random.bit_generator.state = json.loads(state["random"])
+
+
+def targets(asks: list[Ask], owners: list[np.ndarray], real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which regions each prompt chooses, 0/1 [B, O], and which count for its loss, bool [B, O]."""
+    target, counted = torch.zeros(real.shape), real.clone()
+    for number, (ask, owner) in enumerate(zip(asks, owners, strict=True)):
+        target[number, : len(owner)] = select_target(ask, owner)
+        counted[number, : len(owner)] &= ignored(ask, owner) == 0
+    return target, counted
 
 
 def selection_losses(choice, target, real, asks, parts) -> dict[str, Tensor]:  # noqa: ANN001

@@ -11,6 +11,7 @@ import numpy as np
 from askmask.datasets.dense import FLOOR, TABLE, TABLE_REST, WALL
 
 STUFF = {"wall": WALL, "table": TABLE, "floor": FLOOR}
+SAID = ("material", "pose", "place")  # fields of an object that become yes/no attributes, "material=glass"
 UNKNOWN = -100  # the index torch's cross-entropy passes over
 
 
@@ -36,6 +37,7 @@ class Vocabulary:
                 colours.add(item["colour"])
                 parts.update(part["name"] for part in item["parts"])
                 attributes.update(item["attributes"])
+                attributes.update(f"{field}={item[field]}" for field in SAID if item.get(field))
         return cls(
             (*STUFF, *sorted(categories - set(STUFF))),
             tuple(sorted(colours)),
@@ -58,7 +60,8 @@ class Vocabulary:
             for piece in item["parts"]:
                 part[piece["id"]] = _index(self.parts, piece["name"])
             for column, name in enumerate(self.attributes):
-                value = item["attributes"].get(name)
+                field, equals, said = name.partition("=")
+                value = item.get(field) == said if equals else item["attributes"].get(name)
                 attributes[number, column] = -1 if value is None else int(value)
         return Tables(category, colour, part, attributes)
 
