@@ -18,8 +18,9 @@ from askmask.answer import Answer, draw_answers
 from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.imaging.files import list_pictures, read_picture
-from askmask.session import Model
+from askmask.session import Model, Session
 
+AT_ONCE = 16  # prompts on one picture between two writes: what a kill can cost
 RESULTS, FAILED, RUN = "results.jsonl", "failed.jsonl", "run.json"
 
 
@@ -50,7 +51,9 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
     source, prompts = Path(source), list(prompts)
     if source.is_dir():
         if not prompts:
-            raise SettingError(f"{source} is a folder: a prompt is needed", do="Add --prompt 'what to look for'.")
+            raise SettingError(
+                f"{source} is a folder: a prompt is needed", do="Add --prompt 'what to look for'."
+            )
         pictures = list_pictures(source)
         if not pictures:
             raise DataError("no pictures in the folder", got=source)
@@ -90,7 +93,10 @@ def run_batch(
     todo = [item for item in items if item.key not in done]
     on_start(len(items) - len(todo), len(items))
     (out / FAILED).unlink(missing_ok=True)
-    with (out / RESULTS).open("a", encoding="utf-8") as results, (out / FAILED).open("a", encoding="utf-8") as failed:
+    with (
+        (out / RESULTS).open("a", encoding="utf-8") as results,
+        (out / FAILED).open("a", encoding="utf-8") as failed,
+    ):
         for image, group in groupby(todo, key=lambda item: item.image):
             for outcome in _one_picture(model, image, list(group)):
                 if outcome.answer is None:
@@ -98,8 +104,8 @@ def run_batch(
                     _append(failed, row | {"reason": outcome.reason})
                 else:
                     if overlays:
-                        name = hashlib.sha256(outcome.item.key.encode()).hexdigest()[:8]
-                        draw_answers([outcome.answer]).save(out / f"overlay-{image.stem}-{name}.png")
+                        name = f"overlay-{image.stem}-{_short_hash(outcome.item.key)}.png"
+                        draw_answers([outcome.answer]).save(out / name)
                     row = {"id": outcome.item.key, "image": str(image)} | outcome.answer.to_dict()
                     _append(results, row)
                 yield outcome
@@ -111,16 +117,23 @@ def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outco
     except AskMaskError as error:
         yield from (Outcome(item, None, str(error)) for item in items)
         return
+    for first in range(0, len(items), AT_ONCE):
+        group = items[first : first + AT_ONCE]
+        try:
+            answers = session.ask_many([item.prompt for item in group])
+        except AskMaskError:
+            yield from (
+                _one_prompt(session, item) for item in group
+            )  # one of them is at fault: find out which
+        else:
+            yield from (Outcome(item, answer) for item, answer in zip(group, answers, strict=True))
+
+
+def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
-        answers = session.ask_many([item.prompt for item in items])
-    except AskMaskError:
-        for item in items:  # one of them is at fault: find out which
-            try:
-                yield Outcome(item, session.ask(item.prompt))
-            except AskMaskError as error:
-                yield Outcome(item, None, str(error))
-        return
-    yield from (Outcome(item, answer) for item, answer in zip(items, answers, strict=True))
+        return Outcome(item, session.ask(item.prompt))
+    except AskMaskError as error:
+        return Outcome(item, None, str(error))
 
 
 def finished(path: Path) -> set[str]:
@@ -141,7 +154,11 @@ def _append(file: IO[str], row: dict) -> None:
 
 
 def _item(path: Path, name: str, prompt: str) -> Item:
-    return Item(f"{name}#{hashlib.sha256(prompt.encode()).hexdigest()[:8]}", path, prompt)
+    return Item(f"{name}#{_short_hash(prompt)}", path, prompt)
+
+
+def _short_hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
 
 
 def _distinct(items: list[Item]) -> list[Item]:
@@ -150,7 +167,7 @@ def _distinct(items: list[Item]) -> list[Item]:
     for item in items:
         key = item.key
         if key in kept and kept[key] != item:
-            key = f"{item.key}#{hashlib.sha256(f'{item.image}\n{item.prompt}'.encode()).hexdigest()[:8]}"
+            key = f"{item.key}#{_short_hash(str(item.image), item.prompt)}"
         kept.setdefault(key, Item(key, item.image, item.prompt))
     return list(kept.values())
 

@@ -20,7 +20,16 @@ from askmask import __version__
 from askmask.errors import AskMaskError
 from askmask.hub import RELEASES, cache_root
 
-LIBRARIES = ("torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy", "pillow", "pycocotools")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "huggingface_hub",
+    "numpy",
+    "pillow",
+    "pycocotools",
+)
 SELF_TEST = Path(__file__).parent / "selftest"  # picture.png and expected.json
 TOLERANCE = 1e-3
 

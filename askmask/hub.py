@@ -64,9 +64,9 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         print(notice, file=sys.stderr)
     elif not confirm(notice):
         raise AskMaskError(f"{name} was not fetched, as you chose")
-    commit, files = _snapshot(
-        release.repo, revision or release.revision, (release.sam2, release.adapter, release.lora)
-    )
+    patterns = (release.sam2, release.adapter, release.lora, release.sam2_config)
+    commit, files = _snapshot(release.repo, revision or release.revision, patterns)
+    sizes = files / release.sam2_config
     vlm = fetch_vlm(release.vlm, release.vlm_revision)
     out = convert_published(
         _one(files, release.sam2),
@@ -74,7 +74,7 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         _one(files, release.lora.replace("/*", "/adapter_config.json")).parent,
         vlm,
         root / f"{commit}.partial",
-        sam2_config=sizes if (sizes := files / release.sam2_config).is_file() else None,
+        sam2_config=sizes if sizes.is_file() else None,
         name=name,
         origin=f"huggingface.co/{release.repo} at commit {commit}",
     )

@@ -59,7 +59,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ('{"schema": 99, "id": "a", "image": "b", "rounds": []}', "Upgrade"),
         ('{"id": "a", "rounds": []}', "image"),
         ('{"id": "a", "image": "b", "rounds": [{"prompt": 1}]}', "prompt"),
-        ('{"id": "a", "image": "b", "rounds": [{"prompt": "x", "masks": [{"size": [1, 1], "counts": [7]}]}]}', "runs"),
+        (
+            '{"id": "a", "image": "b", "rounds": [{"prompt": "x", "masks": [{"size": [1, 1], "counts": [7]}]}]}',
+            "runs",
+        ),
         ('{"id": "a", "image": "b", "rounds": [{"prompt": "x", "refers_to": [{}]}]}', "line 2"),
     ],
 )

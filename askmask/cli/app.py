@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -37,14 +38,14 @@ def root(
     """Ask a picture, get the mask."""
 
 
+# One file each in askmask/cli; the order here is the order in `askmask --help`.
+COMMANDS = ("segment", "batch", "checkpoint", "doctor")
+
+
 def register_commands() -> None:
     """Import every command file; each adds itself to `app`. They import heavy libraries only when run."""
-    # The order here is the order in `askmask --help`.
-    from askmask.cli import segment  # noqa: F401
-    from askmask.cli import batch  # noqa: F401
-    from askmask.cli import checkpoint  # noqa: F401
-    from askmask.cli import train  # noqa: F401
-    from askmask.cli import doctor  # noqa: F401
+    for name in COMMANDS:
+        import_module(f"askmask.cli.{name}")
 
 
 def main() -> None:

@@ -26,12 +26,18 @@ Writes results.jsonl, one answer a line, and failed.jsonl with reasons; the exit
 
 @app.command(help=EXAMPLES)
 def batch(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder or a JSONL file.", show_default=False)],
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="For a folder; may be repeated.")] = None,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder or a JSONL file.", show_default=False)
+    ],
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", help="For a folder; may be repeated.")
+    ] = None,
     model: ModelName = "mini",
     protocol: ProtocolName = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("askmask-batch"),
-    overlays: Annotated[bool, typer.Option("--overlays", help="Also write an overlay for each answer.")] = False,
+    overlays: Annotated[
+        bool, typer.Option("--overlays", help="Also write an overlay for each answer.")
+    ] = False,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,

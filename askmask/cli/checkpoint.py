@@ -43,5 +43,7 @@ def convert(
     with Console(stderr=True).status("converting"):
         done = convert_published(sam2, adapter, lora, folder, out, sam2_config=sam2_config)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
-    typer.echo(f"{done}: {size / 1e6:.1f} MB. The licence of these weights is not known: check it where you got them.")
+    typer.echo(
+        f"{done}: {size / 1e6:.1f} MB. The licence of these weights is not known: check it where you got them."
+    )
     typer.echo(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')

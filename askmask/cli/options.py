@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from askmask.session import Model
 
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="mini, converseg-net-3b, or a checkpoint folder.", show_default=True)
+    str,
+    typer.Option("--model", "-m", help="mini, converseg-net-3b, or a checkpoint folder.", show_default=True),
 ]
 ProtocolName = Annotated[
     str | None,
@@ -27,7 +28,8 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; without it, the best there is.")
 ]
 Dtype = Annotated[
-    str | None, typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored.")
+    str | None,
+    typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]

@@ -30,14 +30,20 @@ DEFAULT_OUT = Path("askmask-out")
 @app.command(help=EXAMPLES)
 def segment(
     image: Annotated[Path, typer.Argument(help="A picture file.", show_default=False)],
-    prompts: Annotated[list[str], typer.Argument(help="What to look for.", metavar="PROMPT...", show_default=False)],
+    prompts: Annotated[
+        list[str], typer.Argument(help="What to look for.", metavar="PROMPT...", show_default=False)
+    ],
     model: ModelName = "mini",
     protocol: ProtocolName = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for the files. Default: askmask-out, or no files with --json."),
+        typer.Option(
+            "--out", "-o", help="Folder for the files. Default: askmask-out, or no files with --json."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print result.json to stdout, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print result.json to stdout, and nothing else.")
+    ] = False,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
@@ -58,7 +64,11 @@ def segment(
         "model": loaded.name,
         "protocol": loaded.protocol.name,
         "answers": [
-            {key: value for key, value in answer.to_dict().items() if key not in ("size", "model", "protocol")}
+            {
+                key: value
+                for key, value in answer.to_dict().items()
+                if key not in ("size", "model", "protocol")
+            }
             for answer in answers
         ],
     }

@@ -73,10 +73,11 @@ def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS) -> Pictur
             _check_size(
                 image.size[0] * image.size[1], f"{image.size[0]} x {image.size[1]} px", name, max_pixels
             )
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":
                 raise PictureError(
                     f"{name}: a still picture is needed",
-                    got=f"{image.format} with {image.n_frames} frames",
+                    got=f"{image.format} with {frames} frames",
                     do="Save one frame as PNG.",
                 )
             image.load()

@@ -28,14 +28,8 @@ class Mask:
     counts: str
 
     def __post_init__(self) -> None:
-        height, width = self.size
-        if height < 1 or width < 1 or height * width > MAX_PIXELS:
-            raise MaskError(
-                "a mask's size must be positive (height, width)",
-                got=self.size,
-                do=f"stay below {MAX_PIXELS} px",
-            )
-        object.__setattr__(self, "size", (int(height), int(width)))
+        _check_size(self.size)
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
     # -- making -------------------------------------------------------------------------------------------
 
@@ -91,6 +85,7 @@ class Mask:
         except (TypeError, KeyError, ValueError) as error:
             raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
         size = (height, width)
+        _check_size(size)
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         if isinstance(counts, str):
@@ -226,6 +221,14 @@ def _decode_counts(counts: str) -> list[int]:
     if shift:
         raise MaskError("a mask's counts end in the middle of a run", got=repr(counts[-40:]))
     return runs
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise MaskError(
+            f"a mask must have 1 to {MAX_PIXELS} pixels", got=f"size (height, width) {tuple(size)}"
+        )
 
 
 def _check_runs(runs: list[int], size: tuple[int, int]) -> None:

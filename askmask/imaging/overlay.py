@@ -33,6 +33,9 @@ FONTS = (
 )
 
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """What to draw in one colour: masks, and the two texts of its legend line."""
@@ -76,16 +79,16 @@ def _with_legend(picture: Image.Image, layers: Sequence[Layer]) -> Image.Image:
     sheet.paste(picture)
     pen = ImageDraw.Draw(sheet)
     top = picture.height + pad
-    for number, (index, line) in enumerate(lines):
+    for number, (colour, line) in enumerate(lines):
         y = top + number * step
-        if index is not None:
+        if colour is not None:
             box = (pad, y + step // 2 - size // 2, pad + size, y + step // 2 + size // 2)
-            pen.rectangle(box, fill=COLOURS[index % len(COLOURS)], outline=(60, 60, 60))
+            pen.rectangle(box, fill=COLOURS[colour % len(COLOURS)], outline=(60, 60, 60))
         pen.text((2 * pad + size, y + step // 2), line, font=font, fill=(20, 20, 20), anchor="lm")
     return sheet
 
 
-def _wrap(text: str, font: ImageFont.ImageFont, room: int) -> list[str]:
+def _wrap(text: str, font: Font, room: int) -> list[str]:
     lines, line = [], ""
     for word in text.split(" "):
         while font.getlength(word) > room and len(word) > 1:  # one long word: cut it
@@ -100,7 +103,7 @@ def _wrap(text: str, font: ImageFont.ImageFont, room: int) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def font_of(size: int) -> ImageFont.ImageFont:
+def font_of(size: int) -> Font:
     """Return a font of a height in pixels: one of the system's with many scripts, else Pillow's own."""
     for name in FONTS:
         try:

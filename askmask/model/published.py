@@ -57,7 +57,7 @@ SAM2_NAMES = [
 POINTS = "sam_prompt_encoder.point_embeddings."
 GAUSSIAN = "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 # What a SAM2 file does not say, by (first width, blocks per stage): heads, global blocks, windows. Source: SAM2 2.0.
-SAM2_SIZES = {
+SAM2_SIZES: dict[tuple[int, tuple[int, ...]], tuple[int, list[int], list[int]]] = {
     (96, (1, 2, 7, 2)): (1, [5, 7, 9], [8, 4, 14, 7]),
     (96, (1, 2, 11, 2)): (1, [7, 10, 13], [8, 4, 14, 7]),
     (112, (2, 3, 16, 3)): (2, [12, 16, 20], [8, 4, 14, 7]),
@@ -255,7 +255,8 @@ def _read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
         ) from error
     state = state.get(wrapper, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f'{path}: {{"{wrapper}": tensors by name}} is needed', got=type(state).__name__)
+        got = f"keys {list(state)[:4]}" if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f'{path}: {{"{wrapper}": tensors by name}} is needed', got=got)
     return state
 
 

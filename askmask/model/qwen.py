@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class QwenPromptEncoder(nn.Module):
     def __init__(
         self,
         config: dict[str, Any],
-        lora: dict[str, Any] | None,
+        lora: Mapping[str, Any] | None,
         folder: str | Path,
         *,
         published_text: bool = False,
@@ -65,11 +66,10 @@ class QwenPromptEncoder(nn.Module):
         from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
         super().__init__()
-        self.base = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
-        self.width: int = self.base.config.text_config.hidden_size
-        if lora is not None:
-            self.base = _with_lora(self.base, lora)
-        self.words = QwenWords(folder, self.base.config, published_text)
+        base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
+        self.width: int = base.config.text_config.hidden_size
+        self.base: Any = base if lora is None else _with_lora(base, lora)
+        self.words = QwenWords(folder, base.config, published_text)
 
     @property
     def device(self) -> torch.device:
@@ -144,7 +144,7 @@ class QwenPromptEncoder(nn.Module):
 
     def _inputs(self, ids: Tensor, pixels: Tensor | None, grid: Tensor | None) -> dict[str, Tensor]:
         # Without mm_token_type_ids transformers 5 silently counts positions in 1-D.
-        inputs = {"mm_token_type_ids": (ids == self.words.image_id).int()}
+        inputs = {"mm_token_type_ids": ids.eq(self.words.image_id).int()}
         if pixels is not None and grid is not None:
             inputs |= {"pixel_values": pixels.to(self.device), "image_grid_thw": grid.to(self.device)}
         return inputs
@@ -160,7 +160,7 @@ class QwenPromptEncoder(nn.Module):
 
     def _roles(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Which tokens are text [B, T] bool, and where the last end of turn stands [B], else the last token."""
-        ends = (ids == self.words.end_id) & real
+        ends: Tensor = ids.eq(self.words.end_id) & real
         ends = torch.where(ends.any(1, keepdim=True), ends, real)
         last = ids.shape[1] - 1 - ends.flip(1).int().argmax(1)
         text = self.words.is_text(ids) & real
@@ -173,7 +173,7 @@ class QwenWords:
     def __init__(self, folder: str | Path, config: Any, published_text: bool):
         from transformers import AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
         self.published_text = published_text
         self.patch, self.merge = settings["patch_size"], settings["merge_size"]
@@ -189,8 +189,8 @@ class QwenWords:
                     got=f"{found} in the tokenizer",
                     do="Use the tokenizer that came with these weights.",
                 )
-        self.image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        self.end_id = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        self.image_id: int = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.end_id: int = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
         if self.end_id is None or self.end_id == self.tokenizer.unk_token_id:
             raise CheckpointError(f"{folder}: the tokenizer has no {END_OF_TURN}")
         self.pad_id = self.tokenizer.pad_token_id
@@ -274,7 +274,7 @@ class QwenWords:
         return fit_h, fit_w
 
 
-def _with_lora(model: nn.Module, lora: dict[str, Any]) -> nn.Module:
+def _with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(

@@ -28,7 +28,7 @@ class Sam2Segmenter(nn.Module):
 
     def __init__(self, config: dict[str, Any]):
         super().__init__()
-        settings = Sam2Config(**config)
+        settings: Any = Sam2Config(**config)
         # Trained and used through one mask token: SAM2's fallback to the other three would hide what was trained.
         settings.mask_decoder_config.dynamic_multimask_via_stability = False
         self.model = Sam2Model(settings)

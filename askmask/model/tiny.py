@@ -46,7 +46,9 @@ def make_tiny(folder: str | Path, *, seed: int = 0, image_size: int = 256) -> Pa
         fan_in = np.prod(value.shape[1:]) if value.dim() > 1 else 400
         centre = 1.0 if value.dim() < 2 and key.endswith(("weight", "scale", "temp")) else 0.0
         state[key] = torch.from_numpy(np.asarray(centre + random / np.sqrt(max(1, fan_in)), np.float32))
-    return save_checkpoint(folder, config, state, {"made_by": f"make_tiny(seed={seed})", "licence": "Apache-2.0"})
+    return save_checkpoint(
+        folder, config, state, {"made_by": f"make_tiny(seed={seed})", "licence": "Apache-2.0"}
+    )
 
 
 def tiny_config(image_size: int = 256) -> NetConfig:

@@ -62,7 +62,9 @@ def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     body = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return b"\x89PNG\r\n\x1a\n" + body + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    return (
+        b"\x89PNG\r\n\x1a\n" + body + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    )
 
 
 def animated() -> bytes:
@@ -99,7 +101,7 @@ def test_what_is_no_still_picture_is_one_clear_error(data, said, tmp_path):
         ("https://example.com/a.png", "Download it first"),
         (42, "int"),
         (np.zeros((4, 4), np.float32), "float32"),
-        (np.zeros((3, 4, 4), np.uint8)[:2], "channels last"),
+        (np.zeros((3, 4, 5), np.uint8), "channels last"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
     ],
 )
@@ -117,4 +119,8 @@ def test_pictures_of_a_folder_are_sorted_and_hidden_ones_left_out(tmp_path):
     for name in ("b.png", "a.JPG", ".hidden/c.png", "sub/d.webp", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [p.relative_to(tmp_path).as_posix() for p in list_pictures(tmp_path)] == ["a.JPG", "b.png", "sub/d.webp"]
+    assert [p.relative_to(tmp_path).as_posix() for p in list_pictures(tmp_path)] == [
+        "a.JPG",
+        "b.png",
+        "sub/d.webp",
+    ]

@@ -82,7 +82,10 @@ def test_empty_masks_agree():
 
 def test_polygon_input_follows_coco():
     square = [[1, 1, 4, 1, 4, 3, 1, 3]]
-    assert (Mask.from_polygons(square, (5, 6)).to_array() == grid("......", ".###..", ".###..", "......", "......")).all()
+    assert (
+        Mask.from_polygons(square, (5, 6)).to_array()
+        == grid("......", ".###..", ".###..", "......", "......")
+    ).all()
 
 
 def test_png_is_black_and_white_and_any_luminance_counts():

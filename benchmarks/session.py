@@ -1,0 +1,115 @@
+"""What encoding once is worth: N prompts on one picture together, against N single asks, in one run.
+
+    python benchmarks/session.py --model FOLDER --picture PICTURE [--threads 1] [--out results/session.json]
+
+Without --model the miniature network is used. Also measured: import time and peak memory, each in a process of
+its own. Single asks open the picture each time, as a tool without sessions does.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COUNTS = (1, 4, 16, 64)
+THINGS = ("the bag", "what could fall over", "the bottle behind the two boxes", "anything I could eat now")
+
+
+def prompts(count: int) -> list[str]:
+    return [f"{THINGS[n % len(THINGS)]}, number {n}" for n in range(count)]
+
+
+def timed(function, repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def sessions(model, picture: Path, repeats: int) -> list[dict]:
+    rows = []
+    model.open(picture).ask(prompts(1)[0])  # warm up
+    for count in COUNTS:
+        words = prompts(count)
+        together = timed(lambda words=words: model.open(picture).ask_many(words), repeats)
+        single = timed(
+            lambda words=words: [model.open(picture).ask(word) for word in words], max(1, repeats // 3)
+        )
+        rows.append(
+            {"prompts": count, "together_s": together, "single_s": single, "ratio": together / single}
+        )
+        print(
+            f"{count:3d} prompts: together {together:.3f} s, one by one {single:.3f} s, ratio {together / single:.3f}"
+        )
+    return rows
+
+
+def process(code: str) -> tuple[float, float]:
+    """Median wall seconds and peak MB of a fresh interpreter running `code`."""
+    script = f"import resource\n{code}\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    walls, peaks = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        out = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        walls.append(time.perf_counter() - start)
+        peaks.append(float(out.stdout.splitlines()[-1]))
+    return statistics.median(walls), statistics.median(peaks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model")
+    parser.add_argument("--picture", type=Path, default=ROOT / "askmask" / "selftest" / "picture.png")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+
+    # Before torch is here: a child's peak memory counts its parent's at the moment of the fork.
+    nothing, package, torch_alone = (process(code) for code in ("pass", "import askmask", "import torch"))
+
+    import torch
+
+    import askmask
+    from askmask.model.tiny import make_tiny
+
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        model = askmask.load(given.model or make_tiny(folder), device="cpu")
+        rows = sessions(model, given.picture, given.repeats)
+    result = {
+        "command": f"python benchmarks/session.py --threads {given.threads} --repeats {given.repeats}",
+        "model": model.name,
+        "picture": given.picture.name,
+        "machine": f"{platform.machine()}, {platform.system()}, {given.threads} thread(s), shared",
+        "torch": torch.__version__,
+        "sessions": rows,
+        "import_s": {"python": nothing[0], "askmask": package[0], "torch": torch_alone[0]},
+        "peak_mb": {
+            "python": nothing[1],
+            "import askmask": package[1],
+            "import torch": torch_alone[1],
+            "this run": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        },
+    }
+    print(json.dumps({key: result[key] for key in ("import_s", "peak_mb")}, indent=1))
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`askmask batch`: resumes, isolates failures, and says what failed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from askmask.batch import finished, read_items
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def folder(picture_path, tmp_path):
+    pictures = tmp_path / "pictures"
+    for name in ("a.png", "sub/b.png", "c.png"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture_path, pictures / name)
+    return pictures
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_folder_with_a_damaged_picture(askmask, tiny_folder, folder, tmp_path):
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    arguments = [
+        "batch",
+        folder,
+        "--prompt",
+        "ball",
+        "--prompt",
+        "box",
+        "-m",
+        tiny_folder,
+        "-o",
+        "out",
+        "--overlays",
+    ]
+    ran = askmask(*arguments)
+    assert ran.code == 1
+    results = rows(tmp_path / "out" / "results.jsonl")
+    assert len(results) == 6
+    assert {(r["prompt"], r["image"].rsplit("/", 1)[1]) for r in results} == {
+        (prompt, name) for prompt in ("ball", "box") for name in ("a.png", "b.png", "c.png")
+    }
+    failed = rows(tmp_path / "out" / "failed.jsonl")
+    assert len(failed) == 2 and "damaged" in failed[0]["reason"] and "broken.png" in ran.err
+    assert len(list((tmp_path / "out").glob("overlay-*.png"))) == 6
+    # mended: only what failed is asked again
+    shutil.copy(folder / "a.png", folder / "broken.png")
+    ran = askmask(*arguments)
+    assert ran.code == 0
+    assert "6 of 8 were answered before" in ran.err
+    assert len(rows(tmp_path / "out" / "results.jsonl")) == 8
+    assert not (tmp_path / "out" / "failed.jsonl").read_text()
+
+
+def test_jsonl_rows_that_cannot_be_used_are_listed(askmask, tiny_folder, folder, tmp_path):
+    lines = [
+        {"image": "pictures/a.png", "prompt": "ball", "id": "one"},
+        {"image": "pictures/a.png", "prompt": ""},
+        {"image": "pictures/nowhere.png", "prompt": "ball"},
+        {"image": "pictures/c.png"},
+        {"image": "pictures/c.png", "prompt": "ball", "id": "one"},  # the id again, on another picture
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 1
+    assert [r["id"].split("#")[0] for r in rows(tmp_path / "out" / "results.jsonl")] == ["one", "one"]
+    for said in ("line 4", "nowhere.png", "the prompt is empty"):
+        assert said in ran.err
+
+
+def test_one_bad_prompt_does_not_cost_its_neighbours(askmask, tiny_folder, folder, tmp_path):
+    lines = [{"image": "pictures/a.png", "prompt": prompt} for prompt in ("ball", "word " * 300, "box")]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 1
+    assert [r["prompt"] for r in rows(tmp_path / "out" / "results.jsonl")] == ["ball", "box"]
+
+
+def test_another_model_does_not_mix_into_the_results(askmask, tiny_folder, folder):
+    assert askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out").code == 0
+    ran = askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-p", "published-demo", "-o", "out")
+    assert ran.code == 2 and "Choose another --out" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: p.mkdir(), "no pictures"),
+        (lambda p: p.write_text(""), "no rows"),
+        (lambda p: p.write_text("nonsense\n"), "line 1: not JSON"),
+        (lambda p: None, "no such file"),
+    ],
+)
+def test_sources_that_hold_nothing(askmask, tmp_path, make, said):
+    make(tmp_path / "source")
+    ran = askmask("batch", "source", "--prompt", "x")
+    assert ran.code == 2 and said in ran.err
+
+
+def test_a_line_cut_by_a_kill_is_cut_off(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "b", "mas')
+    assert finished(path) == {"a"}
+    assert path.read_text() == '{"id": "a"}\n'
+
+
+def test_equal_rows_are_asked_once(tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"image": "a.png", "prompt": "x"}\n' * 3)
+    items, bad = read_items(tmp_path / "q.jsonl")
+    assert len(items) == 1 and bad == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_killed_and_started_again_gives_every_answer_once(tiny_folder, picture_path, tmp_path):
+    (tmp_path / "q.jsonl").write_text(
+        "\n".join(json.dumps({"image": str(picture_path), "prompt": f"thing number {n}"}) for n in range(300))
+    )
+    command = [sys.executable, "-m", "askmask", "batch", "q.jsonl", "-m", str(tiny_folder), "-o", "out"]
+    results = tmp_path / "out" / "results.jsonl"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (results.exists() and results.read_bytes().count(b"\n") > 5):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(finished(results))
+    assert 5 < before
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    ids = [row["id"] for row in rows(results)]
+    assert len(ids) == len(set(ids)) == 300
+    assert before == 300 or f"{before} of 300 were answered before" in done.stderr

@@ -1,0 +1,56 @@
+"""`askmask convert-published` and `askmask doctor`."""
+
+import shutil
+
+import askmask as package
+
+
+def test_convert_then_segment(askmask, golden, release, tmp_path):
+    ran = askmask(
+        *(
+            "convert-published",
+            "--sam2",
+            release / "X_sam2_90000.torch",
+            "--adapter",
+            release / "X_plm_90000.torch",
+        ),
+        *("--lora", release / "lora_plm_adapter_90000", "--vlm", golden / "tiny_qwen"),
+        *("--sam2-config", release / "sam2_config.json", "--out", tmp_path / "net"),
+    )
+    assert ran.code == 0, ran.err
+    assert "licence" in ran.out
+    assert package.load(tmp_path / "net", device="cpu").protocol.name == "published-eval"
+
+
+def test_convert_says_what_is_missing(askmask, golden, tmp_path):
+    ran = askmask(
+        *("convert-published", "--sam2", "nowhere.torch", "--adapter", "a", "--lora", golden / "weights"),
+        *("--vlm", golden / "tiny_qwen", "--out", tmp_path / "net"),
+    )
+    assert ran.code == 2 and "no such checkpoint file; got nowhere.torch" in ran.err
+
+
+def test_doctor_tests_itself_and_a_checkpoint(askmask, tiny_folder):
+    ran = askmask("doctor", "--model", tiny_folder)
+    said = " ".join(ran.out.split())
+    assert "IoU 1.0000" in said
+    assert "equal their hashes" in said
+
+
+def test_doctor_finds_a_damaged_checkpoint(askmask, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "net")
+    path = folder / "adapter.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    ran = askmask("doctor", "--model", folder)
+    assert ran.code == 1
+    assert "differs from its hash" in " ".join(ran.out.split())
+
+
+def test_doctor_finds_a_library_that_computes_something_else(askmask, monkeypatch):
+    import torch.nn.functional
+
+    real = torch.nn.functional.silu
+    monkeypatch.setattr(torch.nn.functional, "silu", lambda x, *a, **k: real(x, *a, **k) * 1.05)
+    monkeypatch.setattr(torch.nn.SiLU, "forward", lambda self, x: real(x) * 1.05)
+    ran = askmask("doctor")
+    assert ran.code == 1

@@ -1,0 +1,121 @@
+"""`askmask segment`: files, JSON, and errors of one line with exit code 2."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from askmask import Mask
+
+
+def test_it_writes_masks_overlays_and_the_result(askmask, tiny_folder, picture_path, tmp_path):
+    ran = askmask(
+        "segment", picture_path, "the ball", "the box", "--model", tiny_folder, "--out", tmp_path / "o"
+    )
+    assert ran.code == 0, ran.err
+    names = ["mask-00.png", "mask-01.png", "overlay-00.png", "overlay-01.png", "result.json"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == names
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert set(result) == {"image", "size", "model", "protocol", "answers"}
+    assert result["size"] == [96, 128] and result["model"] == "tiny" and result["protocol"] == "native"
+    for number, answer in enumerate(result["answers"]):
+        assert {"prompt", "found", "presence", "score", "masks", "timings"} <= set(answer)
+        pixels = np.asarray(Image.open(tmp_path / "o" / f"mask-{number:02d}.png"))
+        assert pixels.shape == (96, 128) and set(np.unique(pixels)) <= {0, 255}
+        for mask in answer["masks"]:
+            assert {"size", "counts", "box", "score"} == set(mask)
+            assert (Mask.from_dict(mask).to_array() == (pixels == 255)).all()
+            assert tuple(mask["box"]) == Mask.from_dict(mask).box
+
+
+def test_json_prints_the_result_and_nothing_else(askmask, tiny_folder, picture_path, tmp_path):
+    ran = askmask("segment", picture_path, "the ball", "--model", tiny_folder, "--json")
+    assert json.loads(ran.out)["answers"][0]["prompt"] == "the ball"
+    assert list(tmp_path.iterdir()) == []
+    again = askmask("segment", picture_path, "the ball", "--model", tiny_folder, "--json", "--out", "o")
+    assert (tmp_path / "o" / "result.json").exists()
+    for said in (ran, again):
+        data = json.loads(said.out)
+        data["answers"][0].pop("timings")
+    assert data == {**json.loads(ran.out), "answers": data["answers"]}
+
+
+def test_the_published_mask_of_a_photograph(askmask, converted, golden, tmp_path):
+    image = golden / "images" / "truck_portrait_225x300.png"
+    prompt = "Which wheel would you change first?"
+    for path in ("eval", "demo"):
+        ran = askmask("segment", image, prompt, "-m", converted, "-p", f"published-{path}", "-o", path)
+        assert ran.code == 0, ran.err
+        wanted = (
+            np.asarray(Image.open(golden / "infer" / f"truck_portrait__{path}_mask.png").convert("L")) > 0
+        )
+        got = np.asarray(Image.open(tmp_path / path / "mask-00.png")) > 0
+        assert (wanted != got).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.png", "x"], "no such picture"),
+        (["text.jpg", "x"], "not a picture"),
+        (["picture.png", ""], "the prompt is empty"),
+        (["picture.png", "y" * 40_000], "at most 32768 characters"),
+        (["picture.png", "x", "--model", "nowhere"], "no such model or folder"),
+        (["picture.png", "x", "--model", "."], "config.json is needed"),
+        (["picture.png", "x", "--protocol", "publsihed"], "native, published-eval"),
+        (["picture.png", "x", "--device", "cuda:7"], "not here"),
+        (["picture.png", "x", "--dtype", "int4"], "no such dtype"),
+        (["picture.png", "x", "--out", "text.jpg"], "text.jpg"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(
+    askmask, tiny_folder, picture_path, tmp_path, arguments, said
+):
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "picture.png").write_bytes(picture_path.read_bytes())
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", tiny_folder]
+    ran = askmask("segment", *arguments)
+    assert ran.code == 2
+    assert said in ran.err
+    assert ran.err.count("\n") == 1 and "Traceback" not in ran.err
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_no_permission_is_one_line(askmask, tiny_folder, picture_path, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    ran = askmask("segment", picture_path, "x", "-m", tiny_folder, "-o", tmp_path / "locked" / "o")
+    assert ran.code == 2 and "permission" in ran.err
+
+
+def test_debug_shows_where_it_broke(askmask):
+    with pytest.raises(Exception, match="no such picture"):
+        askmask("segment", "nowhere.png", "x", "--debug")
+
+
+def test_wrong_usage_exits_with_2(askmask):
+    assert askmask("segment").code == 2
+    assert askmask("segmnt").code == 2
+
+
+def test_help_has_examples_for_every_command(askmask):
+    import askmask.cli.app as cli
+
+    cli.register_commands()
+    for command in cli.app.registered_commands:
+        name = command.name or command.callback.__name__.replace("_", "-")
+        ran = askmask(name, "--help")
+        assert ran.code == 0
+        assert f"askmask {name}" in ran.out.replace("\n", " "), name
+
+
+def test_the_version(askmask):
+    from askmask import __version__
+
+    assert askmask("--version").out.strip() == f"askmask {__version__}"
+    assert sys.argv  # restored by the fixture

@@ -1,0 +1,109 @@
+"""The house: who imports whom, what import costs, and that the README's tree is the tree."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "askmask"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# part -> parts it may import; what is not named here may import nothing of the package but errors
+ALLOWED = {
+    "imaging": set(),
+    "records": {"imaging"},
+    "answer": {"imaging"},
+    "datasets": {"records", "imaging"},
+    "model": {"imaging"},
+    "hub": {"model"},
+    "loading": {"model", "session", "hub"},
+    "session": {"model", "answer", "records", "imaging"},
+    "batch": {"session", "answer", "imaging", "datasets"},
+    "doctor": {"answer", "loading", "model", "hub"},
+    "world": {"records", "imaging", "datasets"},
+    "evaluation": {"records", "imaging", "datasets"},
+    "engine": {"records", "imaging", "datasets"},
+    "training": {"model", "datasets", "evaluation", "records", "imaging", "world"},
+}
+# Of these an import at the top of a file would break what promises not to need them.
+HEAVY = {"torch", "transformers", "peft", "mujoco", "huggingface_hub", "openai", "pyarrow", "ray"}
+
+
+def imports(path: Path, top_only: bool = False):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def part(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_point_one_way(path):
+    here = part(path)
+    if here in ("cli", "__init__", "__main__", "errors"):
+        return
+    allowed = ALLOWED.get(here, set()) | {here, "errors", "__init__"}
+    for name in imports(path):
+        if name.split(".")[0] == "askmask":
+            target = name.split(".")[1] if "." in name else "__init__"
+            assert target in allowed, f"{here} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_heavy_libraries_stay_where_they_belong(path):
+    if part(path) in (
+        "imaging",
+        "records",
+        "answer",
+        "datasets",
+        "errors",
+        "__init__",
+        "cli",
+        "evaluation",
+        "world",
+    ):
+        found = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
+        assert not found, f"{path.name} imports {found} at its top"
+
+
+def test_import_needs_neither_torch_nor_transformers():
+    code = (
+        "import sys, askmask; from askmask import Mask, Round, Example, Answer; import askmask.cli.app as a; "
+        "a.register_commands(); print(sorted({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
+
+
+def test_public_names_exist():
+    import askmask
+
+    for name in askmask.__all__:
+        assert getattr(askmask, name) is not None
+    with pytest.raises(AttributeError):
+        askmask.nothing  # noqa: B018
+
+
+def test_every_module_says_what_it_is_for():
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_the_readme_shows_the_tree_as_it_is():
+    from tests.house.tree import tree
+
+    assert tree() in (ROOT / "README.md").read_text(encoding="utf-8"), (
+        "run: python -m tests.house.tree --write"
+    )

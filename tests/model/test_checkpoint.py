@@ -1,0 +1,204 @@
+"""Checkpoints are strict both ways, and say which key, file or token is wrong."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import askmask
+from askmask.errors import AskMaskError, CheckpointError
+from askmask.model.checkpoint import check_files
+from askmask.model.published import convert_published
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    return shutil.copytree(tiny_folder, tmp_path / "net")
+
+
+def edit(path, change, card=True):
+    """Change a safetensors file, and make the card agree if asked."""
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
+    if card:
+        data = json.loads((path.parent / "card.json").read_text())
+        data["files"][path.name]["bytes"] = path.stat().st_size
+        (path.parent / "card.json").write_text(json.dumps(data))
+
+
+def refuse(folder, said):
+    with pytest.raises(CheckpointError, match=said) as error:
+        askmask.load(folder, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_saving_and_loading_changes_nothing(tiny, tiny_folder, picture_path):
+    again = askmask.load(tiny_folder, device="cpu")
+    for key, value in tiny.net.state_dict().items():
+        assert torch.equal(value, again.net.state_dict()[key]), key
+    assert again.open(picture_path).ask("a ball").mask == tiny.open(picture_path).ask("a ball").mask
+
+
+def test_a_missing_key_is_named(folder):
+    edit(folder / "adapter.safetensors", lambda state: state.pop("adapter.scale"))
+    refuse(folder, r"1 missing: adapter\.scale")
+
+
+def test_an_unexpected_key_is_named(folder):
+    edit(folder / "adapter.safetensors", lambda state: state.update({"adapter.extra": torch.zeros(1)}))
+    refuse(folder, r"1 unexpected: adapter\.extra")
+
+
+def test_a_wrong_shape_is_named(folder):
+    edit(
+        folder / "adapter.safetensors", lambda state: state.update({"adapter.to_sparse.bias": torch.zeros(3)})
+    )
+    refuse(folder, r"adapter\.to_sparse\.bias is \[3\], not \[64\]")
+
+
+def test_lora_names_of_another_network_are_an_error_not_a_warning(folder):
+    def rename(state):
+        for key in list(state):
+            state[key.replace("layers.0", "blocks.0")] = state.pop(key)
+
+    edit(folder / "lora.safetensors", rename)
+    refuse(folder, "missing: prompt_encoder")
+
+
+def test_half_a_download_is_told(folder):
+    path = folder / "segmenter.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    refuse(folder, "segmenter.safetensors must be")
+    data = json.loads((folder / "card.json").read_text())
+    data["files"][path.name]["bytes"] = path.stat().st_size
+    (folder / "card.json").write_text(json.dumps(data))
+    refuse(folder, "damaged or only partly downloaded")
+
+
+def test_a_changed_byte_is_found_by_the_hash(folder):
+    path = folder / "segmenter.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    check_files(folder)
+    with pytest.raises(CheckpointError, match="differs from its hash"):
+        check_files(folder, hashes=True)
+
+
+def test_wrong_token_ids_are_found(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["prompt_encoder"]["image_token_id"] = 3
+    (folder / "config.json").write_text(json.dumps(config))
+    data = json.loads((folder / "card.json").read_text())
+    data["files"]["config.json"]["bytes"] = (folder / "config.json").stat().st_size
+    (folder / "card.json").write_text(json.dumps(data))
+    refuse(folder, r"token <\|image_pad\|> is number 3 for the weights")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not readable as JSON"),
+        ("{}", "not an askmask config"),
+        ('{"format": 99, "backend": "mini"}', "newer than"),
+        ('{"format": 1, "backend": "mini", "nmae": 1}', "nmae"),
+        ('{"format": 1, "backend": "mini"}', "incomplete"),
+    ],
+)
+def test_config_files_of_others(tmp_path, text, said):
+    (tmp_path / "config.json").write_text(text)
+    refuse(tmp_path, said)
+
+
+def test_folders_without_weights_and_unknown_names(tmp_path):
+    refuse(tmp_path, "config.json is needed")
+    with pytest.raises(CheckpointError, match="Did you mean 'converseg-net-3b'"):
+        askmask.load("converseg-net-3")
+    with pytest.raises(AskMaskError, match="native, published-eval, published-demo"):
+        askmask.load(tmp_path, protocol="nativ")
+
+
+def test_an_unfinished_conversion_does_not_load(folder):
+    (folder / "card.json").unlink()
+    refuse(folder, "not written to its end")
+
+
+def test_bfloat16_is_for_the_language_side(tiny_folder, picture_path):
+    model = askmask.load(tiny_folder, device="cpu", dtype="bfloat16")
+    dtypes = {key.split(".")[0]: value.dtype for key, value in model.net.state_dict().items()}
+    assert dtypes == {"segmenter": torch.float32, "prompt_encoder": torch.bfloat16, "adapter": torch.float32}
+    full = askmask.load(tiny_folder, device="cpu").open(picture_path).ask("a ball")
+    assert model.open(picture_path).ask("a ball").score == pytest.approx(full.score, abs=0.05)
+
+
+class TestConversion:
+    """The published three-part release -> one folder."""
+
+    def convert(self, golden, release, out, **parts):
+        given = {
+            "sam2": release / "X_sam2_90000.torch",
+            "adapter": release / "X_plm_90000.torch",
+            "lora": release / "lora_plm_adapter_90000",
+            "vlm": golden / "tiny_qwen",
+            "sam2_config": release / "sam2_config.json",
+        } | parts
+        return convert_published(out=out, **given)
+
+    def test_the_card_names_sources_and_that_the_licence_must_be_checked(self, converted):
+        card = check_files(converted, hashes=True)
+        assert {s["file"] for s in card["provenance"]["sources"]} >= {
+            "X_sam2_90000.torch",
+            "X_plm_90000.torch",
+        }
+        assert "check the licence" in card["provenance"]["licence"]
+
+    def test_the_lora_folder_replaces_the_lora_in_the_adapter_file(self, golden, release, tmp_path):
+        state = load_file(golden / "weights" / "plm_finetuned.safetensors")
+        spoiled = {k: torch.zeros_like(v) if ".lora_" in k else v for k, v in state.items()}
+        torch.save({"plm": spoiled}, tmp_path / "plm.torch")
+        out = self.convert(golden, release, tmp_path / "net", adapter=tmp_path / "plm.torch")
+        good = load_file(golden / "weights" / "lora_plm_adapter" / "adapter_model.safetensors")
+        ours = load_file(out / "lora.safetensors")
+        assert sorted(float(v.sum()) for v in good.values()) == sorted(float(v.sum()) for v in ours.values())
+
+    def test_a_pickle_that_runs_code_is_refused(self, golden, release, tmp_path):
+        class Evil:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "owned"), "w"))
+
+        torch.save({"model": Evil()}, tmp_path / "evil.torch")
+        with pytest.raises(CheckpointError, match="not plain weights"):
+            self.convert(golden, release, tmp_path / "net", sam2=tmp_path / "evil.torch")
+        assert not (tmp_path / "owned").exists()
+
+    def test_sizes_that_cannot_be_inferred_ask_for_the_json(self, golden, release, tmp_path):
+        with pytest.raises(CheckpointError, match="--sam2-config"):
+            self.convert(golden, release, tmp_path / "net", sam2_config=None)
+
+    def test_sizes_of_another_network_are_told(self, golden, release, tmp_path):
+        sizes = json.loads((release / "sam2_config.json").read_text())
+        sizes["trunk"]["embed_dim"] = 96
+        (tmp_path / "sizes.json").write_text(json.dumps(sizes))
+        with pytest.raises(CheckpointError, match="The weights have embed_dim 16"):
+            self.convert(golden, release, tmp_path / "net", sam2_config=tmp_path / "sizes.json")
+
+    @pytest.mark.parametrize("part", ["sam2", "adapter"])
+    def test_truncated_parts_are_told(self, golden, release, tmp_path, part):
+        name = "X_sam2_90000.torch" if part == "sam2" else "X_plm_90000.torch"
+        (tmp_path / name).write_bytes((release / name).read_bytes()[:100_000])
+        with pytest.raises(CheckpointError, match="partly downloaded"):
+            self.convert(golden, release, tmp_path / "net", **{part: tmp_path / name})
+
+    def test_a_part_with_a_missing_key_is_told(self, golden, release, tmp_path):
+        state = load_file(golden / "weights" / "plm_finetuned.safetensors")
+        state.pop("to_dense.2.bias")
+        save_file(state, tmp_path / "plm.safetensors")
+        with pytest.raises(CheckpointError, match=r"1 missing: adapter\.to_dense\.2\.bias"):
+            self.convert(golden, release, tmp_path / "net", adapter=tmp_path / "plm.safetensors")
+
+    def test_swapped_parts_are_told(self, golden, release, tmp_path):
+        with pytest.raises(CheckpointError, match=r"got keys \['plm'\]"):
+            self.convert(golden, release, tmp_path / "net", sam2=release / "X_plm_90000.torch")
