@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.datasets.dense import read_shard, shards
@@ -19,6 +20,7 @@ from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
 class ValView:
     """A view after the frozen eyes looked at it."""
 
+    rgb: np.ndarray
     features: Features
     prefix: MiniPrefix
     asks: list[Ask]
@@ -42,7 +44,7 @@ def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
             features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
             truth = np.stack([true_mask(ask, shard.objects[row], shard.parts[row]) for ask in asks])
             ignore = np.stack([ignored_mask(ask, shard.objects[row]) for ask in asks])
-            found.append(ValView(features, net.prompt_encoder.prefix(None, features), asks, truth, ignore))
+            found.append(ValView(shard.rgb[row], features, net.prompt_encoder.prefix(None, features), asks, truth, ignore))
     return found
 
 
@@ -53,15 +55,7 @@ def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[st
     ious: dict[str, list[float]] = {}
     presence: dict[bool, list[bool]] = {True: [], False: []}
     for view in views:
-        choice = net.prompt_encoder.encode(view.prefix, [ask.text for ask in view.asks])
-        size = view.truth.shape[1:]
-        says = choice.presence
-        if decode:
-            out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
-            says = out.presence_logits
-            masks = F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0
-        else:
-            masks = F.interpolate(choice.paint[:, None], size=size, mode="bilinear")[:, 0] > 0.5
+        masks, says = answer(net, view, decode=decode)
         for number, ask in enumerate(view.asks):
             presence[ask.present].append(bool(says[number] > 0) == ask.present)
             if not ask.present:
@@ -79,3 +73,15 @@ def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[st
         if values:
             scores[name] = float(np.mean(values))
     return scores
+
+
+@torch.no_grad()
+def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
+    """Return a view's answers bool [N, H, W] and presence logits [N], with or without the mask decoder."""
+    choice = net.prompt_encoder.encode(view.prefix, [ask.text for ask in view.asks])
+    size = view.truth.shape[1:]
+    if not decode:
+        painted = F.interpolate(choice.paint[:, None], size=size, mode="bilinear")[:, 0]
+        return painted > 0.5, choice.presence
+    out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
+    return F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0, out.presence_logits

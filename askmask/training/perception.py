@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import cluster
 from askmask.model.mini.perception import Percept, Perception
 from askmask.training.dense_losses import DenseTargets, dense_loss
+from askmask.training.panels import draw_objects
 from askmask.training.stream import ShardStream, ViewRef
 from askmask.training.vocabulary import Tables, Vocabulary
 
@@ -52,6 +54,8 @@ class PerceptionNet(nn.Module):
 
 class PerceptionTask:
     """The loop's Task of stage 0."""
+
+    saves_all = True
 
     def __init__(self, net: PerceptionNet, vocabulary: Vocabulary, config: PerceptionConfig):
         self.module = net.to(memory_format=torch.channels_last)
@@ -160,6 +164,17 @@ class PerceptionTask:
         refs = refs[: self.config.val_views]
         size = self.config.sizes[-1]
         return [self.collate(refs[i : i + 12], size) for i in range(0, len(refs), 12)]
+
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw a few validation answers."""
+        if self.config.val:
+            self._val = self._val or self._validation()
+            pixels, truth = self._val[0]
+            self.module.eval()
+            with torch.no_grad():
+                _, percept = self.module(pixels[:6])
+            found = [cluster(percept, row, 20) for row in range(min(6, len(pixels)))]
+            draw_objects(pixels, truth.objects2, found, folder / f"objects-{step:08d}.png")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position and the augmentation's random state."""

@@ -9,6 +9,7 @@ from askmask.training.loop import LoopConfig
 from askmask.training.optimiser import Schedule
 from askmask.training.perception import PerceptionConfig
 from askmask.training.refinement import RefinementConfig
+from askmask.training.segmentation import SegmentationConfig
 from askmask.training.selection import SelectionConfig
 
 
@@ -42,6 +43,32 @@ class RefinementRecipe(Recipe):
     """`mini`'s mask decoder, with the language side still learning (`start`)."""
 
     data: RefinementConfig = field(default_factory=RefinementConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRecipe(Recipe):
+    """Phase one or two of any network (`model`) on pictures, prompts and masks."""
+
+    model: str = "mini"  # a checkpoint folder, or a name `askmask.load` knows
+    data: SegmentationConfig = field(default_factory=SegmentationConfig)
+
+
+def phase_one() -> SegmentationRecipe:
+    """Literal concepts and referring expressions: the paper's first phase (35,000 steps, section 5)."""
+    return SegmentationRecipe(
+        stage="segmentation",
+        run="runs/phase-one",
+        loop=LoopConfig(steps=35_000, schedule=Schedule(lr=1e-4, min_lr=1e-6)),
+    )
+
+
+def phase_two() -> SegmentationRecipe:
+    """Conversational data at a tenth of the rate. Mix phase one in, half and half: data=NEW,OLD weights=1,1."""
+    return SegmentationRecipe(
+        stage="segmentation",
+        run="runs/phase-two",
+        loop=LoopConfig(steps=35_000, schedule=Schedule(lr=1e-5, min_lr=1e-6)),
+    )
 
 
 def mini_perception() -> PerceptionRecipe:
@@ -95,5 +122,6 @@ def mini_masks() -> RefinementRecipe:
 
 
 RECIPES: dict[str, Any] = {
-    recipe.__name__: recipe for recipe in (mini_perception, mini_phase_one, mini_phase_two, mini_masks)
+    recipe.__name__: recipe
+    for recipe in (phase_one, phase_two, mini_perception, mini_phase_one, mini_phase_two, mini_masks)
 }

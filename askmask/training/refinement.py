@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from askmask.model.mini.net import Mini
 from askmask.model.seams import Features, MaskOutput
 from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
 from askmask.training.mini_scores import ValView, score_views, val_views
+from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
 from askmask.training.region_cache import owners
 from askmask.training.selection import selection_losses, targets
@@ -55,6 +57,8 @@ class Wanted:
 
 class RefinementTask:
     """The loop's Task of the last stage."""
+
+    saves_all = True
 
     def __init__(self, net: Mini, config: RefinementConfig):
         self.module, self.config = net, config
@@ -154,6 +158,11 @@ class RefinementTask:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
         return score_views(self.module, self._val, decode=True)
+
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw a few validation answers."""
+        if self._val:
+            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

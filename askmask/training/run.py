@@ -14,13 +14,22 @@ from torch import nn
 
 from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError, SettingError
+from askmask.loading import find_checkpoint, pick_device
+from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
-from askmask.training.loop import Progress, Task, train
+from askmask.training.loop import Task, Told, train
 from askmask.training.perception import PerceptionNet, PerceptionTask
-from askmask.training.recipes import PerceptionRecipe, Recipe, RefinementRecipe, SelectionRecipe
+from askmask.training.recipes import (
+    PerceptionRecipe,
+    Recipe,
+    RefinementRecipe,
+    SegmentationRecipe,
+    SelectionRecipe,
+)
 from askmask.training.refinement import RefinementTask
 from askmask.training.run_folder import RunFolder
+from askmask.training.segmentation import SegmentationTask
 from askmask.training.selection import SelectionTask
 from askmask.training.vocabulary import Vocabulary
 
@@ -29,22 +38,50 @@ EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
 LANGUAGE = "prompt_encoder.language."
 
 
-def start(recipe: Recipe) -> Iterator[Progress]:
+def start(recipe: Recipe) -> Iterator[Told]:
     """Run a recipe to its end; yields after each step. Goes on where the run folder stands."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.loop.seed)
     folder = RunFolder(recipe.run)
     task = BUILDERS[recipe.stage](recipe, folder)
+    memory = estimate(task)
     folder.write_config(
         {
             "recipe": asdict(recipe),
+            "memory": memory,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         }
     )
     return train(task, recipe.loop, folder)
+
+
+def estimate(task: Task) -> dict[str, Any]:
+    """Return what training holds in memory before any activation, in bytes: weights, gradients, AdamW's two means.
+
+    Raises SettingError if that alone does not fit where the weights are.
+    """
+    parameters = list(task.module.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    held = sum(p.numel() * p.element_size() for p in parameters)
+    need = held + 12 * trained  # gradient and two means, fp32 each
+    device = parameters[0].device
+    free = torch.cuda.mem_get_info(device)[0] + held if device.type == "cuda" else _free_memory() + held
+    if need > free:
+        raise SettingError(
+            f"weights and optimiser need {need / 2**30:.1f} GiB on {device}",
+            got=f"{free / 2**30:.1f} GiB free",
+            do="Train less (language=lora, segmenter=decoder), or on several devices with accelerate launch.",
+        )
+    return {"weights": held, "trained_parameters": trained, "gradients_and_means": 12 * trained, "free": free}
+
+
+def _free_memory() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
@@ -86,10 +123,28 @@ def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
     return RefinementTask(net, recipe.data)
 
 
+def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
+    """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
+    source = find_checkpoint(recipe.model)
+    dtype = None if pick_device(None) != "cpu" else torch.float32
+    net, config = load_checkpoint(source, device=pick_device(None), dtype=dtype)
+    if recipe.start:
+        weights = newest(recipe.start)["model"]
+        foreign = sorted(set(weights) - set(net.state_dict()))
+        if foreign:
+            raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
+        net.load_state_dict(weights, strict=False)
+    task = SegmentationTask(net, recipe.data)
+    config.save(folder.root)
+    (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
+    return task
+
+
 BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
     "perception": perception_task,
     "selection": selection_task,
     "refinement": refinement_task,
+    "segmentation": segmentation_task,
 }
 
 
@@ -122,17 +177,25 @@ def _write_model(folder: RunFolder, model: MiniConfig) -> None:
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
     """Load the weights of another run; every weight under `wanted` must be there, none may be foreign."""
+    weights = newest(start)["model"]
+    known = set(net.state_dict())
+    foreign = sorted(set(weights) - known)
+    lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
+    if foreign or lacking:
+        raise CheckpointError(f"{start} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
+    net.load_state_dict(weights, strict=False)
+    return set(weights)
+
+
+def newest(start: str) -> dict[str, Any]:
+    """Read a checkpoint file, or the newest one of a run folder."""
     path = Path(start)
     if path.is_dir():
         found = RunFolder(path).checkpoints()
         if not found:
             raise CheckpointError("no checkpoint yet", got=path, do="Let that run save one first.")
         path = found[-1]
-    weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    known = set(net.state_dict())
-    foreign = sorted(set(weights) - known)
-    lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
-    if foreign or lacking:
-        raise CheckpointError(f"{path} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
-    net.load_state_dict(weights, strict=False)
-    return set(weights)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip and pickle readers raise many kinds
+        raise CheckpointError(f"{path} is not a checkpoint of a run", got=str(error)[:120]) from error

@@ -27,6 +27,7 @@ class RunFolder:
         self.root = Path(root)
         (self.root / "checkpoints").mkdir(parents=True, exist_ok=True)
         self.log_path = self.root / "log.jsonl"
+        self._board: Any = None
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""
@@ -34,10 +35,17 @@ class RunFolder:
         partial.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
         partial.replace(self.root / "config.json")
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Append one row."""
+    def log(self, step: int, figures: dict[str, float], write: bool = True) -> None:
+        """Append one row to log.jsonl, and to TensorBoard's files where it is installed."""
+        if not write:
+            return
+        row = {"step": step} | {name: float(f"{value:.8g}") for name, value in figures.items()}
         with self.log_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if self._board is None:
+            self._board = _tensorboard(self.root / "tensorboard", step)
+        for name, value in figures.items() if self._board else ():
+            self._board.add_scalar(name if "/" in name else f"train/{name}", value, step)
 
     def rewind_log(self, step: int) -> None:
         """Drop what was logged after `step`: those steps will be done again."""
@@ -83,3 +91,12 @@ class RunFolder:
             raise CheckpointError(
                 f"{found[-1]} cannot be read", got=error, do="Delete it to go on from the one before."
             ) from error
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return False
+    # Steps from here on that an interrupted run had already written are hidden.
+    return SummaryWriter(str(folder), purge_step=step, max_queue=1000, flush_secs=30)

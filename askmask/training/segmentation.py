@@ -8,23 +8,28 @@ geometry, for parity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from askmask.errors import DataError, SettingError
 from askmask.imaging.files import Picture
 from askmask.model.net import AskMaskNet
 from askmask.model.seams import Features, MaskOutput
+from askmask.training.devices import rank
 from askmask.training.feature_cache import FeatureCache, stack
 from askmask.training.geometry import native_target, published_target
 from askmask.training.losses import iou_of, mask_loss, presence_loss, score_loss
+from askmask.training.panels import sheet, side_by_side
 from askmask.training.region_cache import weights_hash
 from askmask.training.samples import Mixture, Sample, check_all, read_samples
 
+PANELS = 8
 LANGUAGE = ("lora", "full", "frozen")
 
 
@@ -63,7 +68,9 @@ class Batch:
 
 
 class SegmentationTask:
-    """The loop's Task of phases one and two."""
+    """The loop's Task of phases one and two. Checkpoints hold what trains: the rest is the model's own."""
+
+    saves_all = False
 
     def __init__(self, net: AskMaskNet, config: SegmentationConfig):
         if config.on_bad not in ("stop", "skip"):
@@ -73,7 +80,7 @@ class SegmentationTask:
         self.module, self.config = net, config
         choose_trainable(net, language=config.language, segmenter=config.segmenter)
         sources = [read_samples(source) for source in config.data]
-        self.mixture = Mixture(sources, config.weights or (1.0,) * len(sources), config.seed)
+        self.mixture = Mixture(sources, config.weights or (1.0,) * len(sources), config.seed + 1009 * rank())
         self.skipped: list[str] = []
         if config.check:
             self._check(sources)
@@ -164,8 +171,16 @@ class SegmentationTask:
         states = self.module.prompt_encoder.encode_pairs(batch.pictures, batch.features, batch.prompts)
         prompts = self.module.adapter(states)
         if not self.config.dense_token:
-            prompts = type(prompts)(
-                **{**vars(prompts), "dense": torch.zeros_like(prompts.dense)}
+            prompts = replace(prompts, dense=torch.zeros_like(prompts.dense))
+        if self.config.published:
+            # The published batch leaves its padding visible: rows of to_sparse's bias. Ours never sees padding.
+            adapter = self.module.adapter
+            leak = (adapter.to_sparse.bias * adapter.scale).expand_as(prompts.sparse)
+            kept = prompts.sparse_mask[:, :, None]
+            prompts = replace(
+                prompts,
+                sparse=torch.where(kept, prompts.sparse, leak),
+                sparse_mask=torch.ones_like(prompts.sparse_mask),
             )
         return self.module.segmenter.decode(batch.features, prompts, multimask=False)
 
@@ -185,6 +200,19 @@ class SegmentationTask:
             for key in {"all", sample.concept or "all"}:
                 ious.setdefault(key, []).append(iou)
         return {f"giou_{key}": float(np.mean(values)) for key, values in sorted(ious.items())}
+
+    @torch.no_grad()
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw the first validation samples."""
+        tiles = []
+        for sample in (self._val or [])[:PANELS]:
+            picture, mask = sample.read()
+            logits = self.forward(self.collate([(sample, picture, mask.to_array())])).logits[:, :1].float().cpu()
+            if self.config.published:  # the letterbox's square is not the picture
+                return
+            said = F.interpolate(logits, picture.size, mode="bilinear")[0, 0] > 0
+            tiles.append(side_by_side(picture.rgb, mask.to_array(), said.numpy(), sample.prompt))
+        sheet(tiles, 2, folder / f"answers-{step:08d}.png")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

@@ -6,6 +6,7 @@ Phase one: plain names, colours and places. Phase two: every family, mixed with 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from askmask.datasets.own import read_rows
 from askmask.model.mini.language import Regions
 from askmask.model.mini.net import Mini
 from askmask.training.mini_scores import ValView, score_views, val_views
+from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, gate_target, ignored, select_target
 from askmask.training.region_cache import RegionCache, ShardSight
 
@@ -42,6 +44,8 @@ class SelectionConfig:
 
 class SelectionTask:
     """The loop's Task of the language stage; trains the language side alone."""
+
+    saves_all = True
 
     def __init__(self, net: Mini, config: SelectionConfig, *, fresh: bool):
         self.module, self.config = net, config
@@ -143,6 +147,11 @@ class SelectionTask:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
         return score_views(self.module, self._val, decode=False)
+
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw a few validation answers."""
+        if self._val:
+            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""
