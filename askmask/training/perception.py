@@ -33,6 +33,7 @@ class PerceptionConfig:
     until: tuple[float, ...] = (0.35, 0.65, 0.9, 1.0)  # share of the steps at which each size ends
     batches: tuple[int, ...] = (48, 32, 24, 12)
     shards_per_round: int = 4
+    smallest_crop: float = 0.65  # of the picture's side
     seed: int = 0
     wait_s: float = 0.0
     val_views: int = 120
@@ -85,27 +86,39 @@ class PerceptionTask:
         """Augment, see, compare."""
         self.set_progress(progress)
         self.module.train()
-        pixels, truth = self.collate(batch, self.config.sizes[self._stage])
+        crops = [self._crop(ref.shard.rgb.shape[1]) for ref in batch]
+        pixels, truth = self.collate(batch, self.config.sizes[self._stage], crops)
         pixels, truth = self._augment(pixels, truth)
         _, percept = self.module(pixels)
         loss, figures = dense_loss(percept, truth)
         return loss, figures | {"views": float(len(batch)), "size": float(pixels.shape[-1])}
 
-    def collate(self, batch: Sequence[ViewRef], size: int) -> tuple[Tensor, DenseTargets]:
-        """Turn views into pixels in -1..1 and truth at strides 2 and 4 of `size`."""
-        rgb = torch.from_numpy(np.stack([ref.shard.rgb[ref.row] for ref in batch]))
-        pixels = rgb.permute(0, 3, 1, 2).float()
-        if pixels.shape[-1] != size:
-            pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-        objects = np.stack([ref.shard.objects[ref.row] for ref in batch])
-        parts = np.stack([ref.shard.parts[ref.row] for ref in batch])
-        depth = np.stack([ref.shard.depth[ref.row] for ref in batch])
+    def _crop(self, side: int) -> tuple[slice, slice]:
+        """Choose a square window of the picture: more scales and places than the cameras give."""
+        share, down, right = torch.rand(3, generator=self.random).tolist()
+        window = round(side * (1 - (1 - self.config.smallest_crop) * share))
+        top, left = round(down * (side - window)), round(right * (side - window))
+        return slice(top, top + window), slice(left, left + window)
+
+    def collate(
+        self, batch: Sequence[ViewRef], size: int, crops: Sequence[tuple[slice, slice]] | None = None
+    ) -> tuple[Tensor, DenseTargets]:
+        """Turn views (or windows of them) into pixels in -1..1 and truth at strides 2 and 4 of `size`."""
+        whole = (slice(None), slice(None))
+        windows = [(ref.row, *where) for ref, where in zip(batch, crops or [whole] * len(batch), strict=True)]
+        pixels = torch.cat([_fit(ref.shard.rgb[window], size) for ref, window in zip(batch, windows, strict=True)])
+
+        def sampled(name: str, side: int) -> np.ndarray:
+            return np.stack(
+                [_sample(getattr(ref.shard, name)[window], side) for ref, window in zip(batch, windows, strict=True)]
+            )
+
         tables = [self._table(ref) for ref in batch]
         truth = DenseTargets(
-            objects4=torch.from_numpy(_sample(objects, size // 4).astype(np.int64)),
-            objects2=torch.from_numpy(_sample(objects, size // 2).astype(np.int64)),
-            parts2=torch.from_numpy(_sample(parts, size // 2).astype(np.int64)),
-            depth4=torch.from_numpy(_sample(depth, size // 4).astype(np.float32)),
+            objects4=torch.from_numpy(sampled("objects", size // 4).astype(np.int64)),
+            objects2=torch.from_numpy(sampled("objects", size // 2).astype(np.int64)),
+            parts2=torch.from_numpy(sampled("parts", size // 2).astype(np.int64)),
+            depth4=torch.from_numpy(sampled("depth", size // 4).astype(np.float32)),
             category=torch.from_numpy(np.stack([table.category for table in tables])),
             colour=torch.from_numpy(np.stack([table.colour for table in tables])),
             part=torch.from_numpy(np.stack([table.part for table in tables])),
@@ -187,11 +200,18 @@ class PerceptionTask:
         self.random.set_state(state["random"])
 
 
-def _sample(maps: np.ndarray, side: int) -> np.ndarray:
-    """Take the pixel under the middle of each of side x side cells, [V, H, W] -> [V, side, side]."""
-    rows = ((np.arange(side) + 0.5) * maps.shape[1] / side).astype(np.int64)
-    columns = ((np.arange(side) + 0.5) * maps.shape[2] / side).astype(np.int64)
-    return maps[:, rows[:, None], columns[None]]
+def _fit(rgb: np.ndarray, size: int) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
+    if pixels.shape[-1] == size:
+        return pixels
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+
+
+def _sample(map_: np.ndarray, side: int) -> np.ndarray:
+    """Take the pixel under the middle of each of side x side cells, [H, W] -> [side, side]."""
+    rows = ((np.arange(side) + 0.5) * map_.shape[0] / side).astype(np.int64)
+    columns = ((np.arange(side) + 0.5) * map_.shape[1] / side).astype(np.int64)
+    return map_[rows[:, None], columns[None]]
 
 
 def _first_views(folder: str, count: int) -> list[ViewRef]:
