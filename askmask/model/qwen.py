@@ -189,10 +189,11 @@ class QwenWords:
                     got=f"{found} in the tokenizer",
                     do="Use the tokenizer that came with these weights.",
                 )
-        self.image_id: int = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        self.end_id: int = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
-        if self.end_id is None or self.end_id == self.tokenizer.unk_token_id:
+        self.image_id = int(self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+        end_id = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        if end_id is None or end_id == self.tokenizer.unk_token_id:
             raise CheckpointError(f"{folder}: the tokenizer has no {END_OF_TURN}")
+        self.end_id = int(end_id)
         self.pad_id = self.tokenizer.pad_token_id
         self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
 

@@ -11,8 +11,7 @@ WIDTH = 118
 
 def first_line(path: Path) -> str:
     doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    sentence = re.split(r"(?<=[.:])\s|\n", doc, maxsplit=1)[0].rstrip(".:")
-    return sentence
+    return re.split(r"(?<=\.)\s|\n", doc, maxsplit=1)[0].rstrip(".")
 
 
 def lines(folder: Path, depth: int = 0):
