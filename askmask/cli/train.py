@@ -53,3 +53,25 @@ def _watch(steps, run: str) -> None:  # noqa: ANN001
             if task is None:
                 task = bar.add_task("", total=told.steps, completed=told.step - 1, loss=0.0, lr=0.0)
             bar.update(task, completed=told.step, loss=told.figures["loss"], lr=told.figures["lr"])
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run's folder.")],
+    out: Annotated[str, typer.Argument(help="The model folder to write.")],
+    train: Annotated[list[str] | None, typer.Option(help="mini: dense truth it was trained on.")] = None,
+    val: Annotated[list[str] | None, typer.Option(help="mini: dense truth it never saw.")] = None,
+) -> None:
+    """Turn a run's newest checkpoint into a model folder that `--model` and `askmask.load` read."""
+    from pathlib import Path
+
+    from askmask.errors import SettingError
+    from askmask.training.export import export_mini, export_segmentation
+
+    if (Path(run) / "source.txt").is_file():
+        written = export_segmentation(run, out)
+    elif train and val:
+        written = export_mini(run, out, train=train, val=val, provenance={"made_by": "askmask export"})
+    else:
+        raise SettingError("mini's sense of its domain needs pictures", do="Give --train DIR and --val DIR.")
+    typer.echo(written)

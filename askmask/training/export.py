@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from torch import Tensor
 
 from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError
-from askmask.model.checkpoint import save_checkpoint, sha256
+from askmask.model.build import TOKENIZER
+from askmask.model.checkpoint import load_checkpoint, save_checkpoint, sha256
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
@@ -35,6 +38,32 @@ def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
             f"{run} has not been through all stages", got=f"missing {missing[:3]}", do="Export mini_masks' run."
         )
     return net.eval(), {"run": str(run), "step": state["step"]}
+
+
+def export_segmentation(run: str | Path, out: str | Path) -> Path:
+    """Write the model folder of a phase one or two run: the model it began with, its trained weights put in."""
+    root = Path(run)
+    source = Path((root / "source.txt").read_text(encoding="utf-8").strip())
+    net, config = load_checkpoint(source)
+    state = RunFolder(root).load()
+    if state is None:
+        raise CheckpointError("no checkpoint in this run", got=run)
+    whole = dict(net.state_dict())
+    foreign = sorted(set(state["model"]) - set(whole))
+    if foreign:
+        raise CheckpointError(f"{source} is not what {run} began with", got=f"foreign {foreign[:4]}")
+    whole |= {name: value.to(whole[name].dtype) for name, value in state["model"].items()}
+    out = Path(out)
+    if (source / TOKENIZER).is_dir():
+        shutil.copytree(source / TOKENIZER, out / TOKENIZER, dirs_exist_ok=True)
+    published = json.loads((root / "config.json").read_text(encoding="utf-8"))["recipe"]["data"]["published"]
+    # A run with our losses has supervised both heads, on the mask that `native` uses.
+    trained = config if published else replace(
+        config, protocol="native", trained_heads={"score": True, "presence": True}
+    )
+    return save_checkpoint(
+        out, trained, whole, {"made_by": "askmask export", "run": str(run), "step": state["step"]}
+    )
 
 
 def export_mini(

@@ -127,7 +127,7 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
     source = find_checkpoint(recipe.model)
     dtype = None if pick_device(None) != "cpu" else torch.float32
-    net, config = load_checkpoint(source, device=pick_device(None), dtype=dtype)
+    net, _ = load_checkpoint(source, device=pick_device(None), dtype=dtype)
     if recipe.start:
         weights = newest(recipe.start)["model"]
         foreign = sorted(set(weights) - set(net.state_dict()))
@@ -135,7 +135,6 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
             raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
         net.load_state_dict(weights, strict=False)
     task = SegmentationTask(net, recipe.data)
-    config.save(folder.root)
     (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
     return task
 
