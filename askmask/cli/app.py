@@ -39,7 +39,7 @@ def root(
 
 
 # One file each in askmask/cli; the order here is the order in `askmask --help`.
-COMMANDS = ("segment", "batch", "train", "checkpoint", "doctor")
+COMMANDS = ("segment", "batch", "score", "eval", "engine", "world", "world_oracle", "train", "checkpoint", "doctor")
 
 
 def register_commands() -> None:

@@ -33,9 +33,9 @@ class Shard:
     depth: np.ndarray  # float16 [V, H, W], metres
     scene: np.ndarray  # int32 [V]
     view: np.ndarray  # uint8 [V]
-    scenes: Sequence[Mapping[str, Any]]
+    scenes: Sequence[dict[str, Any]]
 
-    def facts(self, row: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def facts(self, row: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (the scene, its view) that row `row` shows."""
         scene = self.scenes[int(self.scene[row])]
         return scene, scene["views"][int(self.view[row])]
@@ -79,12 +79,18 @@ def write_shard(path: str | Path, shard: Shard) -> None:
     """Write a shard's .jsonl, then its .npz, each whole or not at all; equal shards are equal bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts, partial = path.with_suffix(".jsonl"), path.with_suffix(".jsonl.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for scene in shard.scenes:
-            file.write(json.dumps(scene, ensure_ascii=False, separators=(",", ":")) + "\n")
-    partial.replace(facts)
+    write_facts(path, shard.scenes)
     partial = path.with_suffix(".npz.partial")
     with partial.open("wb") as file:
         np.savez_compressed(file, **{name: getattr(shard, name) for name in ARRAYS})
     partial.replace(path)
+
+
+def write_facts(path: str | Path, scenes: Sequence[Mapping[str, Any]]) -> None:
+    """Write the .jsonl of a shard (given by its .npz) whole or not at all."""
+    facts = Path(path).with_suffix(".jsonl")
+    partial = facts.with_suffix(".jsonl.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for scene in scenes:
+            file.write(json.dumps(scene, ensure_ascii=False, separators=(",", ":")) + "\n")
+    partial.replace(facts)

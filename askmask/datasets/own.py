@@ -25,26 +25,39 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, dict]]:
 
     Raises DataError naming file and line for a line that is no JSON object or is larger than 64 MB.
     """
+    for number, _, row in locate_rows(path):
+        yield number, row
+
+
+def locate_rows(path: str | Path) -> Iterator[tuple[int, int, dict]]:
+    """Yield (line number from 1, byte offset of the line, JSON object); see `read_rows`."""
     path = Path(path)
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
         raise DataError("no such file", got=path) from error
+    except IsADirectoryError as error:
+        raise DataError("a file is needed", got=f"the folder {path}") from error
     with file:
-        number = 0
+        number = offset = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not JSON", got=repr(line[:60])) from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object", got=type(row).__name__)
-            yield number, row
+            if line.strip():
+                yield number, offset, parse_row(line, f"{path}, line {number}")
+            offset += len(line)
+
+
+def parse_row(line: bytes, place: str) -> dict:
+    """Parse one line; raises DataError beginning with `place` for what is no JSON object."""
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{place}: not JSON", got=repr(line[:60])) from error
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: not a JSON object", got=type(row).__name__)
+    return row
 
 
 def read_examples(path: str | Path, *, absolute_images: bool = True) -> Iterator[Example]:

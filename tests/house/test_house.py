@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.tree import PAGES, tree
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "askmask"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -101,9 +103,6 @@ def test_every_module_says_what_it_is_for():
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
-def test_the_readme_shows_the_tree_as_it_is():
-    from tests.house.tree import tree
-
-    assert tree() in (ROOT / "README.md").read_text(encoding="utf-8"), (
-        "run: python -m tests.house.tree --write"
-    )
+@pytest.mark.parametrize(("page", "depth"), PAGES.items())
+def test_the_pages_show_the_tree_as_it_is(page, depth):
+    assert tree(depth) in (ROOT / page).read_text(encoding="utf-8"), "run: python -m tests.house.tree --write"

@@ -1,0 +1,430 @@
+"""`askmask engine`: run, resume, retry, status, estimate, inspect, export."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from askmask.cli.app import app
+from askmask.errors import AskMaskError, SettingError
+
+engine_app = typer.Typer(
+    no_args_is_help=True,
+    help="Raw pictures in, verified prompt-mask pairs out. Resumable, budgeted, every verdict kept.",
+)
+app.add_typer(engine_app, name="engine")
+
+Run = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
+MaxUsd = Annotated[float | None, typer.Option(help="Never start a call that could pass this many dollars.")]
+MaxCalls = Annotated[int | None, typer.Option(help="Never start a call beyond this many, retries included.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls in flight at once.")]
+Rpm = Annotated[float | None, typer.Option(help="Requests per minute.")]
+Tpm = Annotated[float | None, typer.Option(help="Tokens per minute.")]
+Floating = Annotated[bool, typer.Option("--allow-floating", help="Allow model names like *-latest.")]
+Ray = Annotated[
+    int | None, typer.Option("--ray", min=1, help="Workers on Ray (extra [ray]) instead of this process.")
+]
+RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster; without it, one on this machine.")]
+FirstWait = Annotated[
+    float, typer.Option(help="Seconds: the first retry waits a random part of this.", hidden=True)
+]
+
+
+@engine_app.command()
+def run(
+    pictures: Annotated[Path, typer.Argument(help="A folder, one picture, or a .txt list of paths.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    model: Annotated[str, typer.Option(help="Model id, pinned; a folder for local; a file for replay.")],
+    vlm: Annotated[str, typer.Option(help="openai, google, local or replay.")] = "openai",
+    base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpoint.")] = None,
+    api_key_env: Annotated[str | None, typer.Option(help="Variable that holds the key.")] = None,
+    price: Annotated[str | None, typer.Option(help="Dollars per million tokens: IN,OUT.")] = None,
+    verifier: Annotated[str | None, typer.Option(help="Another model id for the verifiers.")] = None,
+    verifier_url: Annotated[str | None, typer.Option(help="Its endpoint, if another.")] = None,
+    verifier_price: Annotated[str | None, typer.Option(help="Its price.")] = None,
+    concepts: Annotated[str | None, typer.Option(help="Some of the five, with commas.")] = None,
+    detector: Annotated[str, typer.Option(help="vlm, grounding-dino or moondream.")] = "vlm",
+    detector_at: Annotated[str | None, typer.Option(help="Its model folder or base URL.")] = None,
+    segmenter: Annotated[str, typer.Option(help="classical, mini or sam2.")] = "classical",
+    segmenter_at: Annotated[str | None, typer.Option(help="Its model folder.")] = None,
+    device: Annotated[str, typer.Option(help="For local models.")] = "cpu",
+    votes: Annotated[int, typer.Option(min=1, max=9, help="Votes per verdict.")] = 1,
+    sent_px: Annotated[int, typer.Option(help="Longer side of what models see.")] = 768,
+    verify_masks: Annotated[bool, typer.Option(help="Stage 3.")] = True,
+    refine: Annotated[bool, typer.Option(help="Stage 3, the pool of better masks.")] = True,
+    verify_pairs: Annotated[bool, typer.Option(help="Stage 5.")] = True,
+    source: Annotated[str, typer.Option(help="Where the pictures are from; kept with each.")] = "",
+    licence: Annotated[str, typer.Option(help="The pictures' licence; kept with each.")] = "",
+    max_usd: MaxUsd = None,
+    max_calls: MaxCalls = None,
+    concurrency: Concurrency = 8,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one reply.")] = 120.0,
+    attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
+    first_wait: FirstWait = 1.0,
+    allow_floating: Floating = False,
+    ray: Ray = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Run the five stages over pictures; run it again to go on.
+
+    Example: askmask engine run photos --vlm openai --base-url http://127.0.0.1:8000/v1
+    --model Qwen/Qwen2.5-VL-7B-Instruct --out run1 --max-calls 2000 --concurrency 16
+    """
+    need_engine()
+    from pydantic import ValidationError
+
+    from askmask.engine.opening import ModelChoice, VisionChoice, open_vlm
+    from askmask.engine.pictures import find_pictures
+    from askmask.engine.pipeline import add_pictures
+    from askmask.engine.runs import Limits, RunPlan, begin
+    from askmask.engine.settings import Settings
+    from askmask.engine.store import RunStore
+    from askmask.records import CONCEPTS
+
+    if vlm == "replay":
+        model = str(Path(model).resolve())  # a resume may come from another folder
+    shared = {"provider": vlm, "api_key_env": api_key_env, "timeout_s": timeout}
+    writer = ModelChoice(model=model, base_url=base_url, price=price, **shared)
+    second = (
+        ModelChoice(model=verifier, base_url=verifier_url or base_url, price=verifier_price, **shared)
+        if verifier
+        else None
+    )
+    try:
+        settings = Settings(
+            concepts=tuple(concepts.split(",")) if concepts else CONCEPTS,
+            votes=votes,
+            sent_px=sent_px,
+            verify_masks=verify_masks,
+            refine=refine,
+            verify_pairs=verify_pairs,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = "--" + str(fault["loc"][0]).replace("_", "-")
+        raise SettingError(f"{name}: {fault['msg']}", got=repr(fault["input"])) from error
+    vision = VisionChoice(
+        detector=detector,
+        detector_at=detector_at,
+        segmenter=segmenter,
+        segmenter_at=segmenter_at,
+        device=device,
+    )
+    limits = Limits(
+        concurrency=concurrency,
+        max_usd=max_usd,
+        max_calls=max_calls,
+        requests_per_minute=rpm,
+        tokens_per_minute=tpm,
+        attempts=attempts,
+        first_wait_s=first_wait,
+        allow_floating=allow_floating,
+    )
+    open_vlm(
+        writer, allow_floating=allow_floating
+    )  # a wrong name or a missing key shows before anything is written
+    with RunStore(out, create=True) as store:
+        store.lock()
+        begin(store, RunPlan(writer=writer, verifier=second, vision=vision, settings=settings))
+        new, known, bad = add_pictures(store, find_pictures(pictures), source=source, licence=licence)
+        typer.echo(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
+        _work(store, limits, ray, ray_address)
+
+
+@engine_app.command()
+def resume(
+    run: Run,
+    max_usd: MaxUsd = None,
+    max_calls: MaxCalls = None,
+    concurrency: Concurrency = 8,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
+    first_wait: FirstWait = 1.0,
+    allow_floating: Floating = False,
+    ray: Ray = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Go on with a run, with its own settings; answered calls are not repeated.
+
+    Limits count from the run's beginning: --max-usd 5 means five dollars in all.
+    """
+    need_engine()
+    from askmask.engine.runs import Limits
+    from askmask.engine.store import RunStore
+
+    with RunStore(run) as store:
+        store.lock()
+        limits = Limits(
+            concurrency=concurrency,
+            max_usd=max_usd,
+            max_calls=max_calls,
+            requests_per_minute=rpm,
+            tokens_per_minute=tpm,
+            attempts=attempts,
+            first_wait_s=first_wait,
+            allow_floating=allow_floating,
+        )
+        _work(store, limits, ray, ray_address)
+
+
+@engine_app.command()
+def retry(
+    run: Run,
+    only: Annotated[str, typer.Option(help="Error classes, with commas: parse,rate_limit,...")],
+    max_usd: MaxUsd = None,
+    max_calls: MaxCalls = None,
+    concurrency: Concurrency = 8,
+    attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
+    first_wait: FirstWait = 1.0,
+    allow_floating: Floating = False,
+) -> None:
+    """Ask again where it failed in these ways; everything answered well is kept."""
+    need_engine()
+    from askmask.engine.errors import ERROR_CLASSES
+    from askmask.engine.runs import Limits
+    from askmask.engine.store import RunStore
+
+    classes = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = sorted(set(classes) - set(ERROR_CLASSES))
+    if unknown or not classes:
+        raise SettingError(
+            "--only takes error classes", got=repr(only), do=f"Known: {', '.join(ERROR_CLASSES)}."
+        )
+    with RunStore(run) as store:
+        store.lock()
+        count = store.retry(classes)
+        typer.echo(f"{count} failed units are asked again", err=True)
+        limits = Limits(
+            concurrency=concurrency,
+            max_usd=max_usd,
+            max_calls=max_calls,
+            attempts=attempts,
+            first_wait_s=first_wait,
+            allow_floating=allow_floating,
+        )
+        _work(store, limits)
+
+
+@engine_app.command()
+def status(
+    run: Run,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until interrupted.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show stages, accept rates, failures by class, cost and time left."""
+    need_engine()
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from askmask.cli.engine_tables import status_table
+    from askmask.engine.report import report_of
+    from askmask.engine.store import RunStore
+
+    with RunStore(run, read_only=True) as store:
+        if as_json:
+            typer.echo(json.dumps(asdict(report_of(store)), indent=1))
+            return
+        if not watch:
+            Console().print(status_table(run, report_of(store)))
+            return
+        with Live(status_table(run, report_of(store)), auto_refresh=False) as live:
+            while True:
+                time.sleep(2)
+                live.update(status_table(run, report_of(store)), refresh=True)
+
+
+@engine_app.command()
+def estimate(
+    pictures: Annotated[Path, typer.Argument(help="A folder, one picture, a .txt list, or a run.")],
+    model: Annotated[str | None, typer.Option(help="Model id, for its price.")] = None,
+    price: Annotated[str | None, typer.Option(help="Dollars per million tokens: IN,OUT.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Pictures to look at.")] = 20,
+    concepts: Annotated[str | None, typer.Option(help="Some of the five, with commas.")] = None,
+    detector: Annotated[str, typer.Option(help="vlm, grounding-dino or moondream.")] = "vlm",
+    votes: Annotated[int, typer.Option(min=1, max=9)] = 1,
+    sent_px: Annotated[int, typer.Option(help="Longer side of what models see.")] = 768,
+) -> None:
+    """Say what a run would take, from a sample and without a call; given a run, from its finished pictures."""
+    need_engine()
+    from rich.console import Console
+
+    from askmask.cli.engine_tables import estimate_table
+    from askmask.engine.estimate import estimate as estimate_of
+    from askmask.engine.estimate import from_run
+    from askmask.engine.pictures import find_pictures
+    from askmask.engine.prices import price_of
+    from askmask.engine.runs import plan_of
+    from askmask.engine.settings import Settings
+    from askmask.engine.store import RunStore
+    from askmask.records import CONCEPTS
+
+    if (pictures / RunStore.FILE).is_file():
+        with RunStore(pictures, read_only=True) as store:
+            count = sum(1 for _ in store.pictures())
+            rows = from_run(store, count)
+            choice = plan_of(store).writer
+        if not rows:
+            raise SettingError("no picture of this run is finished yet", got=pictures)
+        model, price = model or choice.model, price or choice.price
+    else:
+        paths = list(find_pictures(pictures))
+        count = len(paths)
+        settings = Settings(
+            concepts=tuple(concepts.split(",")) if concepts else CONCEPTS, votes=votes, sent_px=sent_px
+        )
+        rows = estimate_of(paths, settings, sample=sample, detector=detector)
+    Console().print(estimate_table(rows, count, model, price_of(model or "", price)))
+
+
+@engine_app.command()
+def inspect(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/gallery.html.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Pictures to show.")] = 60,
+) -> None:
+    """Write a gallery to look at: regions, masks, prompts, every verdict with its reason."""
+    need_engine()
+    from askmask.engine.gallery import write_gallery
+    from askmask.engine.store import RunStore
+
+    path = out or run / "gallery.html"
+    with RunStore(run, read_only=True) as store:
+        shown = write_gallery(store, path, most=most)
+    typer.echo(f"{path}: {shown} pictures")
+
+
+@engine_app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the data set.")],
+    name: Annotated[str, typer.Option(help="Name of the data set.")] = "askmask-engine",
+    val: Annotated[float, typer.Option(min=0, max=0.5, help="Share of pictures for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(min=0, max=0.5, help="Share of pictures for testing.")] = 0.0,
+    parquet: Annotated[bool, typer.Option(help="Also examples.parquet (needs pyarrow).")] = False,
+) -> None:
+    """Write the accepted pairs: ConverSeg's and askmask's formats, COCO, a card; rejects as a review queue."""
+    need_engine()
+    from askmask.engine.export import export_run
+    from askmask.engine.store import RunStore
+
+    with RunStore(run, read_only=True) as store:
+        counts = export_run(store, out, name=name, val=val, test=test, parquet=parquet)
+    for label, count in counts.items():
+        typer.echo(f"{label:>24}  {count}")
+
+
+def need_engine() -> None:
+    """Raise MissingExtra before anything else if the extra is not there."""
+    from importlib.util import find_spec
+
+    from askmask.errors import MissingExtra
+
+    for library in ("pydantic", "tenacity", "scipy"):
+        if find_spec(library) is None:
+            raise MissingExtra(library, "engine")
+
+
+def open_any_segmenter(choice: Any) -> Any:
+    """Make a segmenter by name; `mini` is a network of askmask's own, which the engine does not import."""
+    from askmask.engine.opening import open_segmenter
+
+    if choice.segmenter != "mini":
+        return open_segmenter(choice)
+    from askmask.loading import load
+    from askmask.model.mini.promptable import PromptableMini
+
+    return PromptableMini(load(choice.segmenter_at or "mini", device=choice.device).net)
+
+
+def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | None = None) -> None:
+    """Work with a live table; exit 1 if something is left undecided, 130 when interrupted."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from askmask.cli.engine_tables import status_table
+    from askmask.engine.errors import BudgetSpent, RunStopped
+    from askmask.engine.report import report_of
+    from askmask.engine.runs import plan_of, work
+
+    console = Console(stderr=True)
+    stopped: AskMaskError | None = None
+    interrupted = False
+
+    async def main(live: Live | None) -> None:
+        nonlocal interrupted
+        stop, shown = asyncio.Event(), 0.0
+
+        def on_signal() -> None:
+            nonlocal interrupted
+            if interrupted:
+                raise KeyboardInterrupt
+            interrupted = True
+            console.print("stopping: calls in flight are finished first (again to stop at once)")
+            stop.set()
+
+        def on_progress(_: object) -> None:
+            nonlocal shown
+            if live is not None and time.monotonic() - shown > 1:
+                live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
+                shown = time.monotonic()
+
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(signal.SIGINT, on_signal)
+        except NotImplementedError:  # Windows: Ctrl-C ends at once, which loses only calls in flight
+            pass
+        segmenter = open_any_segmenter(plan_of(store).vision)
+        await work(store, limits, on_progress=on_progress, stop=stop, segmenter=segmenter)
+
+    def on_ray(live: Live | None) -> None:
+        from askmask.engine.ray_backend import run_on_ray
+
+        def on_batch() -> None:
+            if live is not None:
+                live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
+
+        run_on_ray(
+            store,
+            limits,
+            workers=ray or 1,
+            address=ray_address,
+            on_batch=on_batch,
+            open_segmenter=open_any_segmenter,
+        )
+
+    try:
+        if ray is not None and console.is_terminal:
+            with Live(console=console, auto_refresh=False) as live:
+                on_ray(live)
+        elif ray is not None:
+            on_ray(None)
+        elif console.is_terminal:
+            with Live(console=console, auto_refresh=False) as live:
+                asyncio.run(main(live))
+        else:
+            asyncio.run(main(None))
+    except RunStopped as error:
+        if not (interrupted or isinstance(error, BudgetSpent)):
+            raise  # the endpoint refuses or is gone: exit code 2
+        stopped = error
+    report = report_of(store)
+    console.print(status_table(store.folder, report))
+    if interrupted:
+        raise KeyboardInterrupt
+    if stopped is not None:
+        typer.echo(f"askmask: {stopped}", err=True)
+    if stopped is not None or report.failed_units:
+        raise typer.Exit(1)

@@ -1,0 +1,279 @@
+"""`askmask eval`: a model over a data set, resumable and in shards, then its scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from askmask.cli.app import app
+from askmask.cli.options import Device, Dtype, Yes
+from askmask.cli.options import ProtocolName as NetProtocol
+from askmask.cli.score import ProtocolName, print_scores, score_run
+
+EVAL_HELP = """Run MODEL over DATASET and score the answers.
+
+Stopped or killed, the same command goes on where it was. Answers are generated: nothing is teacher-forced.
+
+DATASET is NAME:ROOT@SPLIT (own, world, converseg, refcoco, refcoco+, refcocog, refclef, grefcoco, reasonseg,
+mrseg, prist, muse, mmr, coco) or the path of askmask's own or ConverSeg's files.
+
+Examples:
+
+    askmask eval mini world/val --out runs/mini
+
+    askmask eval converseg-net-3b converseg:data/ConverSeg@human_annotated --out runs/net --score-by converseg
+
+    askmask eval converseg-net-3b refcoco:data/refer@val --out runs/rc --processes 2 --device cuda:0,cuda:1
+"""
+
+
+@app.command(name="eval", help=EVAL_HELP)
+def eval_command(
+    model: Annotated[
+        str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
+    ],
+    dataset: Annotated[str, typer.Argument(help="NAME:ROOT@SPLIT, or a path.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("askmask-eval"),
+    score_by: Annotated[
+        ProtocolName, typer.Option("--score-by", help="Whose conventions to score by.")
+    ] = ProtocolName.askmask,
+    history: Annotated[
+        str,
+        typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept)."),
+    ] = "none",
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: answer shard I (from 0) of N only, e.g. one per machine; no scores."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
+    protocol: NetProtocol = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    yes: Yes = False,
+) -> None:
+    """Run a model over a data set; see EVAL_HELP."""
+    from askmask.evaluation.predict import failures
+
+    if shard is not None or processes == 1:
+        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes)
+    else:
+        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype)
+    failed = failures(out)
+    for row in failed[:10]:
+        typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
+    if len(failed) > 10:
+        typer.echo(f"  and {len(failed) - 10} more, in {out}/failed-*.jsonl", err=True)
+    for line in _statistics(out):
+        typer.echo(line, err=True)
+    if shard is None:
+        _score(dataset, out, score_by, limit, report, as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _run_shard(
+    model: str,
+    dataset: str,
+    out: Path,
+    history: str,
+    shard: str | None,
+    limit: int | None,
+    protocol: str | None,
+    device: str | None,
+    dtype: str | None,
+    yes: bool,
+) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from askmask.cli.options import load_model
+    from askmask.evaluation.predict import predict, predictor_of
+
+    number, shards = _shard(shard)
+    console = Console(stderr=True)
+    with console.status(f"reading {dataset}"):
+        pictures = _plan(dataset, history)
+    loaded = load_model(model, protocol, device, dtype, yes)
+    facts = {
+        "model": loaded.name, "net_protocol": loaded.protocol.name, "dataset": dataset, "history": history,
+        "mode": "generation",
+    }  # fmt: skip
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("asking", total=None)
+        run = predict(
+            predictor_of(loaded, history=history),
+            pictures,
+            out,
+            facts=facts,
+            shard=number,
+            shards=shards,
+            limit=limit,
+        )
+        for progress in run:
+            bar.update(task, completed=progress.done + progress.failed, total=progress.total)
+
+
+def _run_processes(
+    model: str,
+    dataset: str,
+    out: Path,
+    history: str,
+    processes: int,
+    limit: int | None,
+    protocol: str | None,
+    device: str | None,
+    dtype: str | None,
+) -> None:
+    """Start one process per shard and show their common progress by what they have written."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from askmask.errors import AskMaskError
+    from askmask.evaluation.predict import answered_ids, failures
+
+    total = sum(len(c) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
+    devices = device.split(",") if device else [None]
+    out.mkdir(parents=True, exist_ok=True)
+    children = []
+    options: dict[str, Any] = {
+        "--history": history,
+        "--limit": limit,
+        "--protocol": protocol,
+        "--dtype": dtype,
+    }
+    for number in range(processes):
+        options |= {"--shard": f"{number}/{processes}", "--device": devices[number % len(devices)]}
+        flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
+        command = [
+            sys.executable,
+            "-m",
+            "askmask",
+            "eval",
+            model,
+            dataset,
+            "--out",
+            str(out),
+            *flags,
+            "--yes",
+        ]
+        with (out / f"log-{number:05d}-of-{processes:05d}.txt").open("ab") as log:
+            children.append(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ))
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"asking, {processes} processes", total=total)
+            written = _WrittenLines(out)
+            while any(child.poll() is None for child in children):
+                time.sleep(0.5)
+                bar.update(task, completed=written.count())
+    except BaseException:
+        for child in children:
+            child.terminate()
+        raise
+    finally:
+        for child in children:
+            child.wait()
+    left = total - len(answered_ids(out)) - len(failures(out))
+    broken = [number for number, child in enumerate(children) if child.returncode not in (0, 1)]
+    if broken or left > 0:  # a crash ends with code 1 too, but leaves items neither answered nor failed
+        number = broken[0] if broken else 0
+        record = out / f"log-{number:05d}-of-{processes:05d}.txt"
+        last = record.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise AskMaskError(
+            f"{left} items are not done; shard {number} of {processes} ended with code "
+            f"{children[number].returncode}",
+            got=last[0] if last else "no output",
+            do=f"See {out}/log-*.txt; the same command goes on where it was.",
+        )
+
+
+class _WrittenLines:
+    """Counts the lines that all shards have written, reading only what is new each time."""
+
+    def __init__(self, out: Path):
+        self.out, self.lines = out, 0
+        self._read: dict[Path, int] = {}
+
+    def count(self) -> int:
+        """Return the number of whole lines now."""
+        for kind in ("predictions", "replies"):
+            for path in self.out.glob(f"{kind}-*.jsonl"):
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    new = file.read()
+                self._read[path] = self._read.get(path, 0) + len(new)
+                self.lines += new.count(b"\n")
+        return self.lines
+
+
+def _plan(dataset: str, history: str) -> list:
+    from askmask.datasets import open_dataset
+    from askmask.errors import DataError
+    from askmask.evaluation.predict import plan
+
+    pictures = plan(open_dataset(dataset), history=history)
+    if not pictures:
+        raise DataError(
+            "the data set holds no labelled item", got=dataset, do="Check the path and the split."
+        )
+    return pictures
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    from askmask.errors import SettingError
+
+    if text is None:
+        return 0, 1
+    number, slash, shards = text.partition("/")
+    if not slash or not number.isdigit() or not shards.isdigit() or not int(shards):
+        raise SettingError("--shard must be I/N, counted from 0", got=repr(text))
+    return int(number), int(shards)
+
+
+def _score(
+    dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
+) -> None:
+    from askmask.datasets import open_dataset
+    from askmask.evaluation.predict import plan
+    from askmask.evaluation.truth import truths_of
+
+    kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
+    examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
+    scored = score_run(out, truths_of(examples), score_by, 0)
+    data = scored.to_dict()
+    (out / "scores.json").write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if report:
+        from askmask.evaluation.report import write_report
+
+        page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
+        typer.echo(f"report: {page}", err=True)
+    if as_json:
+        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    else:
+        print_scores(data)
+
+
+def _statistics(out: Path) -> list[str]:
+    lines = []
+    for path in sorted(out.glob("stats-*.jsonl")):
+        row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
+        for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
+            if key in row:
+                words += f", {what} {row[key]:,.0f} MB"
+        lines.append(f"{path.stem.removeprefix('stats-')}: {words}")
+    return lines

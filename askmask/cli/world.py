@@ -1,0 +1,217 @@
+"""`askmask world`: make data in the simulated world, look at a scene with the facts behind its prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askmask.cli.app import app
+
+world = typer.Typer(no_args_is_help=True, help="Simulated scenes whose truths are measured.")
+app.add_typer(world, name="world")
+
+
+@world.command(
+    epilog="Examples: askmask world make --split train --count 2000 --out data/world --workers 4 · "
+    "askmask world make --split train --count 20000 --out data/dense --dense --size 160"
+)
+def make(
+    out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
+    count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
+    fixed: Annotated[
+        str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")
+    ] = "train",
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    size: Annotated[
+        list[int] | None, typer.Option(help="Pixels a side; give several to take them in turn.")
+    ] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Write dense truth (ids, parts, depth, facts) in shards.")
+    ] = False,
+    prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+    views: Annotated[int, typer.Option(help="Pictures of a scene, 1 to 6.")] = 2,
+    converseg: Annotated[
+        bool, typer.Option("--converseg", help="Also write dataset.jsonl, items.json, masks/.")
+    ] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Also write examples.parquet, pictures inside.")
+    ] = False,
+    start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
+    per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
+) -> None:
+    """Make examples.jsonl and images/ (or, with --dense, shards of dense truth)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from askmask.errors import SettingError
+    from askmask.world.export import to_converseg, to_parquet
+    from askmask.world.generate import Plan
+    from askmask.world.generate import make as make_data
+
+    if dense and (converseg or parquet):
+        raise SettingError("--dense writes shards of its own", do="Leave out --converseg and --parquet.")
+
+    if fixed:
+        from dataclasses import replace
+
+        from askmask.world.tabletop import plan_of
+
+        plan = replace(plan_of(fixed), dense=dense)
+    elif count is None:
+        raise SettingError("how many scenes?", do="Give --count, or --fixed tabletop-1.")
+    else:
+        sizes = tuple(size or [192 if split == "test" else 160])
+        plan = Plan(
+            split=split,
+            count=count,
+            sizes=sizes,
+            dense=dense,
+            prompts=prompts,
+            views=views,
+            start=start,
+            per_shard=per_shard,
+        )
+    columns = (
+        TextColumn("scenes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task("scenes", total=plan.count, rate="")
+
+        def advance(done: int) -> None:
+            bar.advance(task, done)
+            speed = bar.tasks[task].speed
+            bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+        outcome = make_data(plan, out, workers=workers, progress=advance)
+    typer.echo(f"{outcome.made} scenes made, {outcome.kept} found done, in {out}")
+    if converseg:
+        typer.echo(f"{to_converseg(out)} rows in dataset.jsonl and items.json")
+    if parquet:
+        typer.echo(f"wrote {to_parquet(out)}")
+    for seed, why in (outcome.failed or {}).items():
+        typer.echo(f"  seed {seed} gave no scene: {why}", err=True)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@world.command(
+    epilog="Examples: askmask world show 200000031 --out sheet.png · askmask world show 1 2 3 4 5 6 7 8"
+)
+def show(
+    seed: Annotated[list[int], typer.Argument(help="Seeds; 0.. train, 100000000.. val, 200000000.. test.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
+    view: Annotated[int, typer.Option(min=0, max=5, help="Which of its pictures.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
+    prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
+) -> None:
+    """Draw a contact sheet of one seed (picture, things, prompts, masks, facts), or one prompt of each of many."""
+    from askmask.world.record import record
+    from askmask.world.show import gallery, sheet
+
+    found = [record(number, size, views=view + 1) for number in seed]
+    page = sheet(found[0], view=view, prompts=prompts) if len(found) == 1 else gallery(found)
+    page.save(out)
+    typer.echo(f"drew {out}")
+
+
+@world.command(epilog="Example: askmask world reask data/dense")
+def reask(
+    folder: Annotated[Path, typer.Argument(help="A folder of dense truth.")],
+    prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+) -> None:
+    """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
+    from rich.progress import track
+
+    from askmask.datasets.dense import shards
+    from askmask.errors import DataError
+    from askmask.world.generate import reask as reask_shard
+
+    paths = shards(folder)
+    if not paths:
+        raise DataError(
+            f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense."
+        )
+    scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
+    typer.echo(f"asked anew about {scenes} scenes in {folder}")
+
+
+@world.command(
+    epilog="Examples: askmask world check --count 20 · "
+    "askmask world make --fixed tabletop-1 --dense --out data/tabletop-1"
+)
+def check(
+    name: Annotated[str, typer.Argument(help="A fixed split.")] = "tabletop-1",
+    count: Annotated[int | None, typer.Option(help="Only its first scenes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Check this folder of dense truth; make nothing.")] = None,
+) -> None:
+    """Compare a fixed test split, made anew or read, with its written hashes; exit code 1 if it differs."""
+    from collections import Counter
+
+    from rich.progress import Progress
+
+    from askmask.world.tabletop import HASHES, plan_of
+    from askmask.world.tabletop import check as differences
+
+    total = count or plan_of(name).count
+    with Progress() as bar:
+        task = bar.add_task("scenes", total=total)
+        found = list(differences(name, count=count, folder=data, tick=lambda: bar.advance(task)))
+    differs = Counter(difference.what for difference in found)
+    told = ", ".join(f"{what} {total - differs[what]}/{total}" for what in HASHES)
+    typer.echo(f"{name}: equal in {told}")
+    if differs["picture"] and not differs["scene"] and not differs["truth"]:
+        typer.echo("Only pictures differ: another GL driver draws other pixels. Scores remain comparable.")
+    if found:
+        typer.echo(f"first difference: seed {found[0].seed}, {found[0].what}", err=True)
+        raise typer.Exit(1)
+
+
+@world.command(epilog="Example: askmask world flips --count 100 --out results/world_flips.json")
+def flips(
+    count: Annotated[int, typer.Option(help="Scenes.")] = 100,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    out: Annotated[Path | None, typer.Option(help="JSON to write.")] = None,
+) -> None:
+    """Perturb friction, mass and poses; say how many labels turn over, for each query."""
+    import json
+
+    from rich.progress import Progress
+
+    from askmask.world.flips import FRICTION, MASS, SHIFT, TURN, count_flips
+    from askmask.world.scene import first_seed
+
+    seeds = range(first_seed(split), first_seed(split) + count)
+    with Progress() as bar:
+        task = bar.add_task("scenes", total=count)
+        found = count_flips(seeds, tick=lambda: bar.advance(task))
+    table = found.rates()
+    for kind, rates in table.items():
+        worst = sorted(rates.items(), key=lambda item: -item[1]["flipped"])
+        told = ", ".join(f"{name} {rate['flipped']:.1%}" for name, rate in worst if rate["flipped"])
+        typer.echo(
+            f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest"
+        )
+    if out:
+        settings = {
+            "friction": FRICTION,
+            "mass": MASS,
+            "shift_m": SHIFT,
+            "turn_deg": round(TURN * 57.29578, 3),
+        }
+        report = {
+            "split": split,
+            "scenes": count,
+            "settings": settings,
+            "refused": dict(found.refused),
+            "rates": table,
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n")

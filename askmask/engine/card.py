@@ -1,0 +1,98 @@
+"""The data set card: what is in it, where it is from, which models made it, what it cost, what was declined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from askmask.engine.report import report_of
+from askmask.engine.runs import plan_of
+from askmask.engine.store import RunStore
+
+_CARD = """---
+pretty_name: {name}
+task_categories: [image-segmentation]
+tags: [referring-segmentation, reasoning-segmentation, conversational-segmentation]
+---
+# {name}
+
+Prompts about pictures with the regions that answer them, written and verified by models (askmask's data engine),
+without annotators. **No person has checked these pairs.** `rejects.jsonl` holds what the verifiers declined.
+
+## Counts
+
+| | |
+|---|---:|
+{counts}
+
+Splits go by the hash of a picture's pixels: a picture, or one that looks the same, is never in two.
+
+## How it was made
+
+- Writer: `{writer}`; verifier: `{verifier}`; {votes} vote(s) a verdict.
+- Detector: {detector}; segmenter: {segmenter}.
+- Masks verified: {verify_masks}; refined from the segmenter's pool: {refine}; pairs verified: {verify_pairs}.
+- Regions: {accepted} of {found} masks accepted, {refined} of them refined.
+- Dropped by rule: {dropped}.
+- Calls: {calls}; tokens: {tokens_in} in, {tokens_out} out; cost: {cost}.
+- Units without a decision (quarantined, refused, failed): {failed}.
+- Versions: {versions}; source tree: {git}.
+- Prompt texts (hash): {templates}.
+
+## Pictures and licences
+
+{sources}
+
+The prompts and masks are the output of the models named above; their providers' terms apply to its use.
+"""
+
+
+def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]) -> None:
+    """Write the card of one export."""
+    plan, report, manifest = plan_of(store), report_of(store), store.meta("manifest")
+    sources = store.query(
+        "SELECT source, licence, COUNT(*) FROM pictures GROUP BY source, licence ORDER BY 3 DESC"
+    )
+    failed = {}
+    for classes in report.failures.values():
+        for error_class, count in classes.items():
+            failed[error_class] = failed.get(error_class, 0) + count
+    path.write_text(
+        _CARD.format(
+            name=name,
+            counts="\n".join(f"| {label} | {count} |" for label, count in counts.items()),
+            writer=plan.writer.name,
+            verifier=(plan.verifier or plan.writer).name,
+            votes=plan.settings.votes,
+            detector=plan.vision.detector,
+            segmenter=plan.vision.segmenter,
+            verify_masks=_yes(plan.settings.verify_masks),
+            refine=_yes(plan.settings.refine and plan.settings.verify_masks),
+            verify_pairs=_yes(plan.settings.verify_pairs),
+            accepted=report.regions_accepted,
+            found=report.regions_found,
+            refined=report.refined,
+            dropped=_listed(report.dropped),
+            calls=_listed(report.calls),
+            tokens_in=report.input_tokens,
+            tokens_out=report.output_tokens,
+            cost=f"${report.spent_usd:.4f}" if report.spent_usd else "unknown (no price given)",
+            failed=_listed(failed),
+            versions=", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
+            git=manifest["git"] or "a released package",
+            templates=", ".join(f"{k} {v}" for k, v in manifest["templates"].items()),
+            sources="\n".join(
+                f"- {count} pictures from {source or 'an unnamed source'}, licence: "
+                f"{licence or '**not stated; check before you share this set**'}"
+                for source, licence, count in sources
+            ),
+        ),
+        encoding="utf-8",
+    )
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"

@@ -1,0 +1,166 @@
+"""The five stages over many pictures at once: bounded, resumable, stoppable. Knows no model by name.
+
+A picture's result is a function of its pixels, the settings and the replies; nothing depends on the order in which
+replies come. Every finished stage is in the store before the next begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from askmask.engine.align import align
+from askmask.engine.describe import describe
+from askmask.engine.errors import QUARANTINED, REFUSED, RETRYABLE, RunStopped
+from askmask.engine.pictures import Picture, difference_hash
+from askmask.engine.segment import segment
+from askmask.engine.store import PictureRow, RunStore
+from askmask.engine.tools import Tools
+from askmask.engine.values import STAGES, Failure, Value
+from askmask.engine.verify import verify
+from askmask.engine.write import write
+from askmask.errors import PictureError
+
+# So many pictures in a row without a single reply mean that the endpoint is gone, not that they are bad.
+GONE_AFTER = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished stage of one picture."""
+
+    sha256: str
+    stage: str
+    state: str
+
+
+def add_pictures(
+    store: RunStore, paths: Iterable[Path], *, source: str = "", licence: str = ""
+) -> tuple[int, int, int]:
+    """Read, identify and add pictures; return how many were (new, already there, unreadable)."""
+    new = known = bad = 0
+    for path in paths:
+        try:
+            picture = Picture.read(path)
+        except PictureError as error:
+            store.add_unreadable(str(path), str(error))
+            bad += 1
+            continue
+        added = store.add_picture(
+            picture.sha256,
+            str(path.resolve()),
+            picture.size,
+            difference_hash(picture.rgb),
+            source=source,
+            licence=licence,
+        )
+        new, known = new + added, known + (not added)
+    return new, known, bad
+
+
+async def run_pictures(
+    store: RunStore,
+    tools: Tools,
+    *,
+    at_once: int,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Bring every picture of the run through all stages.
+
+    Raises RunStopped (budget, a refused key, an endpoint that is gone) after the calls in flight are kept.
+    """
+    rows = iter([row for row in store.pictures() if not store.finished(row.sha256)])
+    stopped: list[RunStopped] = []
+    lost_in_a_row = 0
+
+    async def worker() -> None:
+        nonlocal lost_in_a_row
+        for row in rows:
+            if stopped or (stop is not None and stop.is_set()):
+                return
+            try:
+                answered = await run_picture(store, row, tools, on_progress)
+            except RunStopped as error:
+                stopped.append(error)
+                return
+            lost_in_a_row = 0 if answered else lost_in_a_row + 1
+            if lost_in_a_row >= GONE_AFTER:
+                stopped.append(
+                    RunStopped(
+                        f"{GONE_AFTER} pictures in a row got no reply at all",
+                        do="Check that the endpoint is up, then: askmask engine retry RUN "
+                        "--only timeout,connection,server,rate_limit",
+                    )
+                )
+
+    await asyncio.gather(*(worker() for _ in range(max(1, at_once))))
+    if stopped:
+        raise stopped[0]
+
+
+async def run_picture(
+    store: RunStore, row: PictureRow, tools: Tools, on_progress: Callable[[Progress], None] = lambda _: None
+) -> bool:
+    """Bring one picture through the stages that are left; False if its first stage got no reply at all."""
+    results: dict[str, Any] = {}
+    picture: Picture | None = None
+    for stage in STAGES:
+        state, results[stage] = store.stage(row.sha256, stage)
+        if state not in ("pending", "running"):
+            continue
+        if any(results[earlier] is None for earlier in STAGES[: STAGES.index(stage)]):
+            store.finish_stage(row.sha256, stage, "skipped", None)
+            on_progress(Progress(row.sha256, stage, "skipped"))
+            continue
+        store.start_stage(row.sha256, stage)
+        if picture is None:
+            try:
+                picture = await asyncio.to_thread(_same_picture, row)
+            except PictureError as error:
+                failure = Failure(unit="", error_class="picture", reason=str(error)[:500])
+                store.finish_stage(row.sha256, stage, "failed", None, [failure])
+                on_progress(Progress(row.sha256, stage, "failed"))
+                continue
+        result, failures = await _run_stage(stage, picture, results, tools)
+        state = "done" if result is not None else state_of(failures)
+        store.finish_stage(row.sha256, stage, state, result, failures)
+        results[stage] = result
+        on_progress(Progress(row.sha256, stage, state))
+    first = store.stage(row.sha256, "describe")
+    lost = [f for _, stage, f in store.failures(row.sha256) if stage == "describe"]
+    return not (first[0] == "failed" and any(f.error_class in RETRYABLE for f in lost))
+
+
+async def _run_stage(
+    stage: str, picture: Picture, results: dict[str, Any], tools: Tools
+) -> tuple[Value | None, list[Failure]]:
+    if stage == "describe":
+        return await describe(picture, tools)
+    if stage == "segment":
+        return await segment(picture, results["describe"], tools)
+    if stage == "verify":
+        return await verify(picture, results["segment"], tools)
+    if stage == "write":
+        return await write(picture, results["verify"], tools)
+    return await align(picture, results["verify"], results["write"], tools)
+
+
+def state_of(failures: list[Failure]) -> str:
+    """Return the state of a stage of which nothing succeeded."""
+    classes = {failure.error_class for failure in failures}
+    if classes and classes <= set(REFUSED):
+        return "refused"
+    if classes and classes <= {*QUARANTINED, *REFUSED}:
+        return "quarantined"
+    return "failed"
+
+
+def _same_picture(row: PictureRow) -> Picture:
+    picture = Picture.read(row.path)
+    if picture.sha256 != row.sha256:
+        raise PictureError(f"{row.path} has changed since the run began", do="Put the old file back.")
+    return picture

@@ -1,0 +1,169 @@
+"""A run from its stored settings: begin one, open it again, work on it. What the command line and Ray both call."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from askmask.engine.budget import Budget
+from askmask.engine.opening import ModelChoice, VisionChoice, open_detector, open_segmenter, open_vlm
+from askmask.engine.pipeline import Progress, run_pictures
+from askmask.engine.prices import price_of
+from askmask.engine.settings import Settings
+from askmask.engine.store import RunStore
+from askmask.engine.templates import all_hashes
+from askmask.engine.tools import Tools
+from askmask.engine.values import Value
+from askmask.engine.vision.queue import SegmentationQueue
+from askmask.engine.vlm.caller import Caller
+from askmask.engine.vlm.rate import Pace
+from askmask.errors import SettingError
+
+
+class RunPlan(Value):
+    """What decides a run's results; two runs with equal plans and replies end equal."""
+
+    writer: ModelChoice
+    verifier: ModelChoice | None = None  # None: the writer verifies its own work
+    vision: VisionChoice = VisionChoice()
+    settings: Settings = Settings()
+
+
+class Limits(Value):
+    """What decides how fast and how dear a run may be; may differ at every resume."""
+
+    concurrency: int = 8
+    pictures_at_once: int | None = None  # None: enough to keep `concurrency` calls in flight
+    max_usd: float | None = None
+    max_calls: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    attempts: int = 6
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    allow_floating: bool = False
+
+
+def begin(store: RunStore, plan: RunPlan) -> None:
+    """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
+    found = store.meta("plan")
+    if found is None:
+        store.set_meta("plan", plan.to_dict())
+        store.set_meta("manifest", manifest())
+        return
+    differences = list(_differences(found, plan.to_dict()))
+    if differences:
+        name, old, new = differences[0]
+        raise SettingError(
+            f"this run was begun with {name} = {old!r}",
+            got=repr(new),
+            do="Use the same settings, or another --out.",
+        )
+    if store.meta("manifest")["templates"] != all_hashes():
+        raise SettingError(
+            "this run was begun with other prompt texts",
+            do="Finish it with the version it was begun with, or begin another.",
+        )
+
+
+def plan_of(store: RunStore) -> RunPlan:
+    """Return the plan a run was begun with."""
+    return RunPlan.model_validate(store.meta("plan"))
+
+
+async def work(
+    store: RunStore,
+    limits: Limits,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stop: asyncio.Event | None = None,
+    segmenter: Any = None,
+) -> None:
+    """Work on a run until all is done; raises RunStopped when it must stop before. `segmenter` overrides."""
+    plan = plan_of(store)
+    spent, calls = store.spent()
+    budget = Budget(max_usd=limits.max_usd, max_calls=limits.max_calls, spent_usd=spent, calls=calls)
+    slots = asyncio.Semaphore(limits.concurrency)
+    callers: list[Caller] = []
+
+    def caller_of(choice: ModelChoice) -> Caller:
+        price = price_of(choice.model, choice.price)
+        if limits.max_usd is not None and price is None:
+            raise SettingError(
+                f"--max-usd needs a price for {choice.model!r}, which is not in the table",
+                do='Pass --price "IN,OUT" in dollars per million tokens, or limit with --max-calls.',
+            )
+        callers.append(
+            Caller(
+                open_vlm(choice, allow_floating=limits.allow_floating),
+                store,
+                budget,
+                price=price,
+                pace=Pace(limits.requests_per_minute, limits.tokens_per_minute),
+                slots=slots,
+                attempts=limits.attempts,
+                first_wait_s=limits.first_wait_s,
+                longest_wait_s=limits.longest_wait_s,
+                stop=stop,
+            )
+        )
+        return callers[-1]
+
+    writer = caller_of(plan.writer)
+    verifier = writer if plan.verifier is None else caller_of(plan.verifier)
+    try:
+        async with SegmentationQueue(segmenter or open_segmenter(plan.vision)) as segmentation:
+            tools = Tools(
+                settings=plan.settings,
+                writer=writer,
+                verifier=verifier,
+                detector=open_detector(plan.vision),
+                segmentation=segmentation,
+            )
+            await run_pictures(
+                store,
+                tools,
+                at_once=limits.pictures_at_once or max(2, limits.concurrency),
+                on_progress=on_progress,
+                stop=stop,
+            )
+    finally:
+        for caller in callers:
+            await caller.close()
+
+
+def manifest() -> dict[str, Any]:
+    """Return versions of the tools and hashes of the templates a run is made with."""
+    versions = {}
+    for name in ("askmask", "numpy", "pillow", "scipy", "openai", "pydantic", "pycocotools"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, "git": _git_head(), "templates": all_hashes()}
+
+
+def _git_head() -> str | None:
+    """The commit of the source tree, None when installed from a package."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield name, old, new

@@ -1,0 +1,357 @@
+"""The run store: one sqlite file (WAL) with pictures, stage results, failures, the ledger of calls, the replies.
+
+Each write is one transaction, so a killed process leaves the last finished step. Results and replies hold nothing
+that depends on time or order: the store of an undisturbed run and of one killed many times have equal `digest()`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
+from askmask.engine.vlm.request import Completion
+from askmask.errors import DataError
+
+SCHEMA = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS pictures (
+    sha256 TEXT PRIMARY KEY, number INTEGER NOT NULL, path TEXT NOT NULL, height INTEGER, width INTEGER,
+    dhash TEXT, source TEXT, licence TEXT);
+CREATE TABLE IF NOT EXISTS unreadable (path TEXT PRIMARY KEY, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS stages (
+    sha256 TEXT NOT NULL, stage TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    result TEXT, PRIMARY KEY (sha256, stage));
+CREATE TABLE IF NOT EXISTS failures (
+    sha256 TEXT NOT NULL, stage TEXT NOT NULL, unit TEXT NOT NULL, error_class TEXT NOT NULL,
+    reason TEXT NOT NULL, keys TEXT NOT NULL, PRIMARY KEY (sha256, stage, unit));
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, stage TEXT NOT NULL,
+    template TEXT NOT NULL, completion TEXT NOT NULL, cost_usd REAL, reply_id TEXT, seconds REAL);
+CREATE TABLE IF NOT EXISTS calls (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, model TEXT NOT NULL,
+    state TEXT NOT NULL, worst_usd REAL NOT NULL, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER,
+    started REAL NOT NULL, seconds REAL);
+CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
+"""
+_CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A picture of the run."""
+
+    sha256: str
+    number: int
+    path: str
+    height: int
+    width: int
+    dhash: int
+    source: str
+    licence: str
+
+
+class RunStore:
+    """One run on disk. Not for several processes at once: `lock` keeps a second one out."""
+
+    FILE = "run.sqlite"
+
+    def __init__(self, folder: str | Path, *, create: bool = False, read_only: bool = False):
+        self.folder = Path(folder)
+        path = self.folder / self.FILE
+        if not create and not path.is_file():
+            raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file: Any = None
+        # autocommit: every statement is its own transaction unless `with self._db` groups several.
+        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        if not read_only:
+            with self._db:
+                self._db.executescript(_TABLES)
+        found = self.meta("schema")
+        if found is None and not read_only:
+            self.set_meta("schema", SCHEMA)
+        elif found is not None and found > SCHEMA:
+            raise DataError(f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask.")
+
+    def lock(self) -> None:
+        """Hold the run for this process; freed by the system when it ends, however it ends."""
+        try:
+            import fcntl
+        except ImportError:  # Windows: sqlite's own locks remain
+            return
+        self._lock_file = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError("another process is working on this run", got=self.folder) from error
+
+    def close(self) -> None:
+        """Close the file; the log is folded back into it."""
+        self._db.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- meta ---------------------------------------------------------------------------------------------
+
+    def meta(self, name: str) -> Any:
+        """Return a stored JSON value, None if absent."""
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        except sqlite3.OperationalError:
+            return None
+        return None if row is None else json.loads(row[0])
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a JSON value."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    # -- pictures -----------------------------------------------------------------------------------------
+
+    def add_picture(
+        self,
+        sha256: str,
+        path: str,
+        size: tuple[int, int],
+        dhash: int,
+        *,
+        source: str = "",
+        licence: str = "",
+    ) -> bool:
+        """Add a picture unless its pixels are already there; return whether it was new."""
+        with self._db:
+            number = self._db.execute("SELECT COUNT(*) FROM pictures").fetchone()[0]
+            return (
+                self._db.execute(
+                    "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (sha256, number, path, *size, f"{dhash:016x}", source, licence),
+                ).rowcount
+                == 1
+            )
+
+    def add_unreadable(self, path: str, reason: str) -> None:
+        """Keep a file that is no picture, with the reason."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (path, reason))
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Return (path, reason) of files that could not be read."""
+        return list(self._db.execute("SELECT path, reason FROM unreadable ORDER BY path"))
+
+    def pictures(self) -> Iterator[PictureRow]:
+        """Yield the pictures in the order they were added."""
+        for row in self._db.execute("SELECT * FROM pictures ORDER BY number").fetchall():
+            sha256, number, path, height, width, dhash, source, licence = row
+            yield PictureRow(sha256, number, path, height, width, int(dhash, 16), source or "", licence or "")
+
+    # -- stages -------------------------------------------------------------------------------------------
+
+    def start_stage(self, sha256: str, stage: str) -> None:
+        """Mark a stage as running and count the attempt."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO stages VALUES (?, ?, 'running', 1, NULL) ON CONFLICT DO UPDATE SET "
+                "state = 'running', attempts = attempts + 1",
+                (sha256, stage),
+            )
+
+    def finish_stage(
+        self, sha256: str, stage: str, state: str, result: Value | None, failures: Iterable[Failure] = ()
+    ) -> None:
+        """Write a stage's result and failures in one transaction."""
+        text = None if result is None else result.model_dump_json()
+        with self._db:
+            self._db.execute(
+                "INSERT INTO stages VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+                "state = excluded.state, result = excluded.result",
+                (sha256, stage, state, text),
+            )
+            self._db.execute("DELETE FROM failures WHERE sha256 = ? AND stage = ?", (sha256, stage))
+            self._db.executemany(
+                "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (sha256, stage, f.unit, f.error_class, f.reason, json.dumps(list(f.keys)))
+                    for f in failures
+                ],
+            )
+
+    def stage(self, sha256: str, stage: str) -> tuple[str, Value | None]:
+        """Return (state, result); a stage never started is ("pending", None)."""
+        row = self._db.execute(
+            "SELECT state, result FROM stages WHERE sha256 = ? AND stage = ?", (sha256, stage)
+        ).fetchone()
+        if row is None:
+            return "pending", None
+        return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+
+    def finished(self, sha256: str) -> bool:
+        """Whether no stage of the picture is left to do."""
+        rows = self._db.execute(
+            "SELECT COUNT(*) FROM stages WHERE sha256 = ? AND state NOT IN ('pending', 'running')", (sha256,)
+        )
+        return rows.fetchone()[0] == len(STAGES)
+
+    def failures(self, sha256: str | None = None) -> list[tuple[str, str, Failure]]:
+        """Return (picture, stage, failure) of one picture or of all."""
+        where, values = ("", ()) if sha256 is None else (" WHERE sha256 = ?", (sha256,))
+        rows = self._db.execute(f"SELECT * FROM failures{where} ORDER BY sha256, stage, unit", values)
+        return [
+            (r[0], r[1], Failure(unit=r[2], error_class=r[3], reason=r[4], keys=tuple(json.loads(r[5]))))
+            for r in rows.fetchall()
+        ]
+
+    def retry(self, classes: Iterable[str]) -> int:
+        """Forget failures of these classes, their broken replies, and what was built on them; return how many.
+
+        Answered calls stay: what is done anew downstream costs only where its inputs changed.
+        """
+        wanted = set(classes)
+        chosen = [entry for entry in self.failures() if entry[2].error_class in wanted]
+        with self._db:
+            for sha256, stage, failure in chosen:
+                self._db.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in failure.keys])
+                later = STAGES[STAGES.index(stage) :]
+                marks = ",".join("?" * len(later))
+                self._db.execute(
+                    f"UPDATE stages SET state = 'pending', result = NULL WHERE sha256 = ? "
+                    f"AND stage IN ({marks})",
+                    (sha256, *later),
+                )
+                self._db.execute(
+                    f"DELETE FROM failures WHERE sha256 = ? AND stage IN ({marks})", (sha256, *later)
+                )
+        return len(chosen)
+
+    # -- replies and calls --------------------------------------------------------------------------------
+
+    def reply(self, key: str) -> Completion | None:
+        """Return the cached reply of a request."""
+        row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        data = json.loads(row[0])
+        data["refused"] = tuple(data["refused"]) if data["refused"] else None
+        return Completion(**data)
+
+    def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
+        """Write a call into the ledger before it is sent; return its number."""
+        with self._db:
+            return int(
+                self._db.execute(
+                    "INSERT INTO calls (key, stage, model, state, worst_usd, started) VALUES "
+                    "(?, ?, ?, 'sent', ?, ?)",
+                    (key, stage, model, worst_usd, time.time()),
+                ).lastrowid
+                or 0
+            )
+
+    def end_call(self, call: int, state: str, cost_usd: float | None, seconds: float) -> None:
+        """Settle a call that brought no reply; `state` is its error class."""
+        with self._db:
+            self._db.execute(
+                "UPDATE calls SET state = ?, cost_usd = ?, seconds = ? WHERE id = ?",
+                (state, cost_usd, seconds, call),
+            )
+
+    def keep_reply(
+        self,
+        call: int | None,
+        *,
+        key: str,
+        provider: str,
+        model: str,
+        stage: str,
+        template: str,
+        completion: Completion,
+        cost_usd: float | None,
+        seconds: float,
+    ) -> None:
+        """Keep a reply and settle its call, in one transaction."""
+        kept = {
+            "text": completion.text,
+            "finish": completion.finish,
+            "refused": completion.refused,
+            "input_tokens": completion.input_tokens,
+            "output_tokens": completion.output_tokens,
+            "model": completion.model,
+        }
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    provider,
+                    model,
+                    stage,
+                    template,
+                    json.dumps(kept, sort_keys=True),
+                    cost_usd,
+                    completion.reply_id,
+                    seconds,
+                ),
+            )
+            if call is not None:
+                self._db.execute(
+                    "UPDATE calls SET state = 'ok', cost_usd = ?, input_tokens = ?, output_tokens = ?, "
+                    "seconds = ? WHERE id = ?",
+                    (cost_usd, completion.input_tokens, completion.output_tokens, seconds, call),
+                )
+
+    def spent(self) -> tuple[float, int]:
+        """Return (dollars, calls) so far; a call without an outcome counts with its worst case."""
+        row = self._db.execute(
+            "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
+            "FROM calls"
+        ).fetchone()
+        return float(row[0]), int(row[1])
+
+    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run a reading statement; for reports."""
+        return self._db.execute(sql, values).fetchall()
+
+    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return the rows of all tables a worker fills, for `absorb` elsewhere."""
+        rows = {name: self.query(f"SELECT * FROM {name}") for name in ("stages", "failures", "replies")}
+        # Calls are numbered by the store that takes them.
+        rows["calls"] = self.query(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY id")
+        return rows
+
+    def absorb(self, rows: dict[str, list[Any]]) -> None:
+        """Take rows of another store in one transaction; for equal keys the newer row counts."""
+        with self._db:
+            for name, width in (("pictures", 8), ("stages", 5), ("failures", 6), ("replies", 9)):
+                marks = ",".join("?" * width)
+                self._db.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", rows.get(name, []))
+            self._db.executemany(
+                f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows.get("calls", []),
+            )
+
+    def digest(self) -> str:
+        """Return a hash of all that a run is for: pictures, results, failures, replies; no times, no order."""
+        digest = hashlib.sha256()
+        for sql in (
+            "SELECT sha256, height, width, dhash FROM pictures ORDER BY sha256",
+            "SELECT sha256, stage, state, result FROM stages ORDER BY sha256, stage",
+            "SELECT sha256, stage, unit, error_class, reason, keys FROM failures ORDER BY 1, 2, 3",
+            "SELECT key, provider, model, stage, template, completion FROM replies ORDER BY key",
+        ):
+            for row in self._db.execute(sql):
+                digest.update(json.dumps(row).encode())
+        return digest.hexdigest()

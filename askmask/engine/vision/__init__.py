@@ -1,0 +1,1 @@
+"""Seeing without a VLM: detectors (words -> boxes) and promptable segmenters (boxes -> masks)."""

@@ -1,0 +1,1 @@
+"""The neutral scorer: anybody's masks against any ground truth, by named protocols. Imports no torch."""

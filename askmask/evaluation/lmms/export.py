@@ -1,0 +1,153 @@
+"""Write any data set as an lmms-eval task: a Parquet table and the YAML that names it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from askmask.datasets.reading import naming
+from askmask.errors import DataError, MissingExtra, SettingError
+from askmask.evaluation.protocols import protocol_named
+from askmask.evaluation.truth import item_id
+from askmask.records import Example
+
+_YAML = """task: {name}
+dataset_path: parquet
+dataset_kwargs:
+  data_files:
+    test: {table}
+test_split: test
+output_type: generate_until
+doc_to_visual: !function {utils}.doc_to_visual
+doc_to_text: !function {utils}.doc_to_text
+doc_to_target: ""
+process_results: !function {utils}.process_results
+generation_kwargs:
+  max_new_tokens: 2048
+metric_list:
+{metrics}
+metadata:
+  version: 1
+  protocol: {protocol}
+"""
+
+_UTILS = '''"""Functions that the task beside this file calls."""
+
+from functools import partial
+
+from askmask.evaluation.lmms.results import METRICS, aggregation
+from askmask.evaluation.lmms.results import process_results as _process
+
+process_results = partial(_process, protocol="{protocol}")
+{aggregations}
+
+
+def doc_to_visual(doc):
+    """Return the pictures of a document."""
+    return [doc["image"].convert("RGB")]
+
+
+def doc_to_text(doc):
+    """Return the prompt."""
+    return doc.get("expression") or doc["prompt"]
+'''
+
+
+def write_task(
+    examples: Iterable[Example], folder: str | Path, name: str, *, protocol: str = "askmask"
+) -> Path:
+    """Write FOLDER/NAME.parquet, NAME.yaml and NAME_utils.py; return the YAML's path.
+
+    `lmms-eval --include_path FOLDER --tasks NAME` then runs it with any model that answers in the wire format.
+    Rounds are asked one by one, without history. Pictures are embedded.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "eval") from error
+    protocol_named(protocol)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise SettingError("a task's name must be small letters, digits and _", got=repr(name))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for example in examples for row in _rows(example)]
+    if not rows:
+        raise DataError("the data set holds no labelled round")
+    feature = {"info": {"features": {"image": {"_type": "Image"}}}}
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    text, number = pyarrow.string(), pyarrow.int64()
+    columns = {
+        "id": text, "image": image, "image_id": text, "expression": text, "size": pyarrow.list_(number),
+        "masks": text, "ignore": text, "concept": text, "round": text, "length": text,
+    }  # fmt: skip
+    table = pyarrow.Table.from_pylist(rows, pyarrow.schema(list(columns.items()))).replace_schema_metadata(
+        {"huggingface": json.dumps(feature)}
+    )
+    parquet.write_table(table, folder / f"{name}.parquet", row_group_size=64)
+    utils = f"{name}_utils"
+    (folder / f"{utils}.py").write_text(utils_text(protocol), encoding="utf-8")
+    path = folder / f"{name}.yaml"
+    path.write_text(
+        _YAML.format(
+            name=name, utils=utils, protocol=protocol, table=(folder / f"{name}.parquet").resolve(),
+            metrics=metric_list(utils),
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    return path
+
+
+def utils_text(protocol: str) -> str:
+    """Return the Python file that a task's YAML names functions of."""
+    from askmask.evaluation.lmms.results import METRICS
+
+    lines = "\n".join(f'{_name(metric)} = aggregation("{metric}")' for metric in METRICS)
+    return _UTILS.format(protocol=protocol, aggregations=lines).replace("import METRICS, ", "import ")
+
+
+def metric_list(utils: str) -> str:
+    """Return the YAML lines of all metrics."""
+    from askmask.evaluation.lmms.results import METRICS
+
+    return "\n".join(
+        f"  - metric: {metric}\n    aggregation: !function {utils}.{_name(metric)}\n"
+        f"    higher_is_better: {'false' if metric == 'n_missing' else 'true'}"
+        for metric in METRICS
+    )
+
+
+def _name(metric: str) -> str:
+    return re.sub(r"\W", "_", metric).lower()
+
+
+def _rows(example: Example) -> list[dict[str, Any]]:
+    rows = []
+    for index, round in enumerate(example.rounds):
+        if round.masks is None:
+            continue
+        with naming(f"example {example.id!r}"):
+            path = Path(example.image)
+            if not path.is_file():
+                raise DataError("its picture is not there", got=path)
+            size = example.size or next((mask.size for mask in round.masks), None)
+            if size is None:
+                raise DataError("the picture's size is unknown")
+            rows.append(
+                {
+                    "id": item_id(example, index),
+                    "image": {"bytes": path.read_bytes(), "path": path.name},
+                    "image_id": example.image,
+                    "expression": round.prompt,
+                    "size": list(size),
+                    "masks": json.dumps([mask.to_dict() for mask in round.masks]),
+                    "ignore": json.dumps(round.ignore.to_dict()) if round.ignore else "",
+                    "concept": round.concept or "",
+                    "round": str(index + 1) if len(example.rounds) > 1 else "",
+                    "length": str(round.meta.get("length", "")),
+                }
+            )
+    return rows

@@ -1,0 +1,43 @@
+"""Open whatever holds ground truth: a JSONL, our own files, or a data set by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from askmask.datasets import open_dataset
+from askmask.datasets.own import read_rows
+from askmask.evaluation.text_scores import Reference, references_of
+from askmask.evaluation.truth import Truth, read_truths, truths_of
+
+
+def open_truths(source: str | Path) -> Iterator[Truth]:
+    """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT]."""
+    path = Path(source)
+    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+        return read_truths(path)
+    return truths_of(open_dataset(str(source)))
+
+
+def open_references(source: str | Path) -> Iterator[Reference]:
+    """Yield the gold replies of the same sources, of rounds without mask too."""
+    path = Path(source)
+    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+        return (Reference(truth.id, truth.reply) for truth in read_truths(path) if truth.reply)
+    return references_of(open_dataset(str(source)))
+
+
+def truth_hash(source: str | Path) -> str | None:
+    """Return the SHA-256 of a ground-truth file's bytes, None where the source is more than one file."""
+    path = Path(source)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _holds_rounds(path: Path) -> bool:
+    for _, row in read_rows(path):
+        return "rounds" in row or ("image" in row and "masks" not in row)
+    return False

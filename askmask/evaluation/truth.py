@@ -1,0 +1,178 @@
+"""Ground truth for the scorer: labelled prompts from a JSONL file or from Examples.
+
+One row of a ground-truth file (a field with ? may be absent):
+
+    {"id": "a1", "image"?: "a.jpg", "size": [480, 640], "masks": [{"size": [480, 640], "counts": "..."}],
+     "ignore"?: RLE, "no_target"?: false, "prompt"?: "...", "reply"?: "...", "concept"?: "spatial",
+     "round"?: 2, "conversation"?: "a", "length"?: "long", "split"?: "val"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from askmask.datasets.own import read_rows
+from askmask.errors import AskMaskError, DataError
+from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
+from askmask.records import Example
+
+GROUPINGS = (
+    "concept",
+    "family",
+    "round",
+    "length",
+    "hard",
+    "split",
+)  # fields by which scores are also grouped
+COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What rightly answers one prompt: masks of one size, or none."""
+
+    id: str
+    size: tuple[int, int]  # (height, width)
+    masks: tuple[Mask, ...]
+    ignore: Mask | None = None
+    conversation: str | None = None  # items of one conversation are resampled together
+    groups: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    prompt: str | None = None
+    reply: str | None = None
+
+    @cached_property
+    def mask(self) -> Mask:
+        """The union of the masks."""
+        return self.masks[0] if len(self.masks) == 1 else union_of(self.masks, self.size)
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the union, ignored ones too."""
+        return self.mask.area
+
+    @property
+    def no_target(self) -> bool:
+        """Whether rightly nothing matches."""
+        return self.area == 0
+
+    @property
+    def size_group(self) -> str:
+        """COCO's small, medium or large by the area of the union; "none" without target."""
+        if not self.area:
+            return "none"
+        return "small" if self.area < COCO_SMALL else "medium" if self.area < COCO_MEDIUM else "large"
+
+
+def item_id(example: Example, index: int) -> str:
+    """Name round `index` (from 0) of an Example: its id if it is the only one, else "ID#1", "ID#2", ..."""
+    return example.id if len(example.rounds) == 1 else f"{example.id}#{index + 1}"
+
+
+def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
+    """Yield one Truth per labelled round; rounds without label (masks None) are context, not items."""
+    for example in examples:
+        many = len(example.rounds) > 1
+        for index, round in enumerate(example.rounds):
+            if round.masks is None:
+                continue
+            size = example.size or next((mask.size for mask in (*round.masks, round.ignore) if mask), None)
+            if size is None:
+                raise DataError(
+                    f"example {example.id!r}: the picture's size is unknown and no mask tells it",
+                    do='Add "size": [height, width].',
+                )
+            groups = {
+                "concept": round.concept,
+                "family": round.family,
+                "round": str(index + 1) if many else None,
+                "length": round.meta.get("length"),
+                "hard": "hard" if round.meta.get("hard") else None,  # in simulated scenes: shortcuts fail
+                "split": example.split,
+            }
+            yield Truth(
+                id=item_id(example, index),
+                size=size,
+                masks=round.masks,
+                ignore=round.ignore,
+                conversation=example.id if many else None,
+                groups={name: str(value) for name, value in groups.items() if value},
+                image=example.image,
+                prompt=round.prompt,
+                reply=round.reply,
+            )
+
+
+def read_truths(path: str | Path) -> Iterator[Truth]:
+    """Yield the Truths of a ground-truth JSONL file in order. Raises DataError naming file and line."""
+    path = Path(path)
+    for number, row in read_rows(path):
+        try:
+            yield truth_of_row(row, folder=path.parent)
+        except AskMaskError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
+
+
+def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth:
+    """Read one row of the ground-truth format; relative images are taken from `folder`."""
+    name = row.get("id")
+    if not isinstance(name, str) or not name:
+        raise DataError('ground truth needs a text "id"', got=repr(name)[:80])
+    size = size_of(row.get("size"))
+    masks = tuple(mask_of_size(mask, size, name) for mask in mask_list(row.get("masks"), name))
+    ignore = None if row.get("ignore") is None else mask_of_size(row["ignore"], size, name)
+    image = row.get("image")
+    if image is not None and not isinstance(image, str):
+        raise DataError('"image" must be a path', got=repr(image)[:80])
+    conversation = row.get("conversation")
+    truth = Truth(
+        id=name,
+        size=size,
+        masks=masks,
+        ignore=ignore,
+        conversation=None if conversation is None else str(conversation),
+        groups={key: str(row[key]) for key in GROUPINGS if row.get(key) is not None},
+        image=str(folder / image) if folder is not None and image else image,
+        prompt=row.get("prompt"),
+        reply=row.get("reply"),
+    )
+    said = row.get("no_target")
+    if said is not None and said is not truth.no_target:
+        raise DataError(f'id {name!r}: "no_target" contradicts the masks', got=f"{said!r}, {truth.area} px")
+    return truth
+
+
+def size_of(value: Any) -> tuple[int, int]:
+    """Check a [height, width]."""
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 2
+        or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
+    ):
+        raise DataError('"size" must be [height, width] in whole pixels', got=repr(value)[:80])
+    if value[0] * value[1] > MAX_PIXELS:
+        raise DataError(f'"size" must stay within {MAX_PIXELS} pixels', got=list(value))
+    return value[0], value[1]
+
+
+def mask_list(value: Any, name: str) -> list[Any]:
+    """Check a list of masks."""
+    if not isinstance(value, list):
+        raise DataError(f'id {name!r}: "masks" must be a list', got=repr(value)[:80])
+    return value
+
+
+def mask_of_size(value: Any, size: tuple[int, int], name: str) -> Mask:
+    """Read a run-length code and hold its size against the picture's, before it is decoded."""
+    if not isinstance(value, Mapping) or list(value.get("size") or ()) != list(size):
+        got = value.get("size") if isinstance(value, Mapping) else repr(value)[:80]
+        raise DataError(
+            f"id {name!r}: a mask must be a run-length code of the picture's size {list(size)} (height, width)",
+            got=got,
+            do="Give masks at the original size of the upright picture; they are never resized or transposed.",
+        )
+    return Mask.from_dict(value)

@@ -1,0 +1,323 @@
+"""Queries -> prompts: draw a balanced set for one picture, find words for them, turn them into Rounds.
+
+Training draws templates from the first bank, validation and test from the held-out one (phrases.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from askmask.datasets import dense
+from askmask.imaging.mask import Mask, union_of
+from askmask.records import Reference, Round
+from askmask.world.concepts import ASK
+from askmask.world.facts import Facts
+from askmask.world.ground import Ground, Query, choose
+from askmask.world.looks import COLOURS
+from askmask.world.phrases import ABSENT, BANK, CLAUSES, FRAMES_HELD, FRAMES_TRAIN, NOUNS
+
+PER_VIEW = 20
+NEGATIVES = 0.18  # share of prompts that nothing answers
+COMPOSED = 0.15
+UNFOUNDED = 4.0  # weight of a kind asked of what is not there or not so, among the empty ones
+MOST_UNSURE = 0.34  # share of candidates about which nothing certain is known, above which nothing is asked
+# Kinds the category or colour alone decides: drawn less, so that the rest is not drowned.
+RARER = {
+    "one": 0.6,
+    "part": 1.5,
+    "floor": 0.5,
+    "table": 0.5,
+    "sharp": 0.5,
+    "fragile": 0.5,
+    "eat": 0.5,
+    "sit": 0.4,
+    "near": 0.6,
+}
+STUFF = {"table": dense.TABLE, "floor": dense.FLOOR}
+SurfaceMask = Callable[[int], np.ndarray]  # thing id -> bool [H, W]
+
+
+def held_out(split: str) -> bool:
+    """Whether a split uses the held-out bank."""
+    return split != "train"
+
+
+def queries(ground: Ground, rng: np.random.Generator) -> list[Query]:
+    """Return every sound query of the picture: certain enough, not trivially everything."""
+    found = [query for ask in ASK.values() for query in ask(ground, rng)]
+    found += _composed(ground, rng)
+    found += _unfounded(ground, rng)
+    return [query for query in found if _sound(query)]
+
+
+def _sound(query: Query) -> bool:
+    query.ignore = sorted(set(query.ignore) - set(query.satisfying))
+    if query.special or query.parts:
+        return True
+    if query.empty:
+        return not query.ignore
+    unsure = sum(1 for n in query.ignore if n in query.candidates)
+    if unsure > max(1, MOST_UNSURE * len(query.candidates)) or len(query.ignore) > 3:
+        return False
+    known = [n for n in query.candidates if n not in query.ignore]
+    return query.kind in ("category", "one", "part", "surface", "stack") or len(query.satisfying) < len(known)
+
+
+def _composed(ground: Ground, rng: np.random.Generator) -> list[Query]:
+    """Compose noun (kind, colour or material) + clause (attribute, asserted or denied) + what is left out."""
+    found: list[Query] = []
+    groups: list[tuple[dict[str, str], list[int]]] = []
+    pool = ground.on_table
+    for category in sorted({ground.category(n) for n in pool}):
+        noun, plural = choose(rng, NOUNS[category])
+        groups.append(({"n": noun, "ns": plural}, [n for n in pool if ground.category(n) == category]))
+    for colour in sorted({ground.things[n]["colour"] for n in pool}):
+        groups.append(
+            (
+                {"n": f"{colour} thing", "ns": f"{colour} things"},
+                [n for n in pool if ground.things[n]["colour"] == colour],
+            )
+        )
+    groups.append(({"n": "thing", "ns": "things"}, pool))
+    for words, members in groups:
+        for attribute in CLAUSES:
+            for value in (True, False):
+                yes, ignore = ground.having(attribute, members, value)
+                ignore = [n for n in ignore if n in members or n in ground.glimpsed]
+                if words["n"] != "thing" and (yes or rng.random() < 0.1):
+                    found.append(_compose("compose", words, attribute, value, yes, members, ignore))
+                colours = sorted({ground.things[n]["colour"] for n in yes})
+                if len(colours) > 1 and "colour" not in words and not words["n"].endswith(" thing"):
+                    out = str(choose(rng, colours))
+                    rest = [n for n in yes if ground.things[n]["colour"] != out]
+                    unsure = [n for n in ignore if ground.things[n]["colour"] != out]
+                    found.append(
+                        _compose("compose_not", {**words, "c": out}, attribute, value, rest, members, unsure)
+                    )
+    return found
+
+
+ASKED_OF = {
+    "part": ("entities", "parts"),
+    "left_of": ("spatial", "viewer"),
+    "behind": ("spatial", "viewer"),
+    "near": ("spatial", "metric"),
+    "carried_by": ("relations", "support"),
+    "inside": ("relations", "containment"),
+    "hiding": ("relations", "occlusion"),
+    "grasp": ("affordances", "context_independent"),
+    "must_move": ("affordances", "anticipatory"),
+    "falls_with": ("physics", "counterfactual"),
+    "blocked_by": ("physics", "obstruction"),
+}
+
+
+def _unfounded(ground: Ground, rng: np.random.Generator) -> list[Query]:
+    """Ask of a thing that is not there, or is not so: nothing can be right about it."""
+    present = {ground.category(n) for n in (*ground.seen, *ground.glimpsed)}
+    absent = [choose(rng, NOUNS[c])[0] for c in NOUNS if c not in present and c not in ("box", "crate")]
+    absent += [singular for singular, _ in ABSENT]
+    colours = {(ground.category(n), ground.things[n]["colour"]) for n in (*ground.seen, *ground.glimpsed)}
+    found = []
+    for kind in rng.permutation(list(ASKED_OF))[:5]:
+        concept, family = ASKED_OF[kind]
+        false = bool(ground.seen and rng.random() < 0.4)
+        if false:
+            category = ground.category(choose(rng, ground.seen))
+            colour = choose(rng, [c for c in COLOURS if (category, c) not in colours])
+            name = f"the {colour} {choose(rng, NOUNS[category])[0]}"
+        else:
+            noun = choose(rng, absent)
+            name = f"the {noun}" if rng.random() < 0.6 else f"the {choose(rng, list(COLOURS))} {noun}"
+        slots = {"x": name} | (
+            {"p": choose(rng, ("handle", "lid", "cap", "label"))} if kind == "part" else {}
+        )
+        facts = {"unfounded" if false else "absent": name}
+        found.append(
+            Query(
+                concept=concept,
+                family=family,
+                kind=str(kind),
+                satisfying=[],
+                candidates=ground.seen,
+                slots=slots,
+                facts=facts,
+            )
+        )
+    return found
+
+
+def _compose(
+    kind: str,
+    words: dict[str, str],
+    attribute: str,
+    value: bool,
+    yes: list[int],
+    members: list[int],
+    ignore: list[int],
+) -> Query:
+    concept = {
+        "lying": "entities",
+        "holds_liquid": "affordances",
+        "reachable": "affordances",
+        "free_surface": "affordances",
+    }.get(attribute, "physics")
+    return Query(
+        concept=concept,
+        family="composition",
+        kind=kind,
+        satisfying=yes,
+        candidates=members,
+        slots={**words, "that": (attribute, value)},
+        ignore=ignore,
+        facts={"attribute": attribute, "value": value, **{k: v for k, v in words.items() if k == "c"}},
+    )
+
+
+def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW) -> list[Query]:
+    """Draw a balanced set: concepts alike, kinds alike within them, given shares of empty and composed."""
+    pools: dict[tuple[bool, str], dict[str, list[Query]]] = {}
+    for query in found:
+        key = (query.empty, "composed" if query.family == "composition" else query.concept)
+        name = query.kind + ("*" if "absent" in query.facts or "unfounded" in query.facts else "")
+        pools.setdefault(key, {}).setdefault(name, []).append(query)
+    drawn: list[Query] = []
+    concepts = list(ASK)
+    for k in range(count):
+        empty = bool(rng.random() < NEGATIVES)
+        concept = concepts[(k + int(rng.integers(2))) % len(concepts)]
+        group = "composed" if rng.random() < COMPOSED else concept
+        kinds = pools.get((empty, group)) or pools.get((False, concept))
+        if not kinds:
+            continue
+        names = sorted(kinds)
+        edges = list(accumulate(_weight(name) for name in names))
+        name = names[bisect(edges, rng.random() * edges[-1])]
+        query = kinds[name].pop(int(rng.integers(len(kinds[name]))))
+        if not kinds[name]:
+            del kinds[name]
+        drawn.append(query)
+    return drawn
+
+
+def _weight(name: str) -> float:
+    return UNFOUNDED if name.endswith("*") else RARER.get(name, 1.0)
+
+
+def words_for(query: Query, ground: Ground, rng: np.random.Generator, *, held: bool) -> str | None:
+    """Find words for a query; None if a thing it speaks of cannot be named apart from others."""
+    slots: dict[str, str] = {}
+    for slot, value in query.slots.items():
+        if slot == "x" and isinstance(value, str):
+            slots["x"] = value
+        elif slot == "x":
+            name = ground.name(value, rng)
+            if name is None:
+                return None
+            slots["x"] = name
+        elif slot == "that":
+            attribute, positive = value
+            slots["that"] = choose(rng, CLAUSES[attribute][0 if positive else 1][held])
+        else:
+            slots[slot.rstrip("_")] = str(value)
+    return phrase(query.kind, slots, rng, held=held)
+
+
+def phrase(kind: str, slots: Mapping[str, str], rng: np.random.Generator, *, held: bool) -> str:
+    """Draw a template of a kind from one bank, fill it, and frame it unless it is a whole prompt."""
+    template = choose(rng, BANK[kind][held])
+    if template.startswith("="):
+        return template[1:].format(**slots)
+    return str(choose(rng, FRAMES_HELD if held else FRAMES_TRAIN)).format(np=template.format(**slots))
+
+
+def answer_of(query: Query, surface: SurfaceMask) -> dict[str, Any]:
+    """Return a query's answer in the form of the dense data (docs/world.md)."""
+    if query.special:
+        return {"parts" if query.special == "table" else "objects": [STUFF[query.special]]}
+    if query.parts is not None:
+        return {"parts": query.parts}
+    if query.surface:
+        return {"masks": [Mask.from_array(surface(n)).to_dict() for n in query.satisfying]}
+    return {"objects": sorted(query.satisfying)}
+
+
+def to_prompt(query: Query, text: str, answer: dict[str, Any]) -> Facts:
+    """Return a prompt as JSON values, with all that is known about it."""
+    negative = None
+    if query.empty:
+        negative = "absent" if "absent" in query.facts else "false_attribute"
+    return {
+        "prompt": text,
+        "concept": query.concept,
+        "family": query.family,
+        "kind": query.kind,
+        "answer": answer,
+        "ignore": query.ignore,
+        "candidates": sorted(query.candidates),
+        "satisfying": sorted(query.satisfying),
+        "facts": query.facts,
+        "shortcuts": {name: sorted(ids) for name, ids in query.shortcuts.items()},
+        "hard": query.hard,
+        "margin": query.margin,
+        "negative": negative,
+    }
+
+
+def prompts_for(
+    ground: Ground,
+    found: list[Query],
+    surface: SurfaceMask,
+    rng: np.random.Generator,
+    *,
+    held: bool,
+    count: int = PER_VIEW,
+) -> list[Facts]:
+    """Write a balanced set of distinct prompts for one picture, out of its queries."""
+    written: dict[str, Facts] = {}
+    for query in draw(found, rng, 2 * count):
+        if len(written) >= count:
+            break
+        if (query.special == "floor" and ground.floor_pixels < 0.03 * ground.size**2) or (
+            query.kind == "compose" and not query.candidates
+        ):
+            continue
+        text = words_for(query, ground, rng, held=held)
+        if text is None or text in written:
+            continue
+        answer = answer_of(query, surface)
+        if query.surface and any(Mask.from_dict(m).area < 20 for m in answer["masks"]):
+            continue
+        written[text] = to_prompt(query, text, answer)
+    return list(written.values())
+
+
+def to_round(prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) -> Round:
+    """Turn a prompt and its picture's id maps [H, W] into a Round, one mask per instance."""
+    size = objects.shape
+    masks = tuple(Mask.from_array(mask) for mask in dense.answer_masks(prompt["answer"], objects, parts))
+    ignored = [Mask.from_array(objects == n) for n in prompt["ignore"]]
+    ignore = union_of(ignored, size) if ignored else None
+    known = {
+        name: prompt[name]
+        for name in ("kind", "candidates", "satisfying", "facts", "hard", "margin", "negative")
+    }
+    known["shortcuts"] = {
+        name: {"answer": ids, "right": ids == prompt["satisfying"]}
+        for name, ids in prompt["shortcuts"].items()
+    }
+    return Round(
+        prompt=prompt["prompt"],
+        masks=masks,
+        reply=prompt.get("reply"),
+        refers_to=tuple(Reference.from_dict(r) for r in prompt.get("refers_to", ())),
+        concept=prompt["concept"],
+        family=prompt["family"],
+        ignore=ignore if ignore else None,
+        meta=known,
+    )

@@ -1,0 +1,105 @@
+"""One seed -> everything that is stored of it: its pictures, facts, prompts and dialogues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from askmask.world.dialogues import dialogues_for
+from askmask.world.facts import Facts, look, measure
+from askmask.world.ground import Ground
+from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, queries
+from askmask.world.render import Eye, Painter, View
+from askmask.world.scene import Scene, split_of
+from askmask.world.simulate import World, resting_worlds
+
+FORMAT = 1
+VIEWS = 2  # pictures of a scene, unless said otherwise
+LEVEL = 0.004  # metres: pixels within this of a free surface's height belong to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneRecord:
+    """What one seed gives. `facts` is a line of the dense format (docs/world.md)."""
+
+    scene: Scene
+    facts: Facts
+    views: tuple[View, ...]
+
+
+def record(seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
+    """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
+    for world in resting_worlds(seed):
+        found = record_world(world, size, prompts=prompts, views=views)
+        if not world.unsteady():
+            return found
+    raise AssertionError("resting_worlds raises when it runs out")
+
+
+def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
+    """Record a world that is at rest."""
+    scene, split = world.scene, split_of(world.scene.seed)
+    things = measure(world)
+    drawn, facts = [], []
+    with Painter(world, size) as painter:
+        for number, camera in enumerate(scene.cameras[:views]):
+            view = painter.draw(camera)
+            seen = look(world, view)
+            seen |= ask(
+                things,
+                seen,
+                surface_of(view.objects, view.depth, seen["camera"], things),
+                scene.seed,
+                number,
+                split,
+                prompts=prompts,
+            )
+            drawn.append(view)
+            facts.append(seen)
+    line = {
+        "format": FORMAT,
+        "seed": scene.seed,
+        "split": split,
+        "layout": scene.layout,
+        "pair": scene.pair,
+        "hash": scene.digest(),
+        "objects": things,
+        "views": facts,
+    }
+    return SceneRecord(scene=scene, facts=line, views=tuple(drawn))
+
+
+def ask(
+    things: list[Facts],
+    seen: Facts,
+    surface: SurfaceMask,
+    seed: int,
+    number: int,
+    split: str,
+    *,
+    prompts: int = PER_VIEW,
+) -> Facts:
+    """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world."""
+    ground, held = Ground(things, seen, seen["size"]), held_out(split)
+    singles = np.random.default_rng([3, seed, number])
+    chats = np.random.default_rng([4, seed, number])
+    found = queries(ground, singles)
+    return {
+        "prompts": prompts_for(ground, found, surface, singles, held=held, count=prompts),
+        "dialogues": dialogues_for(ground, found, surface, chats, held=held),
+    }
+
+
+def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: list[Facts]) -> SurfaceMask:
+    """Return a function that gives the free upper surface [H, W] of a thing in a view.
+
+    Uses what is stored (half-precision depth, rounded camera), so that stored scenes give the same surfaces.
+    """
+    eye = Eye(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
+    heights = eye.heights(depth.astype(np.float16).astype(np.float32))
+
+    def mask(number: int) -> np.ndarray:
+        return (objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)
+
+    return mask

@@ -1,0 +1,163 @@
+"""The command line: exit codes, one-line errors, status and estimate; and SIGKILL at random moments."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from askmask.cli.app import app, register_commands
+from askmask.engine.dedup import distinct_pairs, picture_groups
+from askmask.engine.export import split_of
+from askmask.engine.store import PictureRow, RunStore
+from askmask.engine.values import Pair
+from askmask.imaging.mask import Mask
+from tests.conftest import ROOT
+from tests.engine.test_words_and_rules import box_mask, prompt
+
+ONE = ("--concepts", "physics", "--first-wait", "0.01")
+
+
+@pytest.fixture
+def engine():
+    """Run `askmask engine ...` in this process; returns (exit code, what was printed, the error)."""
+    register_commands()
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, ["engine", *map(str, arguments)])
+        error = result.exception if not isinstance(result.exception, SystemExit) else None
+        return SimpleNamespace(code=result.exit_code, text=result.output, error=error)
+
+    return run
+
+
+def test_run_with_failures_status_retry(engine, oracle, flat, tmp_path):
+    run = tmp_path / "run"
+    picture = next((flat / "pictures").glob("*.png"))
+    with oracle("refuse=1") as server:
+        model = ("--model", "oracle-1", "--base-url", server.address)
+        done = engine("run", picture, *model, *ONE, "--out", run)
+        assert done.code == 1 and "refusal" in done.text
+        status = json.loads(engine("status", run, "--json").text)
+        assert status["failures"] == {"describe": {"refusal": 1}}
+        assert status["stages"]["align"]["skipped"] == 1
+        assert "--only" in str(engine("retry", run, "--only", "nonsense").error)
+        port = server.server_address[1]
+    with oracle(port=port):
+        mended = engine("retry", run, "--only", "refusal", "--first-wait", "0.01")
+        assert mended.code == 0 and "1 failed units are asked again" in mended.text
+        assert json.loads(engine("status", run, "--json").text)["stages"]["align"]["done"] == 1
+        assert engine("resume", run).code == 0
+        assert "physics" in engine("status", run).text
+    told = engine("estimate", run, "--price", "1,2")
+    assert told.code == 0 and "align" in told.text
+
+
+def test_estimate_sends_nothing_and_scales(engine, flat):
+    told = engine("estimate", flat / "pictures", "--model", "gemini-2.5-flash", "--sample", "2")
+    assert told.code == 0 and "6 pictures" in told.text and "verify (choice)" in told.text
+    assert "No price is known" in engine("estimate", flat / "pictures", "--model", "mystery").text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "gpt-4o-latest"), "floating"),
+        (("--model", "gpt-4o-2024-08-06"), "OPENAI_API_KEY"),
+        (("--model", "m", "--vlm", "nonsense"), "provider"),
+        (("--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--max-usd", "1"), "--price"),
+        (("--model", "m", "--base-url", "http://u:p@127.0.0.1/v1"), "password"),
+        (("--model", "m", "--concepts", "nonsense"), "concepts"),
+        (("--model", "m", "--segmenter", "nonsense", "--base-url", "http://127.0.0.1:9/v1"), "segmenter"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(engine, flat, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    result = engine("run", flat / "pictures", "--out", tmp_path / "run", *arguments)
+    assert result.code != 0 and said in str(result.error) and "\n" not in str(result.error)
+
+
+def test_no_run_there(engine, tmp_path):
+    for name in ("status", "resume", "inspect"):
+        assert "no engine run there" in str(engine(name, tmp_path).error)
+
+
+def test_splits_depend_on_the_picture_alone():
+    hashes = [f"{n * 7919 % 65536:04x}{'0' * 60}" for n in range(2000)]
+    splits = [split_of(h, val=0.1, test=0.05) for h in hashes]
+    assert splits == [split_of(h, val=0.1, test=0.05) for h in hashes]
+    assert 150 < splits.count("val") < 250 and 60 < splits.count("test") < 140
+    # More validation takes from training only: what was in test stays there.
+    assert all(
+        split_of(h, val=0.3, test=0.05) == "test" for h, s in zip(hashes, splits, strict=True) if s == "test"
+    )
+
+
+def test_near_pictures_are_one_group():
+    def row(name, dhash):
+        return PictureRow(name, 0, name, 9, 9, dhash, "", "")
+
+    groups = picture_groups([row("a", 0b1111), row("b", 0b1110), row("c", 1 << 63 | 0xFFFF0000)])
+    assert groups == {"a": "a", "b": "a", "c": "c"}
+
+
+def test_pairs_of_one_mask_are_limited():
+    mask, other = box_mask(0, 0, 9, 9), box_mask(20, 20, 30, 30)
+    texts = ("what tips", "what is tall", "what stands alone", "what hides the wall")
+    pairs = [Pair(prompt=prompt(f"Segment {t}"), mask=mask, verdict=None) for t in texts]
+    pairs += [
+        Pair(prompt=prompt("Find what tips"), mask=other, verdict=None),
+        Pair(prompt=prompt("Segment what rolls"), mask=other, verdict=None),
+        Pair(prompt=prompt("Segment a kite", (), (), "absent"), mask=Mask.empty((40, 40)), verdict=None),
+    ]
+    kept, dropped = distinct_pairs(pairs)
+    assert [reason for _, reason in dropped] == ["duplicate mask", "duplicate prompt"]
+    assert len(kept) == 5
+
+
+def test_an_interrupt_keeps_what_was_answered(oracle, flat, tmp_path):
+    import signal
+    import time
+
+    run = tmp_path / "run"
+    with oracle(latency_s=0.3) as server:
+        arguments = ["engine", "run", str(flat / "pictures"), "--model", "oracle-1", "--out", str(run)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "askmask", *arguments, "--base-url", server.address],
+            cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while server.answered < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in said
+        with RunStore(run) as store:
+            assert store.query("SELECT COUNT(*) FROM replies")[0][0] == server.answered
+            assert not store.query("SELECT 1 FROM calls WHERE state = 'sent'")
+
+
+@pytest.mark.slow  # starts several processes
+def test_kills_lose_nothing_and_repeat_nothing(flat, tmp_path):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from engine_kill import kill_again_and_again
+    finally:
+        sys.path.pop(0)
+    report = kill_again_and_again(
+        SimpleNamespace(
+            work=tmp_path / "work",
+            data=flat / "truth",
+            kills=2,
+            pictures=1,
+            concurrency=4,
+            latency=0.1,
+            errors="verdict=0.1,json=0.05,server=0.05",
+            seed=1,
+        )
+    )
+    assert report["same_store"] and report["integrity"] == "ok" and report["unfinished_pictures"] == 0
+    assert report["answered_calls_repeated"] == 0
+    assert report["in_flight_at_kills"] <= report["most_that_can_be_in_flight"]

@@ -1,0 +1,252 @@
+"""The other clients, detectors and segmenters: on loopback, or with tiny random weights."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from askmask.engine.errors import CallFailed, UnitFailed
+from askmask.engine.pictures import Picture, SentPicture
+from askmask.engine.replies import AlignmentReply
+from askmask.engine.tools import request_for
+from askmask.engine.values import Description
+from askmask.engine.vision.classical import ClassicalSegmenter
+from askmask.engine.vision.queue import SegmentationQueue
+from askmask.imaging.mask import Mask
+from tests.conftest import GOLDEN
+from tests.engine.endpoint import failure, scripted
+from tests.engine.flatworld import draw_scene
+
+
+def question(**inputs):
+    picture = SentPicture(np.full((56, 84, 3), 90, np.uint8), "the original")
+    return request_for(
+        "align",
+        AlignmentReply,
+        instructions="Judge.",
+        templates=("align_mask",),
+        pictures=(picture,),
+        inputs=inputs or {"prompt": "Segment the cup"},
+        max_tokens=12,
+    )
+
+
+# -- clients --------------------------------------------------------------------------------------------------
+
+
+def google_reply(text: str, finish: str = "STOP", **more):
+    candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish, **more}
+    usage = {"promptTokenCount": 50, "candidatesTokenCount": 7, "thoughtsTokenCount": 3}
+    return 200, {}, {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-x-1"}
+
+
+def ask_google(monkeypatch, entry):
+    pytest.importorskip("google.genai", reason="needs the extra [google]")
+    from askmask.engine.vlm.google import GoogleVlm
+
+    monkeypatch.setenv("GEMINI_API_KEY", "google-test-key-123")
+
+    async def ask(url):
+        vlm = GoogleVlm("gemini-x-1", base_url=url.removesuffix("/v1"))
+        try:
+            return await vlm.complete(question())
+        finally:
+            await vlm.close()
+
+    with scripted(entry) as (url, seen):
+        try:
+            return asyncio.run(ask(url)), seen
+        except CallFailed as error:
+            return error, seen
+
+
+def test_google_sends_schema_and_reads_usage(monkeypatch):
+    completion, seen = ask_google(monkeypatch, google_reply('{"reason": "x", "accept": true}'))
+    assert json.loads(completion.text)["accept"] and completion.output_tokens == 10
+    path, headers, body = seen[0]
+    assert path.endswith("gemini-x-1:generateContent") and headers["x-goog-api-key"] == "google-test-key-123"
+    assert "key=" not in path  # a key in an address would end up in logs
+    assert body["generationConfig"]["responseMimeType"] == "application/json"
+    assert body["generationConfig"]["responseJsonSchema"]["title"] == "AlignmentReply"
+    assert "image/jpeg" in json.dumps(body["contents"][0]["parts"][0])
+
+
+def test_google_faults(monkeypatch):
+    blocked, _ = ask_google(monkeypatch, (200, {}, {"promptFeedback": {"blockReason": "SAFETY"}}))
+    assert blocked.refused[0] == "safety"
+    assert ask_google(monkeypatch, google_reply("", "SAFETY"))[0].refused[0] == "safety"
+    assert ask_google(monkeypatch, google_reply("{", "MAX_TOKENS"))[0].finish == "length"
+    late, seen = ask_google(monkeypatch, failure(429, retry_after="7"))
+    assert late.error_class == "rate_limit" and len(seen) == 1  # its own retries are off
+    assert ask_google(monkeypatch, failure(503))[0].error_class == "server"
+    assert ask_google(monkeypatch, "drop")[0].error_class == "connection"
+
+
+def test_local_model_generates_within_its_limit():
+    if not GOLDEN.is_dir():
+        pytest.skip(f"the tiny Qwen2.5-VL is not at {GOLDEN}")
+    from askmask.engine.vlm.local import LocalVlm
+
+    vlm = LocalVlm(str(GOLDEN / "tiny_qwen"))
+    completion = asyncio.run(vlm.complete(question()))
+    assert completion.finish == "length" and completion.output_tokens == 12
+    assert completion.input_tokens > 100 and vlm.model == "tiny_qwen"
+
+
+# -- detectors ------------------------------------------------------------------------------------------------
+
+
+def find(detector, picture, *texts):
+    sent = SentPicture(picture.rgb, "the original")
+    tools = SimpleNamespace(
+        original=lambda _: sent, segmentation=SimpleNamespace(detect=lambda work: asyncio.to_thread(work))
+    )
+    wanted = tuple(Description(id=n, text=text, kind="thing") for n, text in enumerate(texts, 1))
+    return asyncio.run(detector.find(picture, wanted, tools))
+
+
+def test_moondream_over_http(monkeypatch):
+    from askmask.engine.vision.moondream import Moondream
+
+    monkeypatch.setenv("MOONDREAM_API_KEY", "moon-test-key-1")
+    picture = Picture("p", np.zeros((100, 200, 3), np.uint8))
+    found = (200, {}, {"objects": [{"x_min": 0.1, "y_min": 0.2, "x_max": 0.5, "y_max": 0.6}]})
+    with scripted(failure(429, retry_after="0.05"), found) as (url, seen):
+        boxes = find(Moondream(url, first_wait_s=0.01), picture, "red cup")
+    assert boxes == [[pytest.approx((20.0, 20.0, 100.0, 60.0))]]
+    path, headers, body = seen[-1]
+    assert (
+        path == "/v1/detect" and body["object"] == "red cup" and body["image_url"].startswith("data:image/")
+    )
+    assert headers["x-moondream-auth"] == "moon-test-key-1"
+    with scripted((200, {}, {"nothing": 1})) as (url, _), pytest.raises(UnitFailed, match="unexpected"):
+        find(Moondream(url), picture, "red cup")
+
+
+def test_grounding_dino_with_random_weights():
+    torch = pytest.importorskip("torch")
+    from transformers import (
+        BertTokenizerFast,
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        SwinConfig,
+    )
+
+    from askmask.engine.vision import grounding_dino
+
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "cup", "."]
+    config = GroundingDinoConfig(
+        backbone_config=backbone, d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=9,
+        text_config={"model_type": "bert", "vocab_size": len(words), "hidden_size": 32, "num_hidden_layers": 1,
+                     "num_attention_heads": 2, "intermediate_size": 32},
+    )  # fmt: skip
+    tokenizer = BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
+    picture = Picture("p", np.full((80, 120, 3), 128, np.uint8))
+    boxes = []
+    for threshold in (0.0, 1.1):
+        detector = grounding_dino.GroundingDino(
+            model=GroundingDinoForObjectDetection(config), tokenizer=tokenizer, threshold=threshold
+        )
+        boxes.append(find(detector, picture, "Red cup, on the left")[0])
+    assert len(boxes[0]) == 1 and len(boxes[0][0]) == 4 and boxes[1] == []
+
+
+# -- segmenters -----------------------------------------------------------------------------------------------
+
+
+def tiny_sam2():
+    torch = pytest.importorskip("torch")
+    from transformers import Sam2Config, Sam2Model
+    from transformers.models.sam2.configuration_sam2 import (
+        Sam2HieraDetConfig,
+        Sam2MaskDecoderConfig,
+        Sam2PromptEncoderConfig,
+        Sam2VisionConfig,
+    )
+
+    torch.manual_seed(0)
+    trunk = Sam2HieraDetConfig(
+        image_size=[64, 64], hidden_size=8, num_attention_heads=1, blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 1, 2, 4],
+        window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[3],
+        window_positional_embedding_background_size=[4, 4],
+    )  # fmt: skip
+    vision = Sam2VisionConfig(
+        backbone_config=trunk, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=32,
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+    )  # fmt: skip
+    prompts = Sam2PromptEncoderConfig(hidden_size=32, image_size=64, patch_size=16)
+    decoder = Sam2MaskDecoderConfig(hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16)
+    return Sam2Model(
+        Sam2Config(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    )
+
+
+def test_sam2_with_random_weights_batches_as_it_would_alone():
+    from askmask.engine.vision.sam2 import Sam2Segmenter
+
+    segmenter = Sam2Segmenter(model=tiny_sam2(), points_per_side=4, least_score=-9, least_stability=0)
+    rgb = [draw_scene(n)[0] for n in range(2)]
+    boxes = [[(10, 20, 60, 70), (5, 5, 150, 150)], [(40, 40, 90, 99)]]
+    together = segmenter.segment_batch(list(zip(rgb, boxes, strict=True)))
+    assert [len(masks) for masks in together] == [2, 1]
+    for picture, own, masks in zip(rgb, boxes, together, strict=True):
+        alone = segmenter.segment_boxes(picture, own)
+        for (a, score), (b, other) in zip(alone, masks, strict=True):
+            assert a.size == picture.shape[:2] and a.iou(b) > 0.98 and score == pytest.approx(other, abs=1e-3)
+    assert all(mask.size == (160, 160) for mask, _ in segmenter.everything(rgb[0]))
+
+
+def test_classical_segmenter_follows_coloured_things():
+    segmenter, scores, best = ClassicalSegmenter(), [], []
+    for seed in range(3):
+        rgb, ids, facts = draw_scene(seed)
+        pool = [mask for mask, _ in segmenter.everything(rgb)]
+        for known in facts["objects"]:
+            truth = Mask.from_array(ids == known["id"])
+            ((mask, score),) = segmenter.segment_boxes(rgb, [truth.box])
+            scores.append(mask.iou(truth))
+            best.append(max(truth.iou(other) for other in pool))
+            assert 0 <= score <= 1
+    assert np.mean(scores) > 0.9 and np.mean(best) > 0.9
+    whole = segmenter.segment_boxes(rgb, [(0, 0, 160, 160), (0, 0, 1, 1)])
+    assert all(mask.size == (160, 160) for mask, _ in whole)
+
+
+def test_queue_is_bounded_batched_and_hands_errors_to_the_asker():
+    class Counting:
+        def __init__(self):
+            self.batches = []
+
+        def segment_boxes(self, rgb, boxes):
+            if boxes[0][0] < 0:
+                raise ValueError("a bad box")
+            return [(Mask.empty(rgb.shape[:2]), 0.5) for _ in boxes]
+
+        def everything(self, rgb):
+            return []
+
+        def segment_batch(self, jobs):
+            self.batches.append(len(jobs))
+            return [self.segment_boxes(rgb, boxes) for rgb, boxes in jobs]
+
+    async def use():
+        model = Counting()
+        async with SegmentationQueue(model, batch=4, waiting=6) as queue:
+            picture = Picture("p", np.zeros((9, 9, 3), np.uint8))
+            results = await asyncio.gather(*(queue.boxes(picture, [(0, 0, 5, 5)]) for _ in range(12)))
+            with pytest.raises(ValueError, match="bad box"):
+                await queue.boxes(picture, [(-1, 0, 5, 5)])
+            assert await queue.boxes(picture, []) == [] and await queue.everything(picture) == []
+        return model, results
+
+    model, results = asyncio.run(use())
+    assert len(results) == 12 and max(model.batches) <= 4 and sum(model.batches) >= 8

@@ -1,0 +1,252 @@
+"""Whole runs against the oracle: truth passes, mistakes are caught, each fault ends in its state."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from askmask.engine import pipeline
+from askmask.engine.errors import BudgetSpent, RunStopped
+from askmask.engine.opening import ModelChoice
+from askmask.engine.report import report_of
+from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
+from askmask.engine.settings import Settings
+from askmask.engine.store import RunStore
+from askmask.engine.values import STAGES, Aligned, Verified
+from askmask.errors import DataError, SettingError
+from askmask.imaging.mask import Mask
+from askmask.world.oracle import FITS_IOU
+from tests.engine.conftest import QUICK, run_engine
+
+
+@pytest.fixture
+def pictures(flat):
+    return sorted((flat / "pictures").glob("*.png"))
+
+
+TWO = Settings(concepts=("entities", "physics"))
+
+
+def right_and_accepted(store, gallery) -> tuple[int, int]:
+    right = accepted = 0
+    for number, row in enumerate(store.pictures()):
+        aligned = store.stage(row.sha256, "align")[1]
+        for pair in aligned.pairs if isinstance(aligned, Aligned) else ():
+            if pair.verdict is None or pair.verdict.accept:
+                question = gallery.scenes[number].question(pair.prompt.text)
+                accepted += 1
+                right += pair.mask.iou(Mask.from_array(question.mask)) >= FITS_IOU - 0.05
+    return right, accepted
+
+
+def test_with_a_truthful_model_all_accepted_pairs_are_right(tmp_path, oracle, pictures, gallery):
+    with oracle() as server, run_engine(tmp_path / "run", server, pictures[:3]) as store:
+        right, accepted = right_and_accepted(store, gallery)
+        assert accepted > 20 and right == accepted
+        report = report_of(store)
+        assert report.finished == 3 and not report.failures
+        assert set(report.accepted) == {"entities", "spatial", "relations", "affordances", "physics"}
+        assert sum(report.negatives.values()) > 5
+        first = next(store.pictures())
+        verified = store.stage(first.sha256, "verify")[1]
+        assert all(region.seen_as and region.verdict.calls for region in verified.accepted)
+        digest, calls = store.digest(), store.spent()[1]
+        asyncio.run(work(store, QUICK))  # nothing left to do
+        assert (store.digest(), store.spent()[1]) == (digest, calls)
+
+
+def test_verification_removes_most_mistakes(tmp_path, oracle, pictures, gallery):
+    errors = "attribute=.3,box=.3,satisfying=.4,context=.3,negative=.3"
+    shares = []
+    for name, on in (("with", True), ("without", False)):
+        settings = Settings(verify_masks=on, refine=on, verify_pairs=on)
+        with (
+            oracle(errors) as server,
+            run_engine(tmp_path / name, server, pictures[:4], settings=settings) as store,
+        ):
+            right, accepted = right_and_accepted(store, gallery)
+            shares.append(1 - right / accepted)
+    assert shares[0] == 0 and shares[1] > 0.15
+
+
+def test_votes_outvote_a_wavering_verifier(tmp_path, oracle, pictures, gallery):
+    settings = Settings(votes=5, concepts=("physics",))
+    with oracle("verdict=.15") as server:
+        with run_engine(tmp_path / "run", server, pictures[:2], settings=settings) as store:
+            report = report_of(store)
+            assert 0.6 < report.agreement < 1
+            verdicts = [
+                region.verdict
+                for row in store.pictures()
+                for region in store.stage(row.sha256, "verify")[1].accepted
+            ]
+            assert all(len(v.votes) >= 3 and sum(v.votes) == 3 for v in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("errors", "classes", "state"),
+    [
+        ("json=1", {"parse"}, "quarantined"),
+        ("truncate=1", {"truncated"}, "quarantined"),
+        ("refuse=1", {"refusal"}, "refused"),
+        ("safety=1", {"safety"}, "refused"),
+    ],
+)
+def test_faulty_replies_end_in_their_state(tmp_path, oracle, pictures, errors, classes, state):
+    with oracle(errors) as server, run_engine(tmp_path / "run", server, pictures[:2]) as store:
+        report = report_of(store)
+        assert report.stages["describe"][state] == 2
+        assert all(report.stages[stage]["skipped"] == 2 for stage in STAGES[1:])
+        assert set(report.failures["describe"]) == classes
+        assert all(failure.reason for _, _, failure in store.failures())
+
+
+@pytest.mark.parametrize("errors", ["rate_limit=.3", "server=.3", "drop=.3"])
+def test_faults_of_the_line_change_nothing_but_the_ledger(tmp_path, oracle, pictures, errors):
+    with oracle() as server, run_engine(tmp_path / "calm", server, pictures[:1]) as store:
+        expected = _results(store)
+    with oracle(errors) as server, run_engine(tmp_path / "rough", server, pictures[:1]) as store:
+        assert _results(store) == expected
+        assert set(report_of(store).calls) == {
+            "ok",
+            {"rate_limit": "rate_limit", "server": "server", "drop": "connection"}[errors[:-3]],
+        }
+
+
+def _results(store) -> list:
+    return [
+        (row.sha256, stage, store.stage(row.sha256, stage)[0]) for row in store.pictures() for stage in STAGES
+    ] + [
+        json.loads(pair.model_dump_json(exclude={"verdict": {"calls"}, "prompt": {"call"}}))
+        for row in store.pictures()
+        for pair in store.stage(row.sha256, "align")[1].pairs
+    ]
+
+
+def test_a_slow_reply_times_out_and_is_tried_again(tmp_path, oracle, pictures):
+    with oracle("slow=.3", slow_s=4.0) as server:
+        with run_engine(tmp_path / "run", server, pictures[:1], settings=TWO, timeout_s=1.5) as store:
+            assert report_of(store).calls.get("timeout", 0) > 0
+            assert not report_of(store).failures
+
+
+def test_a_broken_unit_leaves_the_others_alone_and_retry_mends_it(tmp_path, oracle, pictures):
+    # Refused half the time: some units fail, never the whole run.
+    with oracle("json=.35", seed=3) as server:
+        with run_engine(tmp_path / "run", server, pictures[:2], settings=TWO) as store:
+            broken = report_of(store)
+            assert any("parse" in classes for classes in broken.failures.values())
+            assert any(store.stage(row.sha256, "align")[0] == "done" for row in store.pictures())
+    with oracle() as server, RunStore(tmp_path / "run") as store:
+        _move(store, server)
+        answered = store.query("SELECT COUNT(*) FROM replies")[0][0]
+        assert store.retry(["rate_limit"]) == 0
+        assert store.retry(["parse"]) == sum(c.get("parse", 0) for c in broken.failures.values())
+        asyncio.run(work(store, QUICK))
+        mended = report_of(store)
+        assert mended.failed_units == 0
+        assert store.query("SELECT COUNT(*) FROM replies")[0][0] > answered // 2  # good replies stayed
+
+
+def _move(store, server) -> None:
+    plan = store.meta("plan")
+    plan["writer"]["base_url"] = server.address
+    store.set_meta("plan", plan)
+
+
+def test_a_budget_stops_before_and_resume_goes_on(tmp_path, oracle, pictures):
+    with oracle() as server:
+        with pytest.raises(BudgetSpent):
+            run_engine(
+                tmp_path / "run", server, pictures[:2], limits=QUICK.model_copy(update={"max_calls": 25})
+            )
+        assert server.answered == 25
+        with RunStore(tmp_path / "run") as store:
+            assert store.spent()[1] == 25 and report_of(store).finished < 2
+            asyncio.run(work(store, QUICK))
+            stopped = store.digest()
+        total = server.answered
+        with run_engine(tmp_path / "whole", server, pictures[:2]) as store:
+            assert store.digest() == stopped
+            assert server.answered - total == total  # no call was made twice
+
+
+def test_dollars_need_a_price_and_are_kept(tmp_path, oracle, pictures):
+    with oracle() as server:
+        with pytest.raises(SettingError, match="--price"):
+            run_engine(tmp_path / "a", server, pictures[:1], limits=Limits(max_usd=1))
+        with pytest.raises(BudgetSpent):
+            run_engine(tmp_path / "b", server, pictures[:2], limits=Limits(max_usd=0.02), price="1,2")
+        with RunStore(tmp_path / "b") as store:
+            assert 0 < store.spent()[0] <= 0.02
+
+
+def test_a_dead_endpoint_stops_the_run_and_retry_revives_it(tmp_path, oracle, pictures, monkeypatch):
+    monkeypatch.setattr(pipeline, "GONE_AFTER", 2)
+    with oracle() as server:
+        pass  # closed again: nobody listens there
+    limits = QUICK.model_copy(update={"attempts": 2, "concurrency": 2})
+    with pytest.raises(RunStopped, match="in a row"):
+        run_engine(tmp_path / "run", server, pictures[:3], settings=TWO, limits=limits)
+    with oracle() as server, RunStore(tmp_path / "run") as store:
+        _move(store, server)
+        store.retry(["connection"])
+        asyncio.run(work(store, QUICK))
+        assert report_of(store).failed_units == 0
+
+
+def test_a_wrong_key_stops_at_once(tmp_path, oracle, pictures, monkeypatch):
+    monkeypatch.setenv("ENGINE_TEST_KEY", "sk-wrong-0123456789")
+    with oracle(api_key="right") as server, pytest.raises(RunStopped) as caught:
+        run_engine(tmp_path / "run", server, pictures, api_key_env="ENGINE_TEST_KEY")
+    assert "sk-wrong" not in str(caught.value)
+    for path in (tmp_path / "run").rglob("*"):
+        assert b"sk-wrong" not in path.read_bytes()
+
+
+def test_another_plan_is_refused_by_name(tmp_path, oracle, pictures):
+    with oracle() as server, run_engine(tmp_path / "run", server, pictures[:1]) as store:
+        other = plan_of(store).model_copy(update={"settings": Settings(votes=3)})
+        with pytest.raises(SettingError, match=r"settings\.votes = 1"):
+            begin(store, other)
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    with RunStore(tmp_path / "run", create=True) as one, RunStore(tmp_path / "run") as two:
+        one.lock()
+        with pytest.raises(DataError, match="another process"):
+            two.lock()
+
+
+def test_equal_pictures_are_one_and_bad_ones_are_named(tmp_path, oracle, pictures):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(Path(pictures[0]).read_bytes())
+    (folder / "c.jpg").write_text("no picture")
+    with oracle() as server, run_engine(tmp_path / "run", server, folder.iterdir()) as store:
+        assert len(list(store.pictures())) == 1
+        assert [Path(path).name for path, _ in store.unreadable()] == ["c.jpg"]
+        assert report_of(store).failed_units == 1
+
+
+def test_a_picture_that_changed_since_is_not_mixed_up(tmp_path, oracle, pictures):
+    copy = tmp_path / "x.png"
+    copy.write_bytes(Path(pictures[0]).read_bytes())
+    with RunStore(tmp_path / "run", create=True) as store:
+        from askmask.engine.pipeline import add_pictures
+
+        begin(store, RunPlan(writer=ModelChoice(model="oracle-1", base_url="http://127.0.0.1:9/v1")))
+        add_pictures(store, [copy])
+        copy.write_bytes(Path(pictures[1]).read_bytes())
+        asyncio.run(work(store, QUICK))
+        assert report_of(store).failures == {"describe": {"picture": 1}}
+
+
+def test_without_stage_3_every_region_passes_unjudged(tmp_path, oracle, pictures):
+    settings = Settings(verify_masks=False, verify_pairs=False)
+    with oracle() as server, run_engine(tmp_path / "run", server, pictures[:1], settings=settings) as store:
+        verified = store.stage(next(store.pictures()).sha256, "verify")[1]
+        assert isinstance(verified, Verified) and verified.accepted[0].verdict is None
+        assert "verify" not in {row[0] for row in store.query("SELECT DISTINCT stage FROM calls")}

@@ -1,0 +1,230 @@
+"""Predictions over a data set: complete, without doubles, whatever happens to the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from askmask.datasets import own
+from askmask.errors import DataError, SettingError
+from askmask.evaluation.predict import failures, plan, predict, predictor_of
+from askmask.evaluation.predictions import PredictionFiles
+from askmask.evaluation.scoring import score
+from askmask.evaluation.truth import truths_of
+from askmask.records import Round
+from tests.evaluation.colour_model import ColourModel, make_dataset
+
+ROOT = Path(__file__).parents[2]
+FACTS = {"model": "colour", "dataset": "made"}
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("made"))
+
+
+def run(examples, out, *, model=None, history="none", shard=0, shards=1, facts=FACTS):
+    model = model or ColourModel()
+    pictures = plan(examples, history=history)
+    steps = list(
+        predict(predictor_of(model, history=history), pictures, out, facts=facts, shard=shard, shards=shards)
+    )
+    return steps[-1]
+
+
+def lines(out, kind="predictions"):
+    return [json.loads(line) for path in sorted(out.glob(f"{kind}-*.jsonl")) for line in path.open()]
+
+
+def scores(out, examples):
+    with PredictionFiles(out) as files:
+        return score(files, truths_of(examples)).to_dict(resamples=0)
+
+
+def test_every_item_is_answered_once_and_pictures_are_encoded_once(examples, tmp_path):
+    model = ColourModel()
+    shuffled = examples[::3] + examples[1::3] + examples[2::3]  # prompts of a picture lie apart
+    assert run(shuffled, tmp_path, model=model).failed == 0
+    assert sorted(row["id"] for row in lines(tmp_path)) == sorted(t.id for t in truths_of(examples))
+    assert len(model.opened) == 5 == len(set(model.opened))
+    data = scores(tmp_path, examples)
+    assert data["n"] == 30 and data["n_missing"] == 0
+    assert data["gIoU"] == pytest.approx(25 / 30)  # all but "that again", which needs the round before
+    assert data["N_acc"] == 1.0
+    stats = lines(tmp_path, "stats")[0]
+    assert stats["items"] == 30 and stats["items_per_second"] > 0 and stats["memory_mb"] > 10
+
+
+def test_history_of_own_answers(examples, tmp_path):
+    run(examples, tmp_path, history="self")
+    data = scores(tmp_path, examples)
+    assert data["gIoU"] == 1.0 and data["groups"]["round"]["3"]["gIoU"] == 1.0
+    replies = lines(tmp_path, "replies")
+    assert {row["id"] for row in replies} == {f"p{n}-talk#1" for n in range(5)}  # no mask awaits "hello"
+
+
+@pytest.mark.parametrize("shards", [2, 3, 7])
+def test_shards_divide_without_doubles_or_losses(examples, tmp_path, shards):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(examples, whole)
+    for shard in range(shards):
+        run(examples, parts, shard=shard, shards=shards)
+    assert sorted(map(str, lines(parts))) == sorted(map(str, lines(whole)))
+    assert scores(parts, examples) == scores(whole, examples)
+    # All prompts on a picture lie in one shard.
+    for path in parts.glob("predictions-*.jsonl"):
+        pictures = {json.loads(line)["id"].split("-")[0] for line in path.open()}
+        others = [p for p in parts.glob("predictions-*.jsonl") if p != path]
+        assert not any(json.loads(line)["id"].split("-")[0] in pictures for p in others for line in p.open())
+
+
+def test_a_run_goes_on_where_it_stopped_even_with_other_shards(examples, tmp_path):
+    pictures = plan(examples)
+    stopped = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, shard=0, shards=2)
+    next(stopped), next(stopped)  # one picture
+    stopped.close()
+    before = len(lines(tmp_path))
+    assert 0 < before < 30
+    model = ColourModel()
+    assert run(examples, tmp_path, model=model).done == 30
+    assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
+    assert len(model.opened) == 4
+    again = ColourModel()
+    run(examples, tmp_path, model=again)
+    assert again.opened == [] and len(lines(tmp_path)) == 30
+
+
+def test_a_limited_run_is_the_beginning_of_the_whole(examples, tmp_path):
+    pictures = plan(examples)
+    (*_, last) = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, limit=2)
+    assert (last.done, last.total, len(lines(tmp_path))) == (12, 12, 12)
+    run(examples, tmp_path)
+    assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
+
+
+def test_a_torn_line_is_cut_and_asked_again(examples, tmp_path):
+    run(examples, tmp_path)
+    (path,) = tmp_path.glob("predictions-*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    run(examples, tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
+    from dataclasses import replace
+
+    bad = [replace(examples[0], id="bad", rounds=(Round(prompt="unanswerable", masks=()),)), *examples]
+    lost = [*bad, replace(examples[0], id="lost", image=str(tmp_path / "gone.png"))]
+    last = run(lost, tmp_path / "out")
+    assert (last.done, last.failed) == (30, 2)
+    rows = failures(tmp_path / "out")
+    assert {row["id"]: row["reason"].split(";")[0] for row in rows} == {
+        "bad": "this prompt is refused",
+        "lost": "no such picture",
+    }
+    assert run(lost, tmp_path / "out").failed == 2 and len(failures(tmp_path / "out")) == 2
+    data = scores(tmp_path / "out", lost)
+    assert data["n"] == 32 and data["n_missing"] == 2
+
+
+def test_another_run_is_not_mixed_in(examples, tmp_path):
+    run(examples, tmp_path)
+    with pytest.raises(SettingError, match="holds another run; got model: 'colour' there, 'other' now"):
+        run(examples, tmp_path, facts=FACTS | {"model": "other"})
+    with pytest.raises(SettingError, match="questions"):
+        run(examples[1:], tmp_path)
+
+
+def test_two_processes_cannot_work_on_one_shard(examples, tmp_path):
+    pytest.importorskip("fcntl")
+    pictures = plan(examples)
+    first = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, shard=0, shards=2)
+    next(first)
+    with pytest.raises(SettingError, match="another process is working on shard 0 of 2"):
+        run(examples, tmp_path, shard=0, shards=2)
+    with pytest.raises(SettingError, match="another number of shards is at work"):
+        run(examples, tmp_path, shard=0, shards=3)
+    run(examples, tmp_path, shard=1, shards=2)
+    first.close()
+    run(examples, tmp_path, shard=0, shards=3)
+
+
+def test_ids_that_occur_twice_are_an_error(examples):
+    with pytest.raises(DataError, match="occurs twice in the data set"):
+        plan([examples[0], examples[0]])
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.evaluation.colour_model import ColourModel, make_dataset
+from askmask.evaluation.predict import plan, predict, predictor_of
+class Slow(ColourModel):
+    def open(self, picture):
+        time.sleep(0.05)
+        return super().open(picture)
+from pathlib import Path
+for _ in predict(predictor_of(Slow()), plan(make_dataset(Path({data!r}), 40)), {out!r}, facts={facts!r}):
+    pass
+"""
+
+
+def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    everything = make_dataset(data, 40)
+    code = KILLED.format(root=str(ROOT), data=str(data), out=str(out), facts=FACTS)
+    for _ in range(3):
+        before = sum(p.stat().st_size for p in out.glob("predictions-*.jsonl"))
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while sum(p.stat().st_size for p in out.glob("predictions-*.jsonl")) <= before:
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    got = len(lines(out)) if (out / "run.json").exists() else 0
+    assert 0 < got < 240
+    run(everything, out)
+    assert len(lines(out)) == 240 == len({row["id"] for row in lines(out)})
+
+
+@pytest.mark.slow  # two processes import torch
+def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp_path):
+    examples = make_dataset(tmp_path / "data", 2)
+    own.write_examples(examples, tmp_path / "data/examples.jsonl")
+    run(examples, tmp_path / "here", model=tiny)
+    call = [
+        "eval",
+        tiny_folder,
+        tmp_path / "data",
+        "--out",
+        tmp_path / "two",
+        "--processes",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "askmask", *map(str, call), "--json", "--report"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["n"] == 12 and data["n_missing"] == 0
+    assert "<figure>" in (tmp_path / "two/report/report.html").read_text()
+    assert "items in" in done.stderr and "memory" in done.stderr
+    assert {row["id"]: row["masks"] for row in lines(tmp_path / "two")} == {
+        row["id"]: row["masks"] for row in lines(tmp_path / "here")
+    }
+    assert [p.name for p in sorted((tmp_path / "two").glob("predictions-*"))] == [
+        "predictions-00000-of-00002.jsonl",
+        "predictions-00001-of-00002.jsonl",
+    ]
+    assert json.loads((tmp_path / "two/run.json").read_text())["mode"] == "generation"

@@ -1,0 +1,116 @@
+"""`askmask world make`: resumable, equal bytes after a kill, refuses to mix, clear errors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from askmask.datasets import dense, own
+from askmask.errors import DataError, SettingError
+from askmask.world import engine
+from askmask.world.generate import Plan, make, reask
+
+COMMAND = [sys.executable, "-c", "from askmask.cli import main; main()", "world", "make"]
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    make(Plan(split="train", count=4, sizes=(64,), dense=True, per_shard=1, prompts=6), out)
+    return out
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bytes_with_other_workers(whole, tmp_path):
+    options = [
+        "--count",
+        "4",
+        "--size",
+        "64",
+        "--dense",
+        "--per-shard",
+        "1",
+        "--prompts",
+        "6",
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = len(list(tmp_path.glob("*.npz")))
+    assert 1 <= finished < 4, "the kill must come in the middle for this test to test anything"
+    done = subprocess.run([*COMMAND, *options, "--workers", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{finished} found done" in done.stdout
+    for leftover in tmp_path.glob("*.partial"):
+        leftover.unlink()  # a killed writer may leave its scratch file, which no reader looks at
+    assert digest(tmp_path) == digest(whole)
+
+
+def test_examples_are_joined_in_order_and_readable(tmp_path):
+    plan = Plan(split="val", count=3, sizes=(64, 48), per_shard=1, prompts=5)
+    outcome = make(plan, tmp_path)
+    assert outcome.made == 3 and not outcome.failed
+    examples = list(own.read_examples(tmp_path))
+    assert [e.split for e in examples] == ["val"] * len(examples)
+    assert len({e.id for e in examples}) == len(examples) >= 30
+    seeds = [e.meta["seed"] for e in examples]
+    assert seeds == sorted(seeds) and {e.size for e in examples} == {(64, 64), (48, 48)}
+    assert all(Path(e.image).is_file() for e in examples)
+    before = digest(tmp_path)
+    again = make(plan, tmp_path)
+    assert again.made == 0 and again.kept == 3 and digest(tmp_path) == before
+
+
+def test_asking_anew_gives_the_same_bytes(whole, tmp_path):
+    for path in whole.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in dense.shards(tmp_path):
+        reask(path, prompts=6)
+    assert digest(tmp_path) == digest(whole)
+
+
+def test_a_folder_of_other_settings_is_refused(whole):
+    with pytest.raises(SettingError, match=r"other settings .*prompts"):
+        make(Plan(split="train", count=4, sizes=(64,), dense=True, per_shard=1, prompts=7), whole)
+
+
+@pytest.mark.parametrize("wrong", [{"split": "exam"}, {"count": 0}, {"sizes": (8,)}, {"sizes": ()}])
+def test_a_plan_that_cannot_be_is_refused(wrong):
+    with pytest.raises(SettingError):
+        Plan(**{"split": "train", "count": 1, **wrong})
+
+
+def test_a_damaged_shard_is_named(whole, tmp_path):
+    path = dense.shards(whole)[0]
+    (tmp_path / path.name).write_bytes(path.read_bytes()[:500])
+    (tmp_path / path.with_suffix(".jsonl").name).write_bytes(path.with_suffix(".jsonl").read_bytes())
+    with pytest.raises(DataError, match=path.name):
+        dense.read_shard(tmp_path / path.name)
+
+
+def test_without_a_way_to_draw_the_package_to_install_is_named(monkeypatch):
+    monkeypatch.setattr(engine.ctypes.util, "find_library", lambda name: None)
+    with pytest.raises(SettingError, match="libegl1 or libosmesa6"):
+        engine._offscreen()
+    monkeypatch.setattr(engine.ctypes.util, "find_library", lambda name: name == "OSMesa")
+    assert engine._offscreen() == "osmesa"
