@@ -1,4 +1,4 @@
-"""Draw the curves of training runs from their logs: python benchmarks/curves.py OUT.png RUN_FOLDER [RUN_FOLDER ...]."""
+"""Draw the curves of training runs from their logs: python benchmarks/curves.py OUT.png RUN [RUN ...]."""
 
 from __future__ import annotations
 
@@ -32,8 +32,14 @@ def main():
         curves = series(run)
         left.plot(*curves["loss"], color="black")
         left.set_title(f"{Path(run).name}: training loss")
-        shown = [n for n in curves if n.startswith("val/giou_") or n in ("val/category_right", "val/object_iou")]
-        shown += [n for n in ("category_right", "all_right", "iou", "val/target_right", "val/no_target_right") if n in curves]
+        shown = [
+            n for n in curves if n.startswith("val/giou_") or n in ("val/category_right", "val/object_iou")
+        ]
+        shown += [
+            n
+            for n in ("category_right", "all_right", "iou", "val/target_right", "val/no_target_right")
+            if n in curves
+        ]
         for name in shown:
             right.plot(*curves[name], marker="." if name.startswith("val/") else "", label=name)
         right.set_ylim(0, 1)

@@ -1,6 +1,6 @@
 """Time `mini` on one core: the first prompt on a picture, and further ones, at full resolution.
 
-    python benchmarks/mini_latency.py [--model mini] [--size 192] [--repeat 30] [--out results/mini/latency.json]
+python benchmarks/mini_latency.py [--model mini] [--size 192] [--repeat 30] [--out results/mini/latency.json]
 """
 
 from __future__ import annotations

@@ -127,9 +127,18 @@ def markdown(found):
     lines = [f"# {found['model']} on {found['data']}", "", found["note"], ""]
     lines += ["| prompts with a target | n | model gIoU (95 %) | all objects |", "|---|---|---|---|"]
     for name, pair in found["giou"].items():
-        lines.append(f"| {name} | {pair['model']['prompts']} | {said(pair['model'])} | {said(pair['all objects'])} |")
-    lines += ["", f"Target accuracy {said(found['target accuracy'])}, no-target accuracy {said(found['no-target accuracy'])}.", ""]
-    lines += ["| shortcut (with perfect masks) | model, all | shortcut, all | model, hard | shortcut, hard |", "|---|---|---|---|---|"]
+        lines.append(
+            f"| {name} | {pair['model']['prompts']} | {said(pair['model'])} | {said(pair['all objects'])} |"
+        )
+    lines += [
+        "",
+        f"Target accuracy {said(found['target accuracy'])}, no-target accuracy {said(found['no-target accuracy'])}.",
+        "",
+    ]
+    lines += [
+        "| shortcut (with perfect masks) | model, all | shortcut, all | model, hard | shortcut, hard |",
+        "|---|---|---|---|---|",
+    ]
     for name, pair in found["shortcuts"].items():
         hard = pair["hard"] or {"model": None, "shortcut": None}
         lines.append(

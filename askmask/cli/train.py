@@ -25,7 +25,8 @@ def train(
 
         near = difflib.get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
         raise SettingError(
-            f"there is no recipe {recipe!r}", do=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(RECIPES)}."
+            f"there is no recipe {recipe!r}",
+            do=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(RECIPES)}.",
         )
     chosen = override(RECIPES[recipe](), settings or [])
     if show:
@@ -37,7 +38,7 @@ def train(
     _watch(start(chosen), chosen.run)
 
 
-def _watch(steps, run: str) -> None:  # noqa: ANN001
+def _watch(steps, run: str) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

@@ -55,9 +55,7 @@ def dense_loss(percept: Percept, truth: DenseTargets) -> tuple[Tensor, dict[str,
     thing2 = _is_thing(truth.objects2)
     weight2 = _weights(truth.objects2, thing2)
     losses["parts"] = _weighted(
-        F.cross_entropy(
-            percept.parts, truth.part[batch, truth.parts2], reduction="none", ignore_index=-100
-        ),
+        F.cross_entropy(percept.parts, truth.part[batch, truth.parts2], reduction="none", ignore_index=-100),
         weight2,
     )
     losses["foreground"] = F.binary_cross_entropy_with_logits(percept.foreground[:, 0], thing2)

@@ -38,7 +38,9 @@ class Devices:
         self, module: nn.Module, optimiser: torch.optim.Optimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Wrap for DDP or FSDP, as accelerate's configuration says."""
-        return (module, optimiser) if self.accelerator is None else self.accelerator.prepare(module, optimiser)
+        return (
+            (module, optimiser) if self.accelerator is None else self.accelerator.prepare(module, optimiser)
+        )
 
     def gradients_wait(self, module: nn.Module, wait: bool) -> AbstractContextManager[None]:
         """Share gradients only after the last micro-batch of a step."""

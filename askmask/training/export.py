@@ -35,7 +35,9 @@ def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
         raise CheckpointError(f"{run} does not fit", got=f"unexpected {unexpected[:5]}")
     if any(not name.startswith("prompt_encoder.domain.") for name in missing):
         raise CheckpointError(
-            f"{run} has not been through all stages", got=f"missing {missing[:3]}", do="Export mini_masks' run."
+            f"{run} has not been through all stages",
+            got=f"missing {missing[:3]}",
+            do="Export mini_masks' run.",
         )
     return net.eval(), {"run": str(run), "step": state["step"]}
 
@@ -58,8 +60,10 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
         shutil.copytree(source / TOKENIZER, out / TOKENIZER, dirs_exist_ok=True)
     published = json.loads((root / "config.json").read_text(encoding="utf-8"))["recipe"]["data"]["published"]
     # A run with our losses has supervised both heads, on the mask that `native` uses.
-    trained = config if published else replace(
-        config, protocol="native", trained_heads={"score": True, "presence": True}
+    trained = (
+        config
+        if published
+        else replace(config, protocol="native", trained_heads={"score": True, "presence": True})
     )
     return save_checkpoint(
         out, trained, whole, {"made_by": "askmask export", "run": str(run), "step": state["step"]}

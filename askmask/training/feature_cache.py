@@ -1,4 +1,4 @@
-"""A frozen image encoder's features, on disk: named by picture and weights, bounded, least recently used first out."""
+"""A frozen image encoder's features on disk: named by picture and weights, bounded, least recently used out."""
 
 from __future__ import annotations
 

@@ -21,7 +21,11 @@ def native_target(mask: np.ndarray, side: int) -> Tensor:
 def published_target(mask: np.ndarray, side: int, square: int) -> Tensor:
     """Letterbox bool [H, W] to `square`, erode, take every fourth pixel, as the published training does."""
     box = Letterbox.of(mask.shape, square)
-    rows = (np.arange(box.inner[0]) * (mask.shape[0] / box.inner[0])).astype(np.int64).clip(max=mask.shape[0] - 1)
+    rows = (
+        (np.arange(box.inner[0]) * (mask.shape[0] / box.inner[0]))
+        .astype(np.int64)
+        .clip(max=mask.shape[0] - 1)
+    )
     columns = (np.arange(box.inner[1]) * (mask.shape[1] / box.inner[1])).astype(np.int64)
     inner = mask[rows[:, None], columns.clip(max=mask.shape[1] - 1)[None]]
     # What lies beyond the border counts as inside: only true edges are worn off.

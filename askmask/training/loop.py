@@ -106,7 +106,9 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         norm = float(devices.clip(parameters, config.clip))
         if not np.isfinite(norm):
             raise AskMaskError(
-                f"step {step + 1}: the gradient is not finite", got=norm, do="Lower lr; the checkpoint is good."
+                f"step {step + 1}: the gradient is not finite",
+                got=norm,
+                do="Lower lr; the checkpoint is good.",
             )
         optimiser.step()
         step += 1
@@ -115,7 +117,9 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             sums[name] = sums.get(name, 0.0) + value
         last = step == config.steps
         if step % config.log_every == 0 or last:
-            folder.log(step, {"lr": lr, **{name: value / counted for name, value in sums.items()}}, devices.main)
+            folder.log(
+                step, {"lr": lr, **{name: value / counted for name, value in sums.items()}}, devices.main
+            )
             sums, counted = {}, 0
         if (step % config.evaluate_every == 0 or last) and devices.main:
             if scores := task.evaluate():
@@ -155,7 +159,9 @@ def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
     if wanted != set(weights):
         odd = sorted(wanted ^ set(weights))
         raise CheckpointError(
-            f"the run in {where} trains other weights", got=f"{len(odd)} differ: {odd[:4]}", do="Use a new run=."
+            f"the run in {where} trains other weights",
+            got=f"{len(odd)} differ: {odd[:4]}",
+            do="Use a new run=.",
         )
     task.module.load_state_dict(weights, strict=False)
 

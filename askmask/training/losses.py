@@ -36,9 +36,7 @@ def iou_of(logits: Tensor, target: Tensor) -> Tensor:
 def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:
     """The best of K alternatives [B, K, h, w] learns: one prompt may mean several things."""
     count = logits.shape[1]
-    each = mask_loss(
-        logits.flatten(0, 1), target[:, None].expand(-1, count, -1, -1).flatten(0, 1), each=True
-    )
+    each = mask_loss(logits.flatten(0, 1), target[:, None].expand(-1, count, -1, -1).flatten(0, 1), each=True)
     return each.unflatten(0, (-1, count)).amin(1).mean()
 
 

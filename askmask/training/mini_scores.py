@@ -44,7 +44,11 @@ def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
             features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
             truth = np.stack([true_mask(ask, shard.objects[row], shard.parts[row]) for ask in asks])
             ignore = np.stack([ignored_mask(ask, shard.objects[row]) for ask in asks])
-            found.append(ValView(shard.rgb[row], features, net.prompt_encoder.prefix(None, features), asks, truth, ignore))
+            found.append(
+                ValView(
+                    shard.rgb[row], features, net.prompt_encoder.prefix(None, features), asks, truth, ignore
+                )
+            )
     return found
 
 

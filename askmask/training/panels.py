@@ -24,7 +24,9 @@ def side_by_side(rgb: np.ndarray, truth: np.ndarray, said: np.ndarray, caption: 
     tile = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + 14), "white")
     tile.paste(Image.fromarray(tiles), (0, 0))
     width = max(8, tiles.shape[1] // 6)
-    ImageDraw.Draw(tile).text((2, tiles.shape[0] + 1), caption[:width].encode("ascii", "replace").decode(), "black")
+    ImageDraw.Draw(tile).text(
+        (2, tiles.shape[0] + 1), caption[:width].encode("ascii", "replace").decode(), "black"
+    )
     return tile
 
 

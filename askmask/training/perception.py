@@ -106,11 +106,16 @@ class PerceptionTask:
         """Turn views (or windows of them) into pixels in -1..1 and truth at strides 2 and 4 of `size`."""
         whole = (slice(None), slice(None))
         windows = [(ref.row, *where) for ref, where in zip(batch, crops or [whole] * len(batch), strict=True)]
-        pixels = torch.cat([_fit(ref.shard.rgb[window], size) for ref, window in zip(batch, windows, strict=True)])
+        pixels = torch.cat(
+            [_fit(ref.shard.rgb[window], size) for ref, window in zip(batch, windows, strict=True)]
+        )
 
         def sampled(name: str, side: int) -> np.ndarray:
             return np.stack(
-                [_sample(getattr(ref.shard, name)[window], side) for ref, window in zip(batch, windows, strict=True)]
+                [
+                    _sample(getattr(ref.shard, name)[window], side)
+                    for ref, window in zip(batch, windows, strict=True)
+                ]
             )
 
         tables = [self._table(ref) for ref in batch]
@@ -170,7 +175,10 @@ class PerceptionTask:
                 totals[name] = totals.get(name, 0.0) + value / len(self._val)
             for row in range(len(pixels)):
                 ious += _best_ious(cluster(percept, row, 20), truth.objects2[row])
-        return totals | {"object_iou": float(np.mean(ious)), "object_found": float(np.mean(np.array(ious) > 0.5))}
+        return totals | {
+            "object_iou": float(np.mean(ious)),
+            "object_found": float(np.mean(np.array(ious) > 0.5)),
+        }
 
     def _validation(self) -> list[tuple[Tensor, DenseTargets]]:
         refs = [ref for folder in self.config.val for ref in _first_views(folder, self.config.val_views)]

@@ -60,8 +60,14 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
                 continue
         result.append(
             Ask(
-                prompt["prompt"], ids, parts, answer, prompt["concept"], prompt.get("family") or "",
-                bool(prompt.get("hard")), prompt.get("shortcuts") or {},
+                prompt["prompt"],
+                ids,
+                parts,
+                answer,
+                prompt["concept"],
+                prompt.get("family") or "",
+                bool(prompt.get("hard")),
+                prompt.get("shortcuts") or {},
                 frozenset(prompt.get("ignore") or ()),
             )
         )

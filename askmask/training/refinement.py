@@ -66,7 +66,10 @@ class RefinementTask:
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(trained))
         self.stream = ShardStream(
-            config.train, batch=lambda: config.views, seed=config.seed, shards_per_round=config.shards_per_round
+            config.train,
+            batch=lambda: config.views,
+            seed=config.seed,
+            shards_per_round=config.shards_per_round,
         )
         self.random = np.random.default_rng(config.seed)
         self._val: list[ValView] | None = None
@@ -80,7 +83,10 @@ class RefinementTask:
         if not asks:
             return None
         literal = [ask for ask in asks if ask.literal] or asks
-        pools = [literal if self.random.random() < self.config.literal else asks for _ in range(self.config.prompts)]
+        pools = [
+            literal if self.random.random() < self.config.literal else asks
+            for _ in range(self.config.prompts)
+        ]
         picked = [pool[int(self.random.integers(len(pool)))] for pool in pools]
         objects = ref.shard.objects[ref.row]
         ids, counts = np.unique(objects, return_counts=True)
@@ -114,13 +120,15 @@ class RefinementTask:
         figures["iou"] = float(total.pop("iou"))
         return sum(total.values()), figures
 
-    def _view_losses(self, wanted: Wanted, row: int, features: Features, instances: Instances, seen, parts):  # noqa: ANN001, ANN202
+    def _view_losses(self, wanted: Wanted, row: int, features: Features, instances: Instances, seen, parts):
         net, asks = self.module, wanted.asks
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
         here = seen.rows(torch.full((len(asks),), row))
         choice = net.language(here, [ask.text for ask in asks], 0.1)
-        choice = choice.on(instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1))
+        choice = choice.on(
+            instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
+        )
         own = features.rows(torch.tensor([row]))
         truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
         out = net.segmenter.decoder(own, net.adapter(choice))
@@ -130,9 +138,7 @@ class RefinementTask:
         own_losses = selection_losses(choice, target, counted, asks, net.config.parts)
         # What a prompt leaves open counts as answered: the loss there is nearly nothing.
         open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
-        out = MaskOutput(
-            torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits
-        )
+        out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)
         truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, truth)
@@ -174,7 +180,7 @@ class RefinementTask:
         self.random.bit_generator.state = json.loads(state["random"])
 
 
-def _decoder_losses(out, truth: Tensor) -> dict[str, Tensor]:  # noqa: ANN001
+def _decoder_losses(out, truth: Tensor) -> dict[str, Tensor]:
     return {
         "mask": mask_loss(out.logits[:, 0], truth),
         "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth),

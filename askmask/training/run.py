@@ -33,7 +33,6 @@ from askmask.training.segmentation import SegmentationTask
 from askmask.training.selection import SelectionTask
 from askmask.training.vocabulary import Vocabulary
 
-
 EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
 LANGUAGE = "prompt_encoder.language."
 

@@ -1,9 +1,9 @@
 """A run's folder: its settings, its log and its checkpoints, written so that a kill at any moment loses nothing.
 
-    RUN/config.json            recipe, settings, versions, data (before step 0)
-    RUN/log.jsonl              one object per logged step
-    RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
-    RUN/panels/*.png           validation pictures        RUN/tensorboard/
+RUN/config.json            recipe, settings, versions, data (before step 0)
+RUN/log.jsonl              one object per logged step
+RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
+RUN/panels/*.png           validation pictures        RUN/tensorboard/
 """
 
 from __future__ import annotations

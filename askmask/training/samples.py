@@ -97,7 +97,10 @@ def _examples(source: str) -> list[Sample]:
                 size = read_picture(example.image).size
             samples.append(
                 Sample(
-                    example.image, one.prompt, lambda one=one, size=size: one.mask(size), where,
+                    example.image,
+                    one.prompt,
+                    lambda one=one, size=size: one.mask(size),
+                    where,
                     one.concept or "",
                 )
             )
@@ -110,7 +113,8 @@ class Mixture:
     def __init__(self, sources: Sequence[Sequence[Sample]], weights: Sequence[float], seed: int):
         if len(weights) != len(sources) or any(weight <= 0 for weight in weights):
             raise SettingError(
-                "each data source needs a weight above 0", got=f"{len(sources)} sources, weights {list(weights)}"
+                "each data source needs a weight above 0",
+                got=f"{len(sources)} sources, weights {list(weights)}",
             )
         self.sources, self.seed = sources, seed
         self.chances = np.array(weights, float) / sum(weights)

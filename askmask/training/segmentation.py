@@ -129,9 +129,7 @@ class SegmentationTask:
             features.append(self._features(pixels))
             side = 4 * features[-1].maps[-1].shape[-1]
             square = segmenter.image_size
-            targets.append(
-                published_target(mask, side, square) if published else native_target(mask, side)
-            )
+            targets.append(published_target(mask, side, square) if published else native_target(mask, side))
         device = self.module.device
         pictures = [None if self.config.blind else picture.rgb for _, picture, _ in found]
         prompts = [sample.prompt for sample, _, _ in found]
@@ -190,7 +188,9 @@ class SegmentationTask:
         if not self.config.val:
             return {}
         if self._val is None:
-            self._val = [s for source in self.config.val for s in read_samples(source)][: self.config.val_items]
+            self._val = [s for source in self.config.val for s in read_samples(source)][
+                : self.config.val_items
+            ]
         self.module.eval()
         ious: dict[str, list[float]] = {}
         for sample in self._val:
@@ -207,7 +207,9 @@ class SegmentationTask:
         tiles = []
         for sample in (self._val or [])[:PANELS]:
             picture, mask = sample.read()
-            logits = self.forward(self.collate([(sample, picture, mask.to_array())])).logits[:, :1].float().cpu()
+            logits = (
+                self.forward(self.collate([(sample, picture, mask.to_array())])).logits[:, :1].float().cpu()
+            )
             if self.config.published:  # the letterbox's square is not the picture
                 return
             said = F.interpolate(logits, picture.size, mode="bilinear")[0, 0] > 0
@@ -243,5 +245,3 @@ def choose_trainable(net: AskMaskNet, *, language: str, segmenter: str) -> None:
         p.requires_grad for n, p in net.named_parameters() if n.startswith("prompt_encoder.")
     ):
         raise SettingError("this network has no LoRA", do="Train it with language=full or language=frozen.")
-
-

@@ -183,7 +183,7 @@ def targets(asks: list[Ask], owners: list[np.ndarray], real: Tensor) -> tuple[Te
     return target, counted
 
 
-def selection_losses(choice, target, real, asks, parts) -> dict[str, Tensor]:  # noqa: ANN001
+def selection_losses(choice, target, real, asks, parts) -> dict[str, Tensor]:
     """Return the losses of regions [B, O], part gate [B, P] and presence [B]."""
     each = F.binary_cross_entropy_with_logits(choice.select, target, reduction="none") * real
     count = real.sum(1).clamp(min=1)

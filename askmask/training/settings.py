@@ -48,7 +48,9 @@ def _resolve(settings: Any, key: str) -> str:
     if len(ends) == 1:
         return ends[0]
     if ends:
-        raise SettingError(f"{key!r} could mean several settings", got=", ".join(ends), do="Write one in full.")
+        raise SettingError(
+            f"{key!r} could mean several settings", got=", ".join(ends), do="Write one in full."
+        )
     names = list(known) + [path.rsplit(".", 1)[-1] for path in known]
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."

@@ -92,7 +92,12 @@ class ShardStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position."""
-        return {"round": self.round, "served": self.served, "names": list(self.names), "used": dict(self.used)}
+        return {
+            "round": self.round,
+            "served": self.served,
+            "names": list(self.names),
+            "used": dict(self.used),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position."""

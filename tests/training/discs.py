@@ -41,7 +41,10 @@ def _scene(random, number, size):
         colour = list(COLOURS)[int(random.integers(3))]
         cx, cy = random.integers(size // 6, size - size // 6, 2)
         radius = int(random.integers(size // 12, size // 6))
-        round_, square = (x - cx) ** 2 + (y - cy) ** 2 < radius**2, (abs(x - cx) < radius) & (abs(y - cy) < radius)
+        round_, square = (
+            (x - cx) ** 2 + (y - cy) ** 2 < radius**2,
+            (abs(x - cx) < radius) & (abs(y - cy) < radius),
+        )
         inside = round_ if kind == "ball" else square
         rgb[inside], objects[inside], depth[inside] = COLOURS[colour], thing, 1
         parts[inside] = 2 * thing - 1

@@ -31,7 +31,8 @@ def eight(tmp_path_factory):
     for number in range(4):
         pixels = np.full((64, 64, 3), 90, np.uint8)
         for name, colour in (("red", (220, 30, 30)), ("blue", (30, 30, 220))):
-            x, y = random.integers(4, 24, 2) + (32 if name == "blue" else 0, 8)
+            x = int(random.integers(2, 10)) + (32 if name == "blue" else 0)
+            y = int(random.integers(4, 40))
             mask = np.zeros((64, 64), np.uint8)
             mask[y : y + 20, x : x + 20] = 255
             pixels[mask > 0] = colour
@@ -54,8 +55,21 @@ def run(*words):
 @pytest.mark.slow
 def test_phase_two_learns_eight_samples_by_heart_and_its_export_loads(eight, tiny_128, tmp_path):
     settings = ["steps=150", "batch=8", "lr=2e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
-    settings += ["evaluate_every=150", "save_every=100", f"cache={tmp_path / 'features'}", "segmenter=decoder"]
-    run("train", "phase_two", f"data={eight}", f"val={eight}", f"model={tiny_128}", f"run={tmp_path / 'run'}", *settings)
+    settings += [
+        "evaluate_every=150",
+        "save_every=100",
+        f"cache={tmp_path / 'features'}",
+        "segmenter=decoder",
+    ]
+    run(
+        "train",
+        "phase_two",
+        f"data={eight}",
+        f"val={eight}",
+        f"model={tiny_128}",
+        f"run={tmp_path / 'run'}",
+        *settings,
+    )
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["val/giou_all"] > 0.9
     assert list((tmp_path / "run" / "panels").glob("*.png"))
@@ -93,7 +107,7 @@ def test_batch_does_not_change_a_samples_loss(eight, tiny_128):
     task = task_on(eight, tiny_128)
     task.module.eval()
     samples = task.mixture.sources[0][:3]
-    found = [(s, *[(p, m.to_array()) for p, m in [s.read()]][0]) for s in samples]
+    found = [(sample, picture, mask.to_array()) for sample in samples for picture, mask in [sample.read()]]
     with torch.no_grad():
         together = task.forward(task.collate(found)).logits
         alone = torch.cat([task.forward(task.collate([one])).logits for one in found])
@@ -103,7 +117,8 @@ def test_batch_does_not_change_a_samples_loss(eight, tiny_128):
 def test_ablations_change_what_they_name(eight, tiny_128):
     with torch.no_grad():
         seen, blind, bare = (
-            (task := task_on(eight, tiny_128, **extra)).module.eval() and task.forward(task.next_batch()).logits
+            (task := task_on(eight, tiny_128, **extra)).module.eval()
+            and task.forward(task.next_batch()).logits
             for extra in ({}, {"blind": True}, {"dense_token": False})
         )
     assert not torch.allclose(seen, blind) and not torch.allclose(seen, bare)
@@ -128,9 +143,8 @@ def test_bad_rows_stop_or_are_passed_over_and_counted(eight, tiny_128, tmp_path)
 
 
 def test_a_network_without_lora_says_how_to_train_it(eight, tmp_path):
-    from tests.model.test_mini import SIZES
-
     from askmask.model.mini.net import Mini
+    from tests.model.test_mini import SIZES
 
     with pytest.raises(AskMaskError, match="language=full"):
         SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),)))

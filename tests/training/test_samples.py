@@ -25,7 +25,9 @@ def folder(tmp_path):
         mask[2:6, 3:9] = 255
         if number != 2:
             Image.fromarray(mask).save(tmp_path / f"{number}-mask.png")
-        rows.append({"image": f"{number}.png", "mask_merged": f"{number}-mask.png", "prompt": f"thing {number}"})
+        rows.append(
+            {"image": f"{number}.png", "mask_merged": f"{number}-mask.png", "prompt": f"thing {number}"}
+        )
     (tmp_path / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 

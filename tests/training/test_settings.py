@@ -1,5 +1,7 @@
 """key=value settings: what exists is set by type, what does not exist is refused with the nearest name."""
 
+import itertools
+
 import pytest
 
 from askmask.errors import SettingError
@@ -51,5 +53,5 @@ def test_schedule_warms_up_then_falls_to_its_floor():
     schedule = Schedule(lr=1e-3, min_lr=1e-5, warmup=0.1)
     rates = [schedule.at(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(1e-4) and rates[9] == pytest.approx(1e-3)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(1e-5, rel=0.1) and schedule.at(1000, 100) == pytest.approx(1e-5)

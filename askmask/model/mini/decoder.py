@@ -37,9 +37,7 @@ class MiniAdapter(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.to_sparse = nn.Linear(width, channels)
         self.scale = nn.Parameter(torch.ones(()))
-        self.to_dense = nn.Sequential(
-            nn.Linear(width, channels), nn.SiLU(), nn.Linear(channels, channels)
-        )
+        self.to_dense = nn.Sequential(nn.Linear(width, channels), nn.SiLU(), nn.Linear(channels, channels))
         self.to_map = nn.Conv2d(1, channels, 4, 4)
 
     def forward(self, choice: Choice) -> Painted:
@@ -48,9 +46,7 @@ class MiniAdapter(nn.Module):
         states = self.norm(choice.states)
         rows = torch.arange(len(states), device=states.device)
         dense = self.to_dense(states[rows, choice.dense_at])[:, :, None, None] + self.to_map(paint[:, None])
-        return Painted(
-            self.to_sparse(states) * self.scale, choice.sparse, dense, paint, choice.presence
-        )
+        return Painted(self.to_sparse(states) * self.scale, choice.sparse, dense, paint, choice.presence)
 
 
 class Attention(nn.Module):
@@ -115,7 +111,10 @@ class MaskDecoder(nn.Module):
         self.brush = nn.Conv2d(2, width // 6, 3, 1, 1)  # the painted probabilities and logits at stride 2
         self.hyper = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+                nn.Linear(width, width),
+                nn.GELU(),
+                nn.Linear(width, width),
+                nn.GELU(),
                 nn.Linear(width, width // 6),
             )
             for _ in range(MASKS)

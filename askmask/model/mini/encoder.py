@@ -55,8 +55,10 @@ class GlobalLayer(nn.Module):
         mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         cells = cells + self.out(mixed.transpose(1, 2).flatten(2))
         cells = cells + self.mlp(self.norm2(cells))
-        return cells.transpose(1, 2).reshape(batch, width, height, wide).contiguous(
-            memory_format=torch.channels_last
+        return (
+            cells.transpose(1, 2)
+            .reshape(batch, width, height, wide)
+            .contiguous(memory_format=torch.channels_last)
         )
 
 

@@ -85,9 +85,7 @@ def stuff_masks(percept: Percept, row: int, config: MiniConfig) -> Tensor:
     return (F.interpolate(chance, size=shape, mode="bilinear") * background)[0]
 
 
-def gather(
-    percept: Percept, maps: tuple[Tensor, Tensor, Tensor], row: int, config: MiniConfig
-) -> Instances:
+def gather(percept: Percept, maps: tuple[Tensor, Tensor, Tensor], row: int, config: MiniConfig) -> Instances:
     """Find the regions of picture `row` and pool its maps over each."""
     things = cluster(percept, row, config.max_objects)
     masks = torch.cat([things, stuff_masks(percept, row, config)])

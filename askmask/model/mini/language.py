@@ -74,7 +74,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor, drop: float = 0.0) -> Tensor:
         """x [B, N, D]; bias [B, 1 or heads, 1 or N, N], -inf where attention is forbidden."""
-        batch, length, width = x.shape
+        batch, length, _ = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
         x = x + F.dropout(self.out(mixed), drop, self.training)
@@ -140,8 +140,12 @@ class Language(nn.Module):
         sparse = keep.clone()
         sparse[:, 0] = False
         return Choice(
-            both, sparse, torch.zeros(batch, dtype=torch.long, device=both.device),
-            select, self.gate(summary), presence,
+            both,
+            sparse,
+            torch.zeros(batch, dtype=torch.long, device=both.device),
+            select,
+            self.gate(summary),
+            presence,
         )
 
 

@@ -1,8 +1,8 @@
 """Mini: the small back-ends behind the common seams, and the network they make. Letters as in seams.py.
 
-    MiniSegmenter       encoder, mask decoder, clicks
-    MiniPromptEncoder   dense heads and instances (once per picture), words x regions (per prompt)
-    MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
+MiniSegmenter       encoder, mask decoder, clicks
+MiniPromptEncoder   dense heads and instances (once per picture), words x regions (per prompt)
+MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from askmask.model.mini.perception import Percept, Perception
 from askmask.model.net import AskMaskNet
 from askmask.model.seams import Features, MaskOutput, Prompts
 
-
-UNLIKE = "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
+UNLIKE = (
+    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
+)
 
 
 class MiniSegmenter(nn.Module):
@@ -114,7 +115,9 @@ class MiniPromptEncoder(nn.Module):
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
         count = len(prompts)
         masks = prefix.instances.masks.expand(count, -1, -1, -1)
-        return self.language(prefix.seen.expand(count), prompts).on(masks, prefix.parts.expand(count, -1, -1, -1))
+        return self.language(prefix.seen.expand(count), prompts).on(
+            masks, prefix.parts.expand(count, -1, -1, -1)
+        )
 
     def encode_pairs(
         self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]

@@ -58,9 +58,7 @@ class Perception(nn.Module):
         both = torch.cat([y4, F.interpolate(y8, scale_factor=2, mode="nearest")], 1)
         category, colour, attributes, depth = self.coarse(both).split(self.sizes, 1)
         fine = F.interpolate(self.guess(both), scale_factor=2, mode="bilinear") + self.sharpen(y2)
-        foreground, seed, offset, free, parts = fine.split(
-            [1, 1, 2, FREE, fine.shape[1] - 4 - FREE], 1
-        )
+        foreground, seed, offset, free, parts = fine.split([1, 1, 2, FREE, fine.shape[1] - 4 - FREE], 1)
         plane = (plane_of(fine) + offset) * PLANE_SCALE
         return Percept(
             category, colour, attributes, depth, parts, foreground, seed, torch.cat([plane, free], 1)
