@@ -33,7 +33,14 @@ def train(
         for path, (_, value) in paths(chosen).items():
             typer.echo(f"{path}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return
+    from dataclasses import replace
+
+    from askmask.loading import find_checkpoint
+    from askmask.training.recipes import SegmentationRecipe
     from askmask.training.run import start
+
+    if isinstance(chosen, SegmentationRecipe):
+        chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
 
     _watch(start(chosen), chosen.run)
 

@@ -49,7 +49,7 @@ class RefinementRecipe(Recipe):
 class SegmentationRecipe(Recipe):
     """Phase one or two of any network (`model`) on pictures, prompts and masks."""
 
-    model: str = "mini"  # a checkpoint folder, or a name `askmask.load` knows
+    model: str = "mini"  # a checkpoint folder; on the command line also a name `askmask.load` knows
     data: SegmentationConfig = field(default_factory=SegmentationConfig)
 
 

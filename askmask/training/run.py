@@ -14,7 +14,6 @@ from torch import nn
 
 from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError, SettingError
-from askmask.loading import find_checkpoint, pick_device
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
@@ -124,9 +123,9 @@ def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
 
 def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
-    source = find_checkpoint(recipe.model)
-    dtype = None if pick_device(None) != "cpu" else torch.float32
-    net, _ = load_checkpoint(source, device=pick_device(None), dtype=dtype)
+    source = Path(recipe.model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net, _ = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
         weights = newest(recipe.start)["model"]
         foreign = sorted(set(weights) - set(net.state_dict()))
