@@ -75,7 +75,7 @@ def export_mini(
 ) -> Path:
     """Write the model folder. `train` and `val` are dense truth, to learn what the domain looks like."""
     net, known = load_run(run)
-    limit = net.prompt_encoder.domain.fit(_statistics(net, train, 1500), _statistics(net, val, 400))
+    limit = net.prompt_encoder.domain.fit(_statistics(net, train, 600), _statistics(net, val, 250))
     checkpoint = RunFolder(run).checkpoints()[-1]
     config = NetConfig(
         name="mini",
