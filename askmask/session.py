@@ -133,6 +133,7 @@ class Model:
         *,
         timings: dict[str, float],
         keep_logits: bool = False,
+        notices: tuple[str, ...] = (),
     ) -> Answer:
         """Turn one row of the network's output into an Answer in picture pixels."""
         start = time.perf_counter()
@@ -165,6 +166,7 @@ class Model:
             model=self.name,
             protocol=self.protocol.name,
             mask_token=chosen + self.protocol.best_of_three,
+            notices=notices,
             timings=timings | {"mask": time.perf_counter() - start},
             logits=logits[0] if keep_logits else None,
             picture=picture,
@@ -213,7 +215,15 @@ class Session:
                 out = self.model.net.ask(self._look, group, multimask=self.model.protocol.best_of_three)
             timings = {"picture": self._picture_seconds, "prompt": (time.perf_counter() - start) / len(group)}
             answers += [
-                self.model.read_off(out, row, self.picture, prompt, timings=timings, keep_logits=keep_logits)
+                self.model.read_off(
+                    out,
+                    row,
+                    self.picture,
+                    prompt,
+                    timings=timings,
+                    keep_logits=keep_logits,
+                    notices=tuple(getattr(self._look.prefix, "notices", ())),
+                )
                 for row, prompt in enumerate(group)
             ]
         self.rounds += [Round(prompt=a.prompt, masks=a.masks, reply=a.text or None) for a in answers]

@@ -40,7 +40,18 @@ def root(
 
 
 # One file each in askmask/cli; the order here is the order in `askmask --help`.
-COMMANDS = ("segment", "batch", "score", "eval", "engine", "world", "world_oracle", "checkpoint", "doctor")
+COMMANDS = (
+    "segment",
+    "batch",
+    "score",
+    "eval",
+    "engine",
+    "world",
+    "world_oracle",
+    "train",
+    "checkpoint",
+    "doctor",
+)
 
 
 def register_commands() -> None:

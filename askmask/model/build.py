@@ -40,4 +40,11 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
     return AskMaskNet(segmenter, prompt_encoder, Adapter(prompt_encoder.width, segmenter.channels))
 
 
-BACKENDS = {"sam2-qwen2.5-vl": _sam2_qwen}
+def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    from askmask.model.mini.config import MiniConfig
+    from askmask.model.mini.net import Mini
+
+    return Mini(MiniConfig.from_dict(dict(config.segmenter)))
+
+
+BACKENDS = {"sam2-qwen2.5-vl": _sam2_qwen, "mini": _mini}

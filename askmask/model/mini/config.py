@@ -1,0 +1,43 @@
+"""Sizes of `mini`, and the words for what its dense heads predict. Plain data, stored in the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from askmask.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniConfig:
+    """Everything needed to build the network before its weights are read."""
+
+    image_size: int = 192  # S: the network's square input
+    widths: tuple[int, int, int, int] = (24, 48, 96, 192)  # encoder channels at strides 2, 4, 8, 16
+    channels: int = 96  # C of the mask decoder
+    language_width: int = 128  # D of the prompt encoder
+    text_layers: int = 1
+    joint_layers: int = 4
+    heads: int = 4
+    word_buckets: int = 6144  # hashed whole words
+    piece_buckets: int = 6144  # hashed letter groups, which give unseen words a meaning
+    max_words: int = 48
+    max_objects: int = 20
+    # What the world names; index 0 of categories, colours and parts is "none of these".
+    categories: tuple[str, ...] = ("background",)
+    colours: tuple[str, ...] = ("none",)
+    parts: tuple[str, ...] = ("none",)
+    attributes: tuple[str, ...] = ()
+    stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> MiniConfig:
+        """Read what `to_dict` wrote. Raises CheckpointError for a name this version does not know."""
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            raise CheckpointError("mini's config has unknown names", got=unknown, do="Upgrade askmask.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

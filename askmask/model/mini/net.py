@@ -1,0 +1,154 @@
+"""Mini: the small back-ends behind the common seams, and the network they make. Letters as in seams.py.
+
+MiniSegmenter       encoder, mask decoder, clicks
+MiniPromptEncoder   dense heads and instances (once per picture), words x regions (per prompt)
+MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from askmask.imaging.resize import Letterbox
+from askmask.model.mini.clicks import ClickEncoder, region_at
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.decoder import MaskDecoder, MiniAdapter, Painted
+from askmask.model.mini.domain import Domain
+from askmask.model.mini.encoder import Encoder
+from askmask.model.mini.instances import Instances, gather
+from askmask.model.mini.language import Choice, Language, Seen, pad_regions
+from askmask.model.mini.perception import Percept, Perception
+from askmask.model.net import AskMaskNet
+from askmask.model.seams import Features, MaskOutput, Prompts
+
+UNLIKE = (
+    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
+)
+
+
+class MiniSegmenter(nn.Module):
+    """The visual back-end."""
+
+    def __init__(self, config: MiniConfig):
+        super().__init__()
+        self.channels, self.image_size = config.channels, config.image_size
+        self.encoder = Encoder(config.widths)
+        self.decoder = MaskDecoder(config)
+        self.clicks = ClickEncoder(config)
+
+    def prepare(self, rgb: np.ndarray, *, letterbox: bool = False) -> Tensor:
+        """Turn uint8 [H, W, 3] into [3, S, S] in -1..1: stretched, or between grey bars."""
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
+        side = self.image_size
+        box = Letterbox.of(rgb.shape[:2], side)
+        fit = box.inner if letterbox else (side, side)
+        if rgb.shape[:2] != fit:
+            pixels = F.interpolate(pixels, size=fit, mode="bilinear", antialias=True)
+        pixels = pixels[0] / 127.5 - 1
+        if letterbox:
+            square = pixels.new_zeros(3, side, side)
+            square[:, box.rows, box.columns] = pixels
+            return square
+        return pixels
+
+    def encode(self, pixels: Tensor) -> Features:
+        """[B, 3, S, S] -> maps at strides 2, 4, 8."""
+        return Features(self.encoder(pixels))
+
+    def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
+        """Return the supervised mask, or with `multimask` the three alternatives."""
+        out = self.decoder(features, prompts)
+        kept = slice(1, None) if multimask else slice(0, 1)
+        return MaskOutput(out.logits[:, kept], out.scores[:, kept], out.presence_logits)
+
+    def click(self, instances: Instances, places: Tensor) -> Painted:
+        """Encode B clicks [B, 1, 2] or boxes [B, 2, 2] (x, y), in picture sides."""
+        return self.clicks(places, self.decoder.waves, region_at(instances, places))
+
+
+@dataclass(frozen=True)
+class MiniPrefix:
+    """What one picture gives to any number of prompts."""
+
+    instances: Instances
+    seen: Seen  # of one picture
+    parts: Tensor  # [P, S/2, S/2] probabilities
+    unlike: float = 0.0  # distance from the training domain in limits: above 1, answers mean little
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know about this picture."""
+        return (UNLIKE,) if self.unlike > 1 else ()
+
+
+class MiniPromptEncoder(nn.Module):
+    """The language back-end: it sees the picture as regions found in the features."""
+
+    def __init__(self, config: MiniConfig):
+        super().__init__()
+        self.config, self.width = config, config.language_width
+        self.perception = Perception(config)
+        self.language = Language(config)
+        self.domain = Domain(config.widths[2])
+
+    def prefix(self, rgb: np.ndarray | None, features: Features, row: int = 0) -> MiniPrefix:
+        """Find the regions of one picture; `rgb` is not needed (the large network's encoder reads it)."""
+        return self.prefixes(features)[row]
+
+    def prefixes(self, features: Features) -> list[MiniPrefix]:
+        """Find the regions of every picture in the batch."""
+        percept = self.perception(features.maps)
+        parts = percept.parts.softmax(1)
+        unlike = self.domain(features).tolist()
+        found = [gather(percept, features.maps, row, self.config) for row in range(len(parts))]
+        return [
+            MiniPrefix(instances, self.language.see(pad_regions([instances])), parts[row], unlike[row])
+            for row, instances in enumerate(found)
+        ]
+
+    def encode(self, prefix: MiniPrefix, prompts: list[str]) -> Choice:
+        """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
+        count = len(prompts)
+        masks = prefix.instances.masks.expand(count, -1, -1, -1)
+        return self.language(prefix.seen.expand(count), prompts).on(
+            masks, prefix.parts.expand(count, -1, -1, -1)
+        )
+
+    def encode_pairs(
+        self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]
+    ) -> Choice:
+        """Encode B (picture, prompt) pairs in one batch; a picture of None leaves the words without regions."""
+        found = self.prefixes(features)
+        seen = self.language.see(pad_regions([one.instances for one in found]))
+        blind = torch.tensor([rgb is None for rgb in pictures], device=seen.real.device)
+        seen = Seen(seen.states, seen.bias, seen.real & ~blind[:, None])
+        most, side = seen.states.shape[1], features.maps[0].shape[-2:]
+        masks = features.maps[0].new_zeros(len(found), most, *side)
+        for row, one in enumerate(found):
+            masks[row, : len(one.instances.masks)] = one.instances.masks
+        return self.language(seen, prompts).on(masks, torch.stack([one.parts for one in found]))
+
+
+class Mini(AskMaskNet):
+    """The whole small network, built from its sizes."""
+
+    segmenter: MiniSegmenter
+    prompt_encoder: MiniPromptEncoder
+
+    def __init__(self, config: MiniConfig):
+        super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
+        self.config = config
+
+    @property
+    def language(self) -> Language:
+        """Words x regions."""
+        return self.prompt_encoder.language
+
+    def perceive(self, features: Features) -> Percept:
+        """Read the dense heads."""
+        return self.prompt_encoder.perception(features.maps)

@@ -1,0 +1,73 @@
+"""mini's dense heads: what every pixel is, and which object it belongs to. Supervised by the world's truth.
+
+An object is a cluster of pixel embeddings: two of their coordinates are the pixel's place plus a learnt offset to
+its object's centre, two are free, so that nested or stacked objects with one centre stay apart. Membership of
+pixel i in object k is exp(-|e_i - c_k|^2) (after Neven et al., "Instance segmentation by jointly optimizing
+spatial embeddings and clustering bandwidth", CVPR 2019, with one fixed bandwidth). Letters as in seams.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.encoder import conv
+
+FREE = 2  # embedding coordinates beside the two of the picture plane
+PLANE_SCALE = 12.0  # picture sides per unit of embedding distance: membership falls to 1/e at S / 12
+
+
+@dataclass(frozen=True)
+class Percept:
+    """What the heads say. Maps at stride 4 are [B, n, S/4, S/4], at stride 2 [B, n, S/2, S/2]."""
+
+    category: Tensor  # stride 4, logits
+    colour: Tensor  # stride 4, logits
+    attributes: Tensor  # stride 4, logits
+    depth: Tensor  # stride 4, [B, 1, ...], in units of the data
+    parts: Tensor  # stride 2, logits
+    foreground: Tensor  # stride 2, [B, 1, ...], logit of "part of an object"
+    seed: Tensor  # stride 2, [B, 1, ...], logit: how well this pixel stands for its whole object
+    embedding: Tensor  # stride 2, [B, 2 + FREE, ...]
+
+
+class Perception(nn.Module):
+    """Maps of the encoder -> Percept."""
+
+    def __init__(self, config: MiniConfig):
+        super().__init__()
+        w2, w4, w8, _ = config.widths
+        self.sizes = (len(config.categories), len(config.colours), len(config.attributes), 1)
+        hidden = 128
+        self.coarse = nn.Sequential(conv(w4 + w8, hidden, 1), nn.Conv2d(hidden, sum(self.sizes), 1))
+        # Foreground, seed, embedding and parts: a first guess at stride 4, sharpened at stride 2.
+        fine = 2 + 2 + FREE + len(config.parts)
+        self.guess = nn.Sequential(conv(w4 + w8, 64, 1), nn.Conv2d(64, fine, 1))
+        self.sharpen = nn.Sequential(conv(w2, 32), nn.Conv2d(32, fine, 1))
+        for head in (self.guess[-1], self.sharpen[-1]):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> Percept:
+        """Read the encoder's three maps."""
+        y2, y4, y8 = maps
+        both = torch.cat([y4, F.interpolate(y8, scale_factor=2, mode="nearest")], 1)
+        category, colour, attributes, depth = self.coarse(both).split(self.sizes, 1)
+        fine = F.interpolate(self.guess(both), scale_factor=2, mode="bilinear") + self.sharpen(y2)
+        foreground, seed, offset, free, parts = fine.split([1, 1, 2, FREE, fine.shape[1] - 4 - FREE], 1)
+        plane = (plane_of(fine) + offset) * PLANE_SCALE
+        return Percept(
+            category, colour, attributes, depth, parts, foreground, seed, torch.cat([plane, free], 1)
+        )
+
+
+def plane_of(map_: Tensor) -> Tensor:
+    """Return the centre of each cell in picture sides, [1, 2, h, w], x first."""
+    height, width = map_.shape[-2:]
+    y = (torch.arange(height, device=map_.device, dtype=map_.dtype) + 0.5) / height
+    x = (torch.arange(width, device=map_.device, dtype=map_.dtype) + 0.5) / width
+    return torch.stack([x[None].expand(height, -1), y[:, None].expand(-1, width)])[None]

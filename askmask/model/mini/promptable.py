@@ -1,0 +1,85 @@
+"""`mini` as a promptable segmenter: a click, a box or nothing at all -> masks with scores. For the data engine.
+
+Masks are those of whole objects, in pixels of the picture given; the score is the predicted IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from askmask.errors import PictureError
+from askmask.imaging.mask import Mask
+from askmask.model.mini.instances import geometry
+from askmask.model.mini.net import Mini, MiniPrefix
+from askmask.model.seams import Features
+
+Scored = tuple[Mask, float]
+DUPLICATE = 0.7  # IoU from which two masks of `everything` are one object
+AT_ONCE = 64
+
+
+class PromptableMini:
+    """Segments what clicks and boxes point at. Keeps the last picture encoded."""
+
+    def __init__(self, net: Mini):
+        self.net = net.eval()
+        self._seen: tuple[bytes, Features, MiniPrefix] | None = None
+
+    def segment_boxes(self, rgb: np.ndarray, boxes_xyxy: Sequence[Sequence[float]]) -> list[Scored]:
+        """Return one (mask, score) per box (x0, y0, x1, y1) in pixels."""
+        corners = np.asarray(boxes_xyxy, np.float32).reshape(-1, 2, 2)
+        return self._segment(rgb, corners)
+
+    def segment_points(self, rgb: np.ndarray, points_xy: Sequence[Sequence[float]]) -> list[Scored]:
+        """Return one (mask, score) per click (x, y) in pixels."""
+        places = np.asarray(points_xy, np.float32).reshape(-1, 1, 2) + 0.5
+        return self._segment(rgb, places)
+
+    def everything(self, rgb: np.ndarray) -> list[Scored]:
+        """Return every object found as (mask, score), best first, without duplicates."""
+        _, prefix = self._look(rgb)
+        things = prefix.instances.masks[: prefix.instances.things]
+        if not len(things):
+            return []
+        _, boxes = geometry(things)
+        size = np.array([rgb.shape[1], rgb.shape[0]] * 2, np.float32)
+        found = sorted(
+            self.segment_boxes(rgb, boxes.cpu().numpy() * size), key=lambda one: one[1], reverse=True
+        )
+        kept: list[Scored] = []
+        for mask, score in found:
+            if mask and all(mask.iou(other) < DUPLICATE for other, _ in kept):
+                kept.append((mask, score))
+        return kept
+
+    @torch.no_grad()
+    def _segment(self, rgb: np.ndarray, places: np.ndarray) -> list[Scored]:
+        features, prefix = self._look(rgb)
+        size = rgb.shape[:2]
+        units = torch.from_numpy(places / np.array([size[1], size[0]], np.float32))
+        result: list[Scored] = []
+        for group in units.split(AT_ONCE) if len(units) else ():
+            prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
+            out = self.net.segmenter.decode(features, prompts, multimask=False)
+            masks = F.interpolate(out.logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+            result += [
+                (Mask.from_array(mask), min(1.0, max(0.0, float(score))))
+                for mask, score in zip(masks.cpu().numpy(), out.scores[:, 0], strict=True)
+            ]
+        return result
+
+    @torch.no_grad()
+    def _look(self, rgb: np.ndarray) -> tuple[Features, MiniPrefix]:
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise PictureError("a picture must be uint8 [H, W, 3]", got=f"{rgb.dtype} {rgb.shape}")
+        key = rgb.tobytes() + repr(rgb.shape).encode()
+        if self._seen is None or self._seen[0] != key:
+            pixels: Tensor = self.net.segmenter.prepare(rgb)[None].to(self.net.device)
+            features = self.net.segmenter.encode(pixels)
+            self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
+        return self._seen[1:]

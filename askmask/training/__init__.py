@@ -1,0 +1,1 @@
+"""Training: recipes, data streams, losses and one loop that resumes exactly. `askmask train RECIPE key=value`."""

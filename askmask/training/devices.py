@@ -1,0 +1,62 @@
+"""One process, or several under `accelerate launch`: the few calls that differ. Alone, accelerate is not needed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from askmask.errors import MissingExtra
+
+
+class Devices:
+    """How gradients are shared. `main` is the process that writes files."""
+
+    def __init__(self, accelerator: Any = None):
+        self.accelerator = accelerator
+
+    @classmethod
+    def here(cls) -> Devices:
+        """Look at the environment that `accelerate launch` (or torchrun) sets."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            raise MissingExtra("accelerate", "train") from error
+        return cls(Accelerator())
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes logs and checkpoints."""
+        return self.accelerator is None or self.accelerator.is_main_process
+
+    def prepare(
+        self, module: nn.Module, optimiser: torch.optim.Optimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Wrap for DDP or FSDP, as accelerate's configuration says."""
+        return (
+            (module, optimiser) if self.accelerator is None else self.accelerator.prepare(module, optimiser)
+        )
+
+    def gradients_wait(self, module: nn.Module, wait: bool) -> AbstractContextManager[None]:
+        """Share gradients only after the last micro-batch of a step."""
+        return self.accelerator.no_sync(module) if self.accelerator and wait else nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagate."""
+        loss.backward() if self.accelerator is None else self.accelerator.backward(loss)
+
+    def clip(self, parameters: list[Tensor], norm: float) -> Tensor:
+        """Clip the gradient's norm, and return what it was."""
+        if self.accelerator is None:
+            return torch.nn.utils.clip_grad_norm_(parameters, norm)
+        return self.accelerator.clip_grad_norm_(parameters, norm)
+
+
+def rank() -> int:
+    """Return this process's number, 0 when alone: each reads other data."""
+    return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,107 @@
+"""From a run's checkpoint to a model folder that `askmask.load` reads: half-precision weights, config, card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from askmask.datasets.dense import read_shard, shards
+from askmask.errors import CheckpointError, DataError
+from askmask.model.build import TOKENIZER
+from askmask.model.checkpoint import load_checkpoint, save_checkpoint, sha256
+from askmask.model.config import NetConfig
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.domain import statistics
+from askmask.model.mini.net import Mini
+from askmask.training.run_folder import RunFolder
+
+
+def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
+    """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
+    folder = RunFolder(run)
+    state = folder.load()
+    if state is None:
+        raise CheckpointError("no checkpoint in this run", got=run)
+    net = Mini(MiniConfig.from_dict(json.loads((folder.root / "model.json").read_text(encoding="utf-8"))))
+    missing, unexpected = net.load_state_dict(state["model"], strict=False)
+    if unexpected:
+        raise CheckpointError(f"{run} does not fit", got=f"unexpected {unexpected[:5]}")
+    if any(not name.startswith("prompt_encoder.domain.") for name in missing):
+        raise CheckpointError(
+            f"{run} has not been through all stages",
+            got=f"missing {missing[:3]}",
+            do="Export mini_masks' run.",
+        )
+    return net.eval(), {"run": str(run), "step": state["step"]}
+
+
+def export_segmentation(run: str | Path, out: str | Path) -> Path:
+    """Write the model folder of a phase one or two run: the model it began with, its trained weights put in."""
+    root = Path(run)
+    source = Path((root / "source.txt").read_text(encoding="utf-8").strip())
+    net, config = load_checkpoint(source)
+    state = RunFolder(root).load()
+    if state is None:
+        raise CheckpointError("no checkpoint in this run", got=run)
+    whole = dict(net.state_dict())
+    foreign = sorted(set(state["model"]) - set(whole))
+    if foreign:
+        raise CheckpointError(f"{source} is not what {run} began with", got=f"foreign {foreign[:4]}")
+    whole |= {name: value.to(whole[name].dtype) for name, value in state["model"].items()}
+    out = Path(out)
+    if (source / TOKENIZER).is_dir():
+        shutil.copytree(source / TOKENIZER, out / TOKENIZER, dirs_exist_ok=True)
+    published = json.loads((root / "config.json").read_text(encoding="utf-8"))["recipe"]["data"]["published"]
+    # A run with our losses has supervised both heads, on the mask that `native` uses.
+    trained = (
+        config
+        if published
+        else replace(config, protocol="native", trained_heads={"score": True, "presence": True})
+    )
+    return save_checkpoint(
+        out, trained, whole, {"made_by": "askmask export", "run": str(run), "step": state["step"]}
+    )
+
+
+def export_mini(
+    run: str | Path, out: str | Path, *, train: Sequence[str], val: Sequence[str], provenance: dict[str, Any]
+) -> Path:
+    """Write the model folder. `train` and `val` are dense truth, to learn what the domain looks like."""
+    net, known = load_run(run)
+    limit = net.prompt_encoder.domain.fit(_statistics(net, train, 600), _statistics(net, val, 250))
+    checkpoint = RunFolder(run).checkpoints()[-1]
+    config = NetConfig(
+        name="mini",
+        backend="mini",
+        segmenter=net.config.to_dict(),
+        prompt_encoder={},
+        trained_heads={"score": True, "presence": True},
+    )
+    state = {key: _half(value) for key, value in net.state_dict().items()}
+    facts = {"step": known["step"], "checkpoint_sha256": sha256(checkpoint), "domain_limit": limit}
+    return save_checkpoint(out, config, state, facts | provenance)
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half() if value.dtype == torch.float32 else value
+
+
+@torch.no_grad()
+def _statistics(net: Mini, folders: Sequence[str], count: int) -> Tensor:
+    rows: list[Tensor] = []
+    for path in (path for folder in folders for path in shards(folder)):
+        shard = read_shard(path)
+        for row in range(len(shard.rgb)):
+            rows.append(statistics(net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None]))[0])
+            if len(rows) == count:
+                return torch.stack(rows)
+    if len(rows) < 20:
+        raise DataError("too few views to know the domain", got=len(rows), do="Name folders of dense truth.")
+    return torch.stack(rows)

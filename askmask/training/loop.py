@@ -1,0 +1,176 @@
+"""The training loop: one page, for every stage. A Task brings data and loss; the loop brings everything else.
+
+Exact resume: weights, optimiser, step, random states and the data position are one state dict. Given the same
+files and thread count, a run killed at any moment and started again logs the same losses bit for bit on CPU.
+
+A step is one optimiser step of `accumulate` micro-batches, so no gradient is ever left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from askmask.errors import AskMaskError, CheckpointError, SettingError
+from askmask.training.devices import Devices
+from askmask.training.optimiser import Schedule, adamw
+from askmask.training.randomness import random_state, seed_all, set_random_state
+from askmask.training.run_folder import RunFolder
+
+
+class Task(Protocol):
+    """One stage of training: what is trained, on what, towards what."""
+
+    module: nn.Module
+    saves_all: bool  # checkpoints hold every weight, else only those that train
+
+    def next_batch(self) -> Any:
+        """Return the next micro-batch and move the data position on."""
+
+    def loss(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Return the mean loss over the micro-batch and figures to log. `progress` runs from 0 to 1."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Score the validation data; {} if there are none."""
+
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw a few validation answers as PNG files into `folder`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the data position."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a data position."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long and how often."""
+
+    steps: int = 1000
+    accumulate: int = 1
+    schedule: Schedule = field(default_factory=Schedule)
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    log_every: int = 20
+    save_every: int = 200
+    evaluate_every: int = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a watcher is told after each step."""
+
+    step: int
+    steps: int
+    figures: dict[str, float]
+
+
+def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
+    """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
+    if config.accumulate < 1 or config.steps < 1:
+        raise SettingError("steps and accumulate must be at least 1")
+    seed_all(config.seed)
+    optimiser = adamw(task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay)
+    step, sums, counted = 0, {}, 0
+    if (state := folder.load()) is not None:
+        load_weights(task, state["model"], folder.root)
+        optimiser.load_state_dict(state["optimiser"])
+        task.load_state_dict(state["task"])
+        set_random_state(state["random"])
+        step, sums, counted = state["step"], state["sums"], state["counted"]
+        folder.rewind_log(step)
+    devices = Devices.here()
+    compute, optimiser = devices.prepare(LossOf(task), optimiser)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    while step < config.steps:
+        lr = config.schedule.at(step, config.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.zero_grad(set_to_none=True)
+        figures: dict[str, float] = {}
+        for number in range(config.accumulate):
+            batch = task.next_batch()
+            with devices.gradients_wait(compute, number < config.accumulate - 1):
+                loss, part = compute(batch, step / config.steps)
+                devices.backward(loss / config.accumulate)
+            for name, value in {"loss": float(loss.detach()), **part}.items():
+                figures[name] = figures.get(name, 0.0) + value / config.accumulate
+        norm = float(devices.clip(parameters, config.clip))
+        if not np.isfinite(norm):
+            raise AskMaskError(
+                f"step {step + 1}: the gradient is not finite",
+                got=norm,
+                do="Lower lr; the checkpoint is good.",
+            )
+        optimiser.step()
+        step += 1
+        counted += 1
+        for name, value in (figures | {"norm": norm}).items():
+            sums[name] = sums.get(name, 0.0) + value
+        last = step == config.steps
+        if step % config.log_every == 0 or last:
+            folder.log(
+                step, {"lr": lr, **{name: value / counted for name, value in sums.items()}}, devices.main
+            )
+            sums, counted = {}, 0
+        if (step % config.evaluate_every == 0 or last) and devices.main:
+            if scores := task.evaluate():
+                folder.log(step, {f"val/{name}": value for name, value in scores.items()})
+            task.panels(folder.root / "panels", step)
+        if (step % config.save_every == 0 or last) and devices.main:
+            state = _state(task, optimiser, step) | {"sums": sums, "counted": counted}
+            folder.save(step, state)
+        yield Told(step, config.steps, figures | {"lr": lr, "norm": norm})
+
+
+class LossOf(nn.Module):
+    """The task's loss as a module's forward: what several processes must wrap to share gradients."""
+
+    def __init__(self, task: Task):
+        super().__init__()
+        self.net = task.module
+        self._task = [task]  # in a list: no submodule
+
+    def forward(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Return the task's loss and figures."""
+        return self._task[0].loss(batch, progress)
+
+
+def weights_of(task: Task) -> dict[str, Tensor]:
+    """Return the weights a checkpoint holds."""
+    state = task.module.state_dict()
+    if task.saves_all:
+        return state
+    trained = {name for name, parameter in task.module.named_parameters() if parameter.requires_grad}
+    return {name: value for name, value in state.items() if name in trained}
+
+
+def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
+    """Load what `weights_of` returned. Raises CheckpointError if the run trains something else by now."""
+    wanted = set(weights_of(task))
+    if wanted != set(weights):
+        odd = sorted(wanted ^ set(weights))
+        raise CheckpointError(
+            f"the run in {where} trains other weights",
+            got=f"{len(odd)} differ: {odd[:4]}",
+            do="Use a new run=.",
+        )
+    task.module.load_state_dict(weights, strict=False)
+
+
+def _state(task: Task, optimiser: torch.optim.Optimizer, step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "model": weights_of(task),
+        "optimiser": optimiser.state_dict(),
+        "task": task.state_dict(),
+        "random": random_state(),
+    }

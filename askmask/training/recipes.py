@@ -1,0 +1,127 @@
+"""Recipes: one function per kind of run, each returning a frozen dataclass that says everything about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from askmask.training.loop import LoopConfig
+from askmask.training.optimiser import Schedule
+from askmask.training.perception import PerceptionConfig
+from askmask.training.refinement import RefinementConfig
+from askmask.training.segmentation import SegmentationConfig
+from askmask.training.selection import SelectionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every run has: where it writes, whose weights it begins with, how it loops."""
+
+    stage: str
+    run: str
+    start: str | None = None  # a run folder or checkpoint, for its weights
+    threads: int = 0  # 0: torch's own choice
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionRecipe(Recipe):
+    """Stage 0 of `mini`: encoder and dense heads, from nothing or from `start`, on dense truth."""
+
+    data: PerceptionConfig = field(default_factory=PerceptionConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRecipe(Recipe):
+    """`mini`'s language: words choose regions, over frozen eyes (`start`)."""
+
+    data: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinementRecipe(Recipe):
+    """`mini`'s mask decoder, with the language side still learning (`start`)."""
+
+    data: RefinementConfig = field(default_factory=RefinementConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRecipe(Recipe):
+    """Phase one or two of any network (`model`) on pictures, prompts and masks."""
+
+    model: str = "mini"  # a checkpoint folder; on the command line also a name `askmask.load` knows
+    data: SegmentationConfig = field(default_factory=SegmentationConfig)
+
+
+def phase_one() -> SegmentationRecipe:
+    """Literal concepts and referring expressions: the paper's first phase (35,000 steps, section 5)."""
+    return SegmentationRecipe(
+        stage="segmentation",
+        run="runs/phase-one",
+        loop=LoopConfig(steps=35_000, schedule=Schedule(lr=1e-4, min_lr=1e-6)),
+    )
+
+
+def phase_two() -> SegmentationRecipe:
+    """Conversational data at a tenth of the rate. Mix phase one in, half and half: data=NEW,OLD weights=1,1."""
+    return SegmentationRecipe(
+        stage="segmentation",
+        run="runs/phase-two",
+        loop=LoopConfig(steps=35_000, schedule=Schedule(lr=1e-5, min_lr=1e-6)),
+    )
+
+
+def mini_perception() -> PerceptionRecipe:
+    """`mini`'s eyes: 64 to 192 px."""
+    return PerceptionRecipe(
+        stage="perception",
+        run="runs/mini-perception",
+        loop=LoopConfig(
+            steps=3000, schedule=Schedule(lr=2e-3, min_lr=1e-5), clip=5.0, save_every=100, evaluate_every=500
+        ),
+    )
+
+
+def mini_phase_one() -> SelectionRecipe:
+    """Plain names, colours and places."""
+    return SelectionRecipe(
+        stage="selection",
+        run="runs/mini-phase-one",
+        data=SelectionConfig(literal=1.0),
+        loop=LoopConfig(
+            steps=1000, schedule=Schedule(lr=1.2e-3, min_lr=2e-5), save_every=200, evaluate_every=500
+        ),
+    )
+
+
+def mini_phase_two() -> SelectionRecipe:
+    """All five concepts, half of the samples still literal, at a lower rate."""
+    return SelectionRecipe(
+        stage="selection",
+        run="runs/mini-phase-two",
+        data=SelectionConfig(literal=0.5),
+        loop=LoopConfig(
+            steps=3000, schedule=Schedule(lr=8e-4, min_lr=1e-5), save_every=200, evaluate_every=500
+        ),
+    )
+
+
+def mini_masks() -> RefinementRecipe:
+    """The mask decoder over what the words chose; clicks and boxes besides."""
+    return RefinementRecipe(
+        stage="refinement",
+        run="runs/mini-masks",
+        loop=LoopConfig(
+            steps=600,
+            schedule=Schedule(lr=6e-4, min_lr=1e-5),
+            log_every=10,
+            save_every=50,
+            evaluate_every=150,
+        ),
+    )
+
+
+RECIPES: dict[str, Any] = {
+    recipe.__name__: recipe
+    for recipe in (phase_one, phase_two, mini_perception, mini_phase_one, mini_phase_two, mini_masks)
+}

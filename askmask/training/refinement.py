@@ -1,0 +1,217 @@
+"""mini's last stage: the mask decoder learns to correct the painted regions, from words, clicks and boxes.
+
+Encoder and dense heads stay frozen; the language side goes on learning its choice at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from askmask.model.mini.instances import Instances, gather
+from askmask.model.mini.language import pad_regions
+from askmask.model.mini.net import Mini
+from askmask.model.seams import Features, MaskOutput
+from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
+from askmask.training.mini_scores import ValView, score_views, val_views
+from askmask.training.panels import draw_answers
+from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
+from askmask.training.region_cache import owners
+from askmask.training.selection import selection_losses, targets
+from askmask.training.stream import ShardStream, ViewRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinementConfig:
+    """What the last stage sees."""
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    views: int = 6  # per step
+    prompts: int = 8  # per view, in words
+    clicks: int = 1  # per view
+    boxes: int = 1  # per view
+    literal: float = 0.3
+    shards_per_round: int = 4
+    choice: float = 0.5  # weight of the language side's own losses
+    seed: int = 0
+    val_views: int = 40
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one view is asked in one step."""
+
+    ref: ViewRef
+    asks: list[Ask]
+    clicked: np.ndarray  # [clicks, 2] y, x in pixels
+    boxed: list[int]  # ids of objects
+
+
+class RefinementTask:
+    """The loop's Task of the last stage."""
+
+    saves_all = True
+
+    def __init__(self, net: Mini, config: RefinementConfig):
+        self.module, self.config = net, config
+        trained = ("prompt_encoder.language.", "adapter.", "segmenter.decoder.", "segmenter.clicks.")
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name.startswith(trained))
+        self.stream = ShardStream(
+            config.train,
+            batch=lambda: config.views,
+            seed=config.seed,
+            shards_per_round=config.shards_per_round,
+        )
+        self.random = np.random.default_rng(config.seed)
+        self._val: list[ValView] | None = None
+
+    def next_batch(self) -> list[Wanted]:
+        """Return some views, with prompts, clicks and boxes on each."""
+        return [wanted for ref in self.stream.next() if (wanted := self._wanted(ref)) is not None]
+
+    def _wanted(self, ref: ViewRef) -> Wanted | None:
+        asks = asks_of(*ref.shard.facts(ref.row))
+        if not asks:
+            return None
+        literal = [ask for ask in asks if ask.literal] or asks
+        pools = [
+            literal if self.random.random() < self.config.literal else asks
+            for _ in range(self.config.prompts)
+        ]
+        picked = [pool[int(self.random.integers(len(pool)))] for pool in pools]
+        objects = ref.shard.objects[ref.row]
+        ids, counts = np.unique(objects, return_counts=True)
+        things = ids[(ids > 0) & (ids < 200) & (counts > 40)]
+        clicked, boxed = [], []
+        for _ in range(self.config.clicks if len(things) else 0):
+            places = np.argwhere(objects == self.random.choice(things))
+            clicked.append(places[int(self.random.integers(len(places)))])
+        for _ in range(self.config.boxes if len(things) else 0):
+            boxed.append(int(self.random.choice(things)))
+        return Wanted(ref, picked, np.array(clicked, np.int64).reshape(-1, 2), boxed)
+
+    def loss(self, batch: list[Wanted], progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Decode every prompt of every view; mask, presence, score and choice losses."""
+        net = self.module
+        net.eval()
+        with torch.no_grad():
+            pixels = torch.stack([net.segmenter.prepare(w.ref.shard.rgb[w.ref.row]) for w in batch])
+            features = net.segmenter.encode(pixels)
+            percept = net.perceive(features)
+            instances = [gather(percept, features.maps, row, net.config) for row in range(len(batch))]
+            parts = percept.parts.softmax(1)
+        net.language.train()
+        seen = net.language.see(pad_regions(instances))
+        total: dict[str, Tensor] = {}
+        for row, wanted in enumerate(batch):
+            part = self._view_losses(wanted, row, features, instances[row], seen, parts)
+            for name, value in part.items():
+                total[name] = total.get(name, torch.zeros(())) + value / len(batch)
+        figures = {name: float(value.detach()) for name, value in total.items() if name != "iou"}
+        figures["iou"] = float(total.pop("iou"))
+        return sum(total.values()), figures
+
+    def _view_losses(self, wanted: Wanted, row: int, features: Features, instances: Instances, seen, parts):
+        net, asks = self.module, wanted.asks
+        shard, at = wanted.ref.shard, wanted.ref.row
+        objects = shard.objects[at]
+        here = seen.rows(torch.full((len(asks),), row))
+        choice = net.language(here, [ask.text for ask in asks], 0.1)
+        choice = choice.on(
+            instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
+        )
+        own = features.rows(torch.tensor([row]))
+        truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
+        out = net.segmenter.decoder(own, net.adapter(choice))
+        present = truth.flatten(1).any(1)
+        known = owners(instances, objects, net.config.stuff)
+        target, counted = targets(asks, [known] * len(asks), here.real)
+        own_losses = selection_losses(choice, target, counted, asks, net.config.parts)
+        # What a prompt leaves open counts as answered: the loss there is nearly nothing.
+        open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
+        out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)
+        truth = truth * (1 - open_)
+        losses = _decoder_losses(out, truth)
+        losses["presence"] = presence_loss(out.presence_logits, truth)
+        losses["choice"] = self.config.choice * sum(own_losses.values())
+        places, goals = _clicks(wanted, objects)
+        for place, goal in zip(places, goals, strict=True):
+            given = net.segmenter.click(instances, torch.from_numpy(place))
+            more = _decoder_losses(net.segmenter.decoder(own, given), _shrink(goal, parts.shape[-1]))
+            for name, value in more.items():
+                losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
+        losses.pop("click_iou", None)
+        with torch.no_grad():
+            from askmask.training.losses import iou_of
+
+            iou = iou_of(out.logits[:, 0], truth)
+            losses["iou"] = iou[present].mean() if present.any() else iou.mean()
+        return losses
+
+    def evaluate(self) -> dict[str, float]:
+        """Score unseen scenes through the mask decoder."""
+        if not self.config.val:
+            return {}
+        if self._val is None:
+            self._val = val_views(self.module, self.config.val, self.config.val_views)
+        return score_views(self.module, self._val, decode=True)
+
+    def panels(self, folder: Path, step: int) -> None:
+        """Draw a few validation answers."""
+        if self._val:
+            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the data position."""
+        return {"stream": self.stream.state_dict(), "random": json.dumps(self.random.bit_generator.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a data position."""
+        self.stream.load_state_dict(state["stream"])
+        self.random.bit_generator.state = json.loads(state["random"])
+
+
+def _decoder_losses(out, truth: Tensor) -> dict[str, Tensor]:
+    return {
+        "mask": mask_loss(out.logits[:, 0], truth),
+        "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth),
+        "score": 0.3 * score_loss(out.scores, out.logits, truth),
+    }
+
+
+def _shrink(masks: np.ndarray, side: int) -> Tensor:
+    """Bool [N, H, W] -> 0..1 [N, side, side]: 1 where at least half of the cell is in the mask."""
+    whole = torch.from_numpy(masks).float()[:, None]
+    return (F.interpolate(whole, size=(side, side), mode="area")[:, 0] >= 0.5).float()
+
+
+def _clicks(wanted: Wanted, objects: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return click places [n, 1, 2] and box corners [n, 2, 2] in picture sides, and the true masks of each."""
+    height, width = objects.shape
+    places, goals = [], []
+    if len(wanted.clicked):
+        y, x = wanted.clicked.T
+        places.append(np.stack([(x + 0.5) / width, (y + 0.5) / height], 1)[:, None].astype(np.float32))
+        goals.append(np.stack([objects == objects[row, column] for row, column in wanted.clicked]))
+    if wanted.boxed:
+        corners = []
+        for number in wanted.boxed:
+            rows, columns = np.nonzero(objects == number)
+            corners.append(
+                [
+                    [columns.min() / width, rows.min() / height],
+                    [(columns.max() + 1) / width, (rows.max() + 1) / height],
+                ]
+            )
+        places.append(np.array(corners, np.float32))
+        goals.append(np.stack([objects == number for number in wanted.boxed]))
+    return places, goals

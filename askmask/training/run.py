@@ -1,0 +1,198 @@
+"""Start a run from its recipe, or go on with one: builds the task and hands it to the loop."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from askmask.datasets.dense import read_shard, shards
+from askmask.errors import CheckpointError, DataError, SettingError
+from askmask.model.checkpoint import load_checkpoint
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.net import Mini
+from askmask.training.loop import Task, Told, train
+from askmask.training.perception import PerceptionNet, PerceptionTask
+from askmask.training.recipes import (
+    PerceptionRecipe,
+    Recipe,
+    RefinementRecipe,
+    SegmentationRecipe,
+    SelectionRecipe,
+)
+from askmask.training.refinement import RefinementTask
+from askmask.training.run_folder import RunFolder
+from askmask.training.segmentation import SegmentationTask
+from askmask.training.selection import SelectionTask
+from askmask.training.vocabulary import Vocabulary
+
+EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
+LANGUAGE = "prompt_encoder.language."
+
+
+def start(recipe: Recipe) -> Iterator[Told]:
+    """Run a recipe to its end; yields after each step. Goes on where the run folder stands."""
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.loop.seed)
+    folder = RunFolder(recipe.run)
+    task = BUILDERS[recipe.stage](recipe, folder)
+    memory = estimate(task)
+    folder.write_config(
+        {
+            "recipe": asdict(recipe),
+            "memory": memory,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        }
+    )
+    return train(task, recipe.loop, folder)
+
+
+def estimate(task: Task) -> dict[str, Any]:
+    """Return what training holds in memory before any activation, in bytes: weights, gradients, AdamW's two means.
+
+    Raises SettingError if that alone does not fit where the weights are.
+    """
+    parameters = list(task.module.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    held = sum(p.numel() * p.element_size() for p in parameters)
+    need = held + 12 * trained  # gradient and two means, fp32 each
+    device = parameters[0].device
+    free = torch.cuda.mem_get_info(device)[0] + held if device.type == "cuda" else _free_memory() + held
+    if need > free:
+        raise SettingError(
+            f"weights and optimiser need {need / 2**30:.1f} GiB on {device}",
+            got=f"{free / 2**30:.1f} GiB free",
+            do="Train less (language=lora, segmenter=decoder), or on several devices with accelerate launch.",
+        )
+    return {"weights": held, "trained_parameters": trained, "gradients_and_means": 12 * trained, "free": free}
+
+
+def _free_memory() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
+    """Build stage 0. The names the heads predict come from the data at the first start, then stay."""
+    model = _model_of(folder, recipe.start)
+    if model is None:
+        paths = [path for where in recipe.data.train for path in shards(where)][:4]
+        if not paths:
+            raise DataError(
+                "no finished shard of dense truth",
+                got=", ".join(recipe.data.train) or "data.train is empty",
+                do="Make some with `askmask world make --dense`, and name the folder: data.train=DIR.",
+            )
+        words = Vocabulary.of(scene for path in paths for scene in read_shard(path).scenes)
+        model = MiniConfig(
+            categories=words.categories,
+            colours=words.colours,
+            parts=words.parts,
+            attributes=words.attributes,
+            stuff=("wall", "table", "floor"),
+        )
+    _write_model(folder, model)
+    net = PerceptionNet(model)
+    if recipe.start:
+        _load(net, recipe.start, wanted=EYES)
+    vocabulary = Vocabulary(model.categories, model.colours, model.parts, model.attributes)
+    return PerceptionTask(net, vocabulary, recipe.data)
+
+
+def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
+    """Build the language stage over the eyes of `start`."""
+    net, known = _mini(recipe, folder, wanted=EYES)
+    return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
+
+
+def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
+    """Build the last stage over eyes and language of `start`."""
+    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE))
+    return RefinementTask(net, recipe.data)
+
+
+def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
+    """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
+    source = Path(recipe.model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net, _ = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
+    if recipe.start:
+        weights = newest(recipe.start)["model"]
+        foreign = sorted(set(weights) - set(net.state_dict()))
+        if foreign:
+            raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
+        net.load_state_dict(weights, strict=False)
+    task = SegmentationTask(net, recipe.data)
+    (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
+    return task
+
+
+BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
+    "perception": perception_task,
+    "selection": selection_task,
+    "refinement": refinement_task,
+    "segmentation": segmentation_task,
+}
+
+
+def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[Mini, set[str]]:
+    model = _model_of(folder, recipe.start)
+    if model is None or not recipe.start:
+        raise SettingError(
+            f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
+        )
+    _write_model(folder, model)
+    net = Mini(model)
+    return net, _load(net, recipe.start, wanted)
+
+
+def _model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
+    places = [folder.root / "model.json"]
+    if start:
+        root = Path(start)
+        places.append(root / "model.json" if root.is_dir() else root.parent.parent / "model.json")
+    for place in places:
+        if place.exists():
+            return MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8")))
+    return None
+
+
+def _write_model(folder: RunFolder, model: MiniConfig) -> None:
+    text = json.dumps(model.to_dict(), indent=1) + "\n"
+    (folder.root / "model.json").write_text(text, encoding="utf-8")
+
+
+def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
+    """Load the weights of another run; every weight under `wanted` must be there, none may be foreign."""
+    weights = newest(start)["model"]
+    known = set(net.state_dict())
+    foreign = sorted(set(weights) - known)
+    lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
+    if foreign or lacking:
+        raise CheckpointError(f"{start} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
+    net.load_state_dict(weights, strict=False)
+    return set(weights)
+
+
+def newest(start: str) -> dict[str, Any]:
+    """Read a checkpoint file, or the newest one of a run folder."""
+    path = Path(start)
+    if path.is_dir():
+        found = RunFolder(path).checkpoints()
+        if not found:
+            raise CheckpointError("no checkpoint yet", got=path, do="Let that run save one first.")
+        path = found[-1]
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip and pickle readers raise many kinds
+        raise CheckpointError(f"{path} is not a checkpoint of a run", got=str(error)[:120]) from error

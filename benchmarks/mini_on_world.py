@@ -1,0 +1,180 @@
+"""Score a model on dense truth of the world: gIoU per concept with intervals, presence, baselines, hard subsets.
+
+    python benchmarks/mini_on_world.py DENSE_FOLDER [--model mini] [--views N] [--out results/mini/NAME]
+
+Baselines answer from the *true* objects, so their masks are perfect: "all objects", and each family's shortcut
+("the top of each stack" for what can be taken away, and so on). Intervals: bootstrap over scenes, 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import askmask
+from askmask.datasets.dense import answer_masks, read_shard, shards
+from askmask.records import CONCEPTS
+
+
+def iou(one, other):
+    either = (one | other).sum()
+    return 1.0 if either == 0 else float((one & other).sum() / either)
+
+
+def rows_of(model, folder, limit):
+    """Yield one dict per prompt: what is true, what the model and the baselines score."""
+    views = 0
+    for path in shards(folder):
+        shard = read_shard(path)
+        for row in range(len(shard.rgb)):
+            if views == limit:
+                return
+            scene, view = shard.facts(row)
+            prompts = view["prompts"]
+            if not prompts:
+                continue
+            views += 1
+            objects, parts = shard.objects[row], shard.parts[row]
+            session = model.open(shard.rgb[row])
+            answers = session.ask_many([prompt["prompt"] for prompt in prompts])
+            everything = (objects > 0) & (objects < 200)
+            for prompt, answer in zip(prompts, answers, strict=True):
+                true = answer_masks(prompt["answer"], objects, parts)
+                truth = np.logical_or.reduce(true) if true else np.zeros(objects.shape, bool)
+                counted = ~np.isin(objects, prompt.get("ignore") or [])
+                said = answer.mask.to_array()
+                row_ = {
+                    "scene": scene["seed"],
+                    "concept": prompt["concept"],
+                    "family": prompt["family"],
+                    "kind": prompt.get("kind", ""),
+                    "prompt": prompt["prompt"],
+                    "present": bool(truth.any()),
+                    "found": answer.found,
+                    "hard": bool(prompt.get("hard")),
+                    "part": "parts" in prompt["answer"],
+                    "iou": iou(said & counted, truth & counted),
+                    "iou_all_objects": iou(everything & counted, truth & counted),
+                }
+                for name, ids in (prompt.get("shortcuts") or {}).items():
+                    row_[f"shortcut:{name}"] = iou(np.isin(objects, ids) & counted, truth & counted)
+                yield row_
+
+
+def interval(rows, key, draws=1000, seed=0):
+    """Mean and 95 % interval over scenes."""
+    if not rows:
+        return None
+    by_scene = defaultdict(list)
+    for row in rows:
+        by_scene[row["scene"]].append(row[key])
+    sums = np.array([[sum(v), len(v)] for v in by_scene.values()], float)
+    random = np.random.default_rng(seed)
+    picks = sums[random.integers(0, len(sums), (draws, len(sums)))].sum(1)
+    means = picks[:, 0] / picks[:, 1]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": round(sums[:, 0].sum() / sums[:, 1].sum(), 4), "low": round(low, 4), "high": round(high, 4),
+            "prompts": int(sums[:, 1].sum())}  # fmt: skip
+
+
+def report(rows):
+    positive = [row for row in rows if row["present"]]
+    groups = {concept: [row for row in positive if row["concept"] == concept] for concept in CONCEPTS}
+    groups |= {
+        "all": positive,
+        "parts": [row for row in positive if row["part"]],
+        "hard": [row for row in positive if row["hard"]],
+        "hard physics": [row for row in positive if row["hard"] and row["concept"] == "physics"],
+    }
+    table = {
+        name: {"model": interval(group, "iou"), "all objects": interval(group, "iou_all_objects")}
+        for name, group in groups.items()
+        if group
+    }
+    shortcuts = {}
+    for name in sorted({key for row in positive for key in row if key.startswith("shortcut:")}):
+        own = [row for row in positive if name in row]
+        hard = [row for row in own if row["hard"]]
+        shortcuts[name.removeprefix("shortcut:")] = {
+            "all": {"model": interval(own, "iou"), "shortcut": interval(own, name)},
+            "hard": {"model": interval(hard, "iou"), "shortcut": interval(hard, name)} if hard else None,
+        }
+    kinds = defaultdict(list)
+    for row in positive:
+        kinds[f"{row['concept']}/{row['family']}/{row['kind']}"].append(row)
+    for row in rows:
+        row["presence_right"] = float(row["found"] == row["present"])
+    return {
+        "giou": table,
+        "shortcuts": shortcuts,
+        "kinds": {name: interval(group, "iou", draws=200) for name, group in sorted(kinds.items())},
+        "target accuracy": interval(positive, "presence_right"),
+        "no-target accuracy": interval([row for row in rows if not row["present"]], "presence_right"),
+    }
+
+
+def markdown(found):
+    def said(value):
+        return "-" if value is None else f"{value['mean']:.3f} ({value['low']:.3f}-{value['high']:.3f})"
+
+    lines = [f"# {found['model']} on {found['data']}", "", found["note"], ""]
+    lines += ["| prompts with a target | n | model gIoU (95 %) | all objects |", "|---|---|---|---|"]
+    for name, pair in found["giou"].items():
+        lines.append(
+            f"| {name} | {pair['model']['prompts']} | {said(pair['model'])} | {said(pair['all objects'])} |"
+        )
+    lines += [
+        "",
+        f"Target accuracy {said(found['target accuracy'])}, no-target accuracy {said(found['no-target accuracy'])}.",
+        "",
+    ]
+    lines += [
+        "| shortcut (with perfect masks) | model, all | shortcut, all | model, hard | shortcut, hard |",
+        "|---|---|---|---|---|",
+    ]
+    for name, pair in found["shortcuts"].items():
+        hard = pair["hard"] or {"model": None, "shortcut": None}
+        lines.append(
+            f"| {name} | {said(pair['all']['model'])} | {said(pair['all']['shortcut'])} "
+            f"| {said(hard['model'])} | {said(hard['shortcut'])} |"
+        )
+    lines += ["", "| kind | n | gIoU |", "|---|---|---|"]
+    lines += [f"| {name} | {value['prompts']} | {said(value)} |" for name, value in found["kinds"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--views", type=int, default=-1)
+    parser.add_argument("--out", default="results/mini/world")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    began = time.time()
+    model = askmask.load(options.model, device="cpu")
+    rows = list(rows_of(model, options.folder, options.views))
+    found = report(rows)
+    scenes = len({row["scene"] for row in rows})
+    note = (
+        f"{len(rows)} prompts over {scenes} scenes, protocol {model.protocol.name}, "
+        f"{platform.machine()}, {options.threads} thread, {time.time() - began:.0f} s, torch {torch.__version__}."
+    )
+    found = {"model": model.name, "data": Path(options.folder).name, "note": note} | found
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    out.with_suffix(".md").write_text(markdown(found))
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

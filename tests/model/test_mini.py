@@ -1,0 +1,215 @@
+"""mini's parts: invariances that hold for any weights, its checkpoint, clicks and boxes, its sense of domain."""
+
+import numpy as np
+import pytest
+import torch
+
+import askmask
+from askmask.errors import CheckpointError, PictureError
+from askmask.model.checkpoint import save_checkpoint
+from askmask.model.config import NetConfig
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.domain import Domain
+from askmask.model.mini.instances import Instances, cluster, geometry, relations
+from askmask.model.mini.net import Mini
+from askmask.model.mini.perception import FREE, PLANE_SCALE, Percept, plane_of
+from askmask.model.mini.promptable import PromptableMini
+from askmask.model.mini.words import WordEmbedding, split
+from askmask.model.seams import Features
+
+SIZES = MiniConfig(
+    image_size=64,
+    widths=(8, 16, 24, 32),
+    channels=24,
+    language_width=32,
+    joint_layers=2,
+    word_buckets=256,
+    piece_buckets=256,
+    categories=("wall", "table", "floor", "mug", "ball"),
+    colours=("red", "blue"),
+    parts=("none", "handle"),
+    attributes=("tips",),
+    stuff=("wall", "table", "floor"),
+)
+
+
+@pytest.fixture(scope="module")
+def mini_folder(tmp_path_factory):
+    """Random weights: invariances must hold for these too."""
+    torch.manual_seed(3)
+    net = Mini(SIZES)
+    config = NetConfig(name="mini", backend="mini", segmenter=SIZES.to_dict(), prompt_encoder={})
+    state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    return save_checkpoint(tmp_path_factory.mktemp("mini"), config, state, {})
+
+
+@pytest.fixture(scope="module")
+def mini(mini_folder):
+    return askmask.load(mini_folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+
+
+def logits_of(session, prompts):
+    return [answer.logits for answer in session.ask_many(prompts, keep_logits=True)]
+
+
+def test_an_answer_does_not_depend_on_the_other_prompts(mini, picture):
+    prompts = ["the mug", "a", "whatever stands to the left of the blue ball and could tip over", "?"]
+    session = mini.open(picture)
+    together = logits_of(session, prompts)
+    alone = [logits_of(session, [prompt])[0] for prompt in prompts]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_an_answer_does_not_depend_on_the_other_pictures(mini, picture):
+    other = picture[::-1, :50].copy()
+    pairs = [(picture, "the mug"), (other, "the handle of it"), (picture[:40].copy(), "balls")]
+    for answer, (rgb, prompt) in zip(mini.batch(pairs, at_once=3), pairs, strict=True):
+        alone = mini.open(rgb).ask(prompt)
+        assert answer.presence == pytest.approx(alone.presence, abs=1e-5)
+        assert answer.score == pytest.approx(alone.score, abs=1e-5)
+
+
+def test_masks_have_the_pictures_own_size(mini, picture):
+    answer = mini.open(picture).ask("the mug", keep_logits=True)
+    assert answer.size == (70, 90) and answer.logits.shape == (70, 90)
+
+
+def test_weights_in_half_precision_compute_in_single(mini):
+    assert {p.dtype for p in mini.net.parameters()} == {torch.float32}
+
+
+def test_gradients_reach_language_adapter_and_decoder(mini_folder, picture):
+    net = Mini(SIZES).train()
+    net.segmenter.eval()
+    pixels = torch.stack([net.segmenter.prepare(picture)] * 2)
+    with torch.no_grad():
+        features = net.segmenter.encode(pixels)
+    out = net(features, [picture, picture], ["the mug", "the blue ball"])
+    (out.logits.square().mean() + out.presence_logits.square().mean()).backward()
+    for part in (net.language.embed.word, net.adapter.to_sparse, net.segmenter.decoder.blocks[0].mlp):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_config_of_a_newer_version_is_refused():
+    with pytest.raises(CheckpointError, match="surprise"):
+        MiniConfig.from_dict(SIZES.to_dict() | {"surprise": 1})
+
+
+# -- words --------------------------------------------------------------------------------------------------
+
+
+def test_words_are_split_without_a_vocabulary():
+    assert split("What's LEFT of the Mug?", 9) == ["what", "'", "s", "left", "of", "the", "mug", "?"]
+    assert split("", 9) == [""] and len(split("a " * 99, 9)) == 9
+
+
+def test_an_unseen_word_is_near_words_of_its_letters():
+    torch.manual_seed(0)
+    embed = WordEmbedding(4096, 4096, 64, 8)
+    with torch.no_grad():
+        embed.word.weight.zero_()  # training never met these words: their own vectors say nothing
+        embed.place.zero_()
+        vectors, real = embed(["rollable", "rolling", "transparent"])
+    near = torch.nn.functional.cosine_similarity(vectors[0, 0], vectors[1, 0], dim=0)
+    far = torch.nn.functional.cosine_similarity(vectors[0, 0], vectors[2, 0], dim=0)
+    assert real.all() and near > far + 0.1
+
+
+# -- instances ----------------------------------------------------------------------------------------------
+
+
+def percept_of(objects):
+    """What perfect dense heads would say about ids [h, w]."""
+    ids = torch.from_numpy(objects)
+    thing = (ids > 0).float()[None, None]
+    plane = plane_of(thing) * PLANE_SCALE
+    free = torch.zeros(1, FREE, *ids.shape)
+    for number in ids.unique().tolist():
+        where = ids == number
+        plane[0, :, where] = plane[0, :, where].mean(1, keepdim=True)
+        free[0, 0, where] = 3.0 * number
+    none = torch.zeros(1, 1, *ids.shape)
+    logit = 12 * (thing - 0.5)
+    return Percept(none, none, none, none, none, logit, logit, torch.cat([plane, free], 1))
+
+
+def test_clustering_separates_objects_that_share_a_centre():
+    objects = np.zeros((32, 32), np.int64)
+    objects[4:28, 4:28] = 1  # a plate
+    objects[12:20, 12:20] = 2  # a cup in its middle
+    objects[0:3, 0:32] = 3
+    masks = cluster(percept_of(objects), 0, 20) > 0.5
+    assert sorted(int(mask.sum()) for mask in masks) == sorted(int((objects == n).sum()) for n in (1, 2, 3))
+
+
+def test_nothing_in_the_foreground_gives_no_object():
+    assert cluster(percept_of(np.zeros((16, 16), np.int64)), 0, 20).shape == (0, 16, 16)
+
+
+def test_relations_mirror_when_the_picture_does():
+    masks = torch.zeros(2, 32, 32)
+    masks[0, 8:12, 4:10] = 1
+    masks[1, 20:28, 18:30] = 1
+    shape, boxes = geometry(masks)
+    flipped_shape, flipped = geometry(masks.flip(-1))
+    here = relations(masks, boxes, torch.tensor([1.0, 2.0]))
+    there = relations(masks.flip(-1), flipped, torch.tensor([1.0, 2.0]))
+    assert torch.allclose(there[..., 0], -here[..., 0], atol=1e-5)
+    assert torch.allclose(there[..., 1:], here[..., 1:], atol=1e-5)
+    assert torch.allclose(flipped_shape[:, 1], shape[:, 1])
+
+
+# -- clicks and boxes ---------------------------------------------------------------------------------------
+
+
+def test_a_click_means_the_region_under_it_and_a_box_the_one_it_fits():
+    from askmask.model.mini.clicks import region_at
+
+    masks = torch.zeros(3, 32, 32)
+    masks[0, 2:10, 2:10] = 1
+    masks[1, 16:30, 16:30] = 1
+    masks[2] = 1  # stuff is never meant
+    instances = Instances(masks, torch.zeros(3, 4), torch.zeros(3, 3, 1), things=2)
+    clicks = torch.tensor([[[0.2, 0.2]], [[0.7, 0.7]], [[0.45, 0.1]]])
+    found = region_at(instances, clicks)
+    assert torch.equal(found[0], masks[0]) and torch.equal(found[1], masks[1]) and not found[2].any()
+    boxes = torch.tensor([[[0.5, 0.5], [0.95, 0.95]], [[0.05, 0.05], [0.3, 0.3]]])
+    found = region_at(instances, boxes)
+    assert torch.equal(found[0], masks[1]) and torch.equal(found[1], masks[0])
+
+
+def test_promptable_gives_one_mask_per_click_and_box_in_picture_pixels(mini, picture):
+    segmenter = PromptableMini(mini.net)
+    clicks = segmenter.segment_points(picture, [(3, 4), (80, 60), (40, 40)])
+    boxes = segmenter.segment_boxes(picture, [(0, 0, 30, 30)])
+    assert len(clicks) == 3 and len(boxes) == 1
+    assert all(mask.size == (70, 90) and 0 <= score <= 1 for mask, score in clicks + boxes)
+    assert segmenter.segment_boxes(picture, []) == []
+    assert all(mask.area for mask, _ in segmenter.everything(picture))
+    with pytest.raises(PictureError, match="uint8"):
+        segmenter.segment_points(picture.astype(np.float32), [(1, 1)])
+
+
+# -- domain -------------------------------------------------------------------------------------------------
+
+
+def test_domain_accepts_its_own_and_refuses_another():
+    torch.manual_seed(0)
+    domain = Domain(6)
+    mixing = torch.randn(12, 12)
+    inside = torch.randn(600, 12) @ mixing
+    domain.fit(inside[:400], inside[400:])
+    maps = torch.randn(50, 6, 8, 8)
+    assert (domain._distance(inside[400:]) / domain.limit > 1).float().mean() <= 0.01
+    assert (domain._distance(torch.randn(200, 12) * 8) / domain.limit > 1).float().mean() > 0.95
+    assert domain(Features((maps,))).shape == (50,)
+
+
+def test_an_unfitted_domain_calls_nothing_unlike(mini, picture):
+    assert mini.open(picture).ask("the mug").notices == ()
