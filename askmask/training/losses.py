@@ -46,6 +46,8 @@ def score_loss(scores: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(scores, true)
 
 
-def presence_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """BCE of "something matches" [B] against "the true mask has pixels"."""
-    return F.binary_cross_entropy_with_logits(logits, (target.flatten(1) > 0.5).any(1).to(logits.dtype))
+def presence_loss(logits: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
+    """BCE of "something matches" [B] against `present`, by default "the true mask has pixels"."""
+    if present is None:
+        present = (target.flatten(1) > 0.5).any(1)
+    return F.binary_cross_entropy_with_logits(logits, present.to(logits.dtype))

@@ -54,9 +54,9 @@ def run(*words):
 
 @pytest.mark.slow
 def test_phase_two_learns_eight_samples_by_heart_and_its_export_loads(eight, tiny_128, tmp_path):
-    settings = ["steps=150", "batch=8", "lr=2e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
+    settings = ["steps=115", "batch=8", "lr=2e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
     settings += [
-        "evaluate_every=150",
+        "evaluate_every=115",
         "save_every=100",
         f"cache={tmp_path / 'features'}",
         "segmenter=decoder",

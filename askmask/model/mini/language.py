@@ -20,6 +20,10 @@ from askmask.model.mini.instances import RELATION, Instances, evidence_width
 from askmask.model.mini.words import WordEmbedding
 from askmask.model.seams import TokenStates
 
+LIKELIEST = (
+    1.0  # least logit of the likeliest region; 0, 1.5 and 3 scored .34, .35 and .33 gIoU, without it .29
+)
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -59,6 +63,9 @@ class Choice(TokenStates):
     def on(self, masks: Tensor, parts: Tensor) -> Choice:
         """Paint the choice with region masks [B, O, h, w] and part probabilities [B, P, h, w]."""
         select = self.select[:, : masks.shape[1]]
+        # "Whether" is presence's to say; the paint says "which", so the likeliest region is always in it.
+        if select.shape[1]:
+            select = select + (LIKELIEST - select.amax(1, keepdim=True)).clamp(min=0)
         return replace(self, paint=paint(select, self.gate, masks, parts))
 
 
