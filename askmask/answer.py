@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,8 +101,7 @@ class Answer:
         self.mask.to_png(paths[0])
         if self.picture is not None:
             self.overlay().save(paths[1])
-        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + "\n"
-        paths[2].write_text(text, encoding="utf-8")
+        paths[2].write_text(json_text(self.to_dict(), indent=1) + "\n", encoding="utf-8")
         return [path for path in paths if path.exists()]
 
     def light(self) -> Answer:
@@ -109,6 +109,13 @@ class Answer:
         return replace(self, picture=None, logits=None)
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Write JSON with letters as they are; escaped where a file's name holds bytes that are no text."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text if text.isascii() or not _BROKEN.search(text) else json.dumps(value, indent=indent)
+
+
+_BROKEN = re.compile("[\ud800-\udfff]")
 FILES = (("mask", "png"), ("overlay", "png"), ("answer", "json"))
 
 

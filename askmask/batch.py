@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import IO
 
-from askmask.answer import Answer, draw_answers
+from filelock import FileLock, Timeout
+
+from askmask.answer import Answer, draw_answers, json_text
 from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.imaging.files import list_pictures, read_picture
 from askmask.session import Model, Session
 
 AT_ONCE = 16  # prompts on one picture between two writes: what a kill can cost
-RESULTS, FAILED, RUN = "results.jsonl", "failed.jsonl", "run.json"
+RESULTS, FAILED, RUN, LOCK = "results.jsonl", "failed.jsonl", "run.json", ".lock"
+MAX_STEM = 48  # letters of a picture's name in its overlay's: file systems take about 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,9 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
         if not pictures:
             raise DataError("no pictures in the folder", got=source)
         return [_item(path, path.relative_to(source).as_posix(), p) for path in pictures for p in prompts], []
-    items, bad = [], []
-    for number, row in read_rows(source):
+    items: list[Item] = []
+    bad: list[tuple[str, str]] = []
+    for number, row in read_rows(source, lambda number, reason: bad.append((f"line {number}", reason))):
         image, prompt = row.get("image"), row.get("prompt")
         if not isinstance(image, str) or not (isinstance(prompt, str) or (prompt is None and prompts)):
             bad.append((f"line {number}", 'needs "image" and "prompt", both text'))
@@ -68,8 +73,8 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
         for text in [prompt] if prompt is not None else prompts:
             item = _item(source.parent / image, image, text)
             items.append(Item(str(name), item.image, text) if isinstance(name, (str, int)) else item)
-    if not items and not bad:
-        raise DataError("no rows in the file", got=source)
+    if not items:
+        raise DataError(f"{source}: no rows to ask", got=": ".join(bad[0]) if bad else None)
     return _distinct(items), bad
 
 
@@ -78,25 +83,38 @@ def run_batch(
     items: list[Item],
     out: str | Path,
     *,
+    source: str | Path = "",
+    unusable: Iterable[tuple[str, str]] = (),
     overlays: bool = False,
     on_start: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
     """Answer the items not yet in `out`, writing as they come; yield an Outcome each.
 
     `on_start(done, total)` is told how much an earlier run has done. Prompts on one picture share its encoding.
-    Raises SettingError if `out` holds the results of another model or protocol.
+    `source` and `unusable` are what was given to and got from `read_items`. Raises SettingError if `out` holds
+    results of other weights, another protocol or source, or another prompt under an item's id, and if another
+    run is writing there.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _check_same_run(out / RUN, {"model": model.name, "protocol": model.protocol.name})
-    done = finished(out / RESULTS)
-    todo = [item for item in items if item.key not in done]
-    on_start(len(items) - len(todo), len(items))
-    (out / FAILED).unlink(missing_ok=True)
+    with _only_run(out):
+        facts = {"model": model.name, "weights": model.fingerprint, "protocol": model.protocol.name}
+        _check_same_run(out / RUN, facts | {"source": str(Path(source).resolve())})
+        done = finished(out / RESULTS)
+        todo = [item for item in items if not _answered(item, done)]
+        on_start(len(items) - len(todo), len(items))
+        yield from _ask_all(model, todo, out, unusable, overlays)
+
+
+def _ask_all(
+    model: Model, todo: list[Item], out: Path, unusable: Iterable[tuple[str, str]], overlays: bool
+) -> Iterator[Outcome]:
     with (
         (out / RESULTS).open("a", encoding="utf-8") as results,
-        (out / FAILED).open("a", encoding="utf-8") as failed,
+        (out / FAILED).open("w", encoding="utf-8") as failed,
     ):
+        for row, reason in unusable:
+            _append(failed, {"id": row, "reason": reason})
         for image, group in groupby(todo, key=lambda item: item.image):
             for outcome in _one_picture(model, image, list(group)):
                 if outcome.answer is None:
@@ -104,7 +122,7 @@ def run_batch(
                     _append(failed, row | {"reason": outcome.reason})
                 else:
                     if overlays:
-                        name = f"overlay-{image.stem}-{_short_hash(outcome.item.key)}.png"
+                        name = f"overlay-{image.stem[:MAX_STEM]}-{_short_hash(outcome.item.key)}.png"
                         draw_answers([outcome.answer]).save(out / name)
                     row = {"id": outcome.item.key, "image": str(image)} | outcome.answer.to_dict()
                     _append(results, row)
@@ -114,17 +132,15 @@ def run_batch(
 def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outcome]:
     try:
         session = model.open(read_picture(image))
-    except AskMaskError as error:
-        yield from (Outcome(item, None, str(error)) for item in items)
+    except Exception as error:  # whatever is wrong with one picture, the others are asked
+        yield from (Outcome(item, None, _reason(error)) for item in items)
         return
     for first in range(0, len(items), AT_ONCE):
         group = items[first : first + AT_ONCE]
         try:
             answers = session.ask_many([item.prompt for item in group])
-        except AskMaskError:
-            yield from (
-                _one_prompt(session, item) for item in group
-            )  # one of them is at fault: find out which
+        except Exception:  # one of them is at fault: find out which
+            yield from (_one_prompt(session, item) for item in group)
         else:
             yield from (Outcome(item, answer) for item, answer in zip(group, answers, strict=True))
 
@@ -132,24 +148,48 @@ def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outco
 def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
         return Outcome(item, session.ask(item.prompt))
-    except AskMaskError as error:
-        return Outcome(item, None, str(error))
+    except Exception as error:
+        return Outcome(item, None, _reason(error))
 
 
-def finished(path: Path) -> set[str]:
-    """Return the ids of whole lines; cut off a last line that a killed run left unfinished."""
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, AskMaskError) else f"{type(error).__name__}: {str(error)[:300]}"
+
+
+def finished(path: Path) -> dict[str, str | None]:
+    """Return id -> prompt of whole lines; cut off a last line that a killed run left unfinished."""
     if not path.is_file():
-        return set()
+        return {}
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
         with path.open("r+b") as file:
             file.truncate(whole)
-    return {json.loads(line)["id"] for line in data[:whole].splitlines() if line.strip()}
+    done = {}
+    for number, line in enumerate(data[:whole].split(b"\n"), 1):
+        try:
+            if line.strip():
+                row = json.loads(line)
+                done[row["id"]] = row.get("prompt")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}, line {number}: not a result of askmask", do="Choose another --out."
+            ) from error
+    return done
+
+
+def _answered(item: Item, done: dict[str, str | None]) -> bool:
+    if item.key in done and done[item.key] != item.prompt:
+        raise SettingError(
+            f"the results hold {item.key!r} with another prompt",
+            got=repr(item.prompt[:80]),
+            do="Choose another --out, or another id.",
+        )
+    return item.key in done
 
 
 def _append(file: IO[str], row: dict) -> None:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.write(json_text(row) + "\n")
     file.flush()
 
 
@@ -158,7 +198,7 @@ def _item(path: Path, name: str, prompt: str) -> Item:
 
 
 def _short_hash(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+    return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _distinct(items: list[Item]) -> list[Item]:
@@ -173,13 +213,30 @@ def _distinct(items: list[Item]) -> list[Item]:
 
 
 def _check_same_run(path: Path, facts: dict[str, str]) -> None:
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before != facts:
+    if not path.is_file():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json_text(facts) + "\n", encoding="utf-8")
+        partial.replace(path)
+        return
+    try:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: not a run of askmask", do="Choose another --out.") from error
+    for name, value in facts.items():
+        if before.get(name) != value:
             raise SettingError(
-                f"{path.parent} holds results of {before['model']} ({before['protocol']})",
-                got=f"{facts['model']} ({facts['protocol']})",
+                f"{path.parent} holds results of another {name}: {before.get(name)}",
+                got=value,
                 do="Choose another --out.",
             )
-    else:
-        path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[None]:
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise SettingError(
+            f"another run is writing to {out}", do="Wait for it, or choose another --out."
+        ) from error

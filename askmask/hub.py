@@ -39,7 +39,9 @@ VLM_FILES = ("*.json", "*.txt", "*.jinja")
 def cache_root() -> Path:
     """Return the folder of converted checkpoints: $ASKMASK_CACHE, else ~/.cache/askmask."""
     root = os.environ.get("ASKMASK_CACHE")
-    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "askmask"
+    return (
+        Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "askmask"
+    )
 
 
 def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bool] | None = None) -> Path:
@@ -66,6 +68,9 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         raise AskMaskError(f"{name} was not fetched, as you chose")
     patterns = (release.sam2, release.adapter, release.lora, release.sam2_config)
     commit, files = _snapshot(release.repo, revision or release.revision, patterns)
+    final = root / commit
+    if (final / "card.json").is_file():  # `revision` was a branch or tag of a commit converted before
+        return final
     sizes = files / release.sam2_config
     vlm = fetch_vlm(release.vlm, release.vlm_revision)
     out = convert_published(
@@ -78,7 +83,6 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
         name=name,
         origin=f"huggingface.co/{release.repo} at commit {commit}",
     )
-    final = root / commit
     out.rename(final)
     return final
 

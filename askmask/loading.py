@@ -32,28 +32,27 @@ def load(
     "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download.
     Raises CheckpointError or SettingError, both AskMaskError.
     """
-    from askmask.model.checkpoint import load_checkpoint
+    from askmask.model.checkpoint import CARD, load_checkpoint, sha256
     from askmask.model.config import NetConfig
     from askmask.model.protocols import protocol_named
-    from askmask.session import Model
+    from askmask.session import Model, memory_guard
 
     folder = find_checkpoint(name, revision=revision, confirm=confirm)
     rules = protocol_named(protocol or NetConfig.load(folder).protocol)
-    net, config = load_checkpoint(
-        folder, device=pick_device(device), dtype=_dtype(dtype), published_text=rules.published_text
-    )
-    return Model(net, config, rules)
+    place, kind = pick_device(device), _dtype(dtype)
+    with memory_guard(f"the weights in {folder}"):
+        net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
+    return Model(net, config, rules, fingerprint=sha256(folder / CARD)[:16])
 
 
 def find_checkpoint(
     name: str | os.PathLike[str], *, revision: str | None = None, confirm: Callable[[str], bool] | None = None
 ) -> Path:
-    """Return the folder of a model: given as such, bundled, or fetched and converted once into the cache."""
+    """Return the folder of a model: bundled, fetched and converted once into the cache, or given as such."""
     from askmask import hub
 
     text = os.fspath(name)
-    if Path(text).is_dir():
-        return Path(text)
+    # Names first: a folder that happens to be called mini must not take the default's place; ./mini still names it.
     if text in BUNDLED:
         folder = Path(__file__).parent / "weights" / text
         if not folder.is_dir():
@@ -63,6 +62,8 @@ def find_checkpoint(
         return folder
     if text in hub.RELEASES:
         return hub.fetch(text, revision=revision, confirm=confirm)
+    if Path(text).is_dir():
+        return Path(text)
     names = [*BUNDLED, *hub.RELEASES]
     close = difflib.get_close_matches(text, names, 1)
     raise CheckpointError(
@@ -85,9 +86,10 @@ def pick_device(device: str | None) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = str(device).split(":")[0]
+    kind, _, number = str(device).partition(":")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
+    last = torch.cuda.device_count() if kind == "cuda" else 1
+    if not there.get(kind, False) or (number and not (number.isdecimal() and int(number) < last)):
         raise SettingError(
             f"device {device!r} is not here",
             do=f"Use one of: {', '.join(k for k, ok in there.items() if ok)}.",

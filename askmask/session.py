@@ -5,6 +5,7 @@ A Session encodes its picture once and then answers any number of prompts about 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from askmask.answer import Answer
@@ -25,16 +27,18 @@ from askmask.model.seams import Features, MaskOutput
 from askmask.records import Round
 
 MAX_PROMPT_CHARS = 32_768
+OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 
 
 class Model:
     """A network with its weights, a protocol and a device. Made by `askmask.load`."""
 
-    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol):
+    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol, *, fingerprint: str = ""):
         self.net = net
         self.config = config
         self.protocol = protocol
+        self.fingerprint = fingerprint  # of the weights: two checkpoints may share a name
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, protocol={self.protocol.name!r}, device={str(self.net.device)!r})"
@@ -75,7 +79,7 @@ class Model:
     @torch.no_grad()
     def _answer_pairs(self, pairs: list[tuple[Picture, str]]) -> list[Answer]:
         prompts = [self.checked(prompt) for _, prompt in pairs]
-        with _memory_guard(f"{len(pairs)} pictures at once"):
+        with memory_guard(f"{len(pairs)} pictures at once"):
             start = time.perf_counter()
             pixels = torch.stack([self.prepare(picture) for picture, _ in pairs]).to(self.net.device)
             features = self.net.segmenter.encode(pixels)
@@ -106,6 +110,10 @@ class Model:
         """Return the prompt if it can be asked. Raises PromptError."""
         if not isinstance(prompt, str):
             raise PromptError("a prompt must be text", got=type(prompt).__name__)
+        if any("\ud800" <= letter <= "\udfff" for letter in prompt[:MAX_PROMPT_CHARS]):
+            raise PromptError(
+                "the prompt holds bytes that are no text", got=ascii(prompt[:60]), do="Use UTF-8."
+            )
         if self.protocol.published_text:  # cuts long prompts and takes empty ones
             return prompt
         if not prompt.strip():
@@ -133,8 +141,13 @@ class Model:
         logits = self.protocol.restore(
             out.logits[row, chosen : chosen + 1], picture, self.net.segmenter.image_size
         )
-        mask = Mask.from_array(logits[0] > 0)
         presence = float(out.presence_logits[row].float().sigmoid())
+        if np.isnan(logits).any() or math.isnan(presence):  # would read as "nothing found"
+            raise AskMaskError(
+                "the network computed what is no number (NaN)",
+                do="Load with dtype='bfloat16' or 'float32'; if you did, check the weights with `askmask doctor`.",
+            )
+        mask = Mask.from_array(logits[0] > 0)
         trained = bool(self.config.trained_heads.get("presence")) and not self.protocol.best_of_three
         found = bool(mask) and (not trained or presence >= self.config.presence_threshold)
         score = min(1.0, max(0.0, float(out.scores[row, chosen])))
@@ -165,7 +178,7 @@ class Session:
         self.picture = picture
         self.rounds: list[Round] = []
         start = time.perf_counter()
-        with _memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
+        with memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
             self._look = model.net.look(picture.rgb, model.prepare(picture))
         self._picture_seconds = time.perf_counter() - start
 
@@ -195,7 +208,7 @@ class Session:
         for first in range(0, len(checked), AT_ONCE):
             group = checked[first : first + AT_ONCE]
             start = time.perf_counter()
-            with _memory_guard(f"{len(group)} prompts at once"):
+            with memory_guard(f"{len(group)} prompts at once"):
                 out = self.model.net.ask(self._look, group, multimask=self.model.protocol.best_of_three)
             timings = {"picture": self._picture_seconds, "prompt": (time.perf_counter() - start) / len(group)}
             answers += [
@@ -225,13 +238,15 @@ def _runs(window: list[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
 
 
 @contextmanager
-def _memory_guard(what: str) -> Iterator[None]:
+def memory_guard(what: str) -> Iterator[None]:
     """Say in one line when memory ran out, and what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error)
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+            sign in text for sign in OUT_OF_MEMORY
+        ):
             raise AskMaskError(
                 f"out of memory for {what}",
                 got=text.splitlines()[0] if text else type(error).__name__,

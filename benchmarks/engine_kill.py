@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     report = kill_again_and_again(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    report["made_by"] = "python benchmarks/engine_kill.py " + " ".join(sys.argv[1:])
+    report["made_by"] = made_by()
     (args.out / "engine_kill.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
     if not report["same_store"] or report["answered_calls_repeated"]:
@@ -149,6 +149,13 @@ def replies_in(run: Path) -> set[str]:
             return {row[0] for row in db.execute("SELECT reply_id FROM replies")}
         except sqlite3.OperationalError:  # killed before its tables were made
             return set()
+
+
+def made_by() -> str:
+    """Return this command, folders by name only."""
+    return " ".join(
+        ["python", "benchmarks/engine_kill.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
+    )
 
 
 if __name__ == "__main__":

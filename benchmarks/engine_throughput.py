@@ -58,7 +58,7 @@ def main() -> None:
         server.wait()
     ratio = parallel["calls_per_second"] / sequential["calls_per_second"]
     report = {
-        "made_by": "python benchmarks/engine_throughput.py " + " ".join(sys.argv[1:]),
+        "made_by": made_by(),
         "latency_s": args.latency,
         "concurrency": args.concurrency,
         "sequential": sequential,
@@ -86,6 +86,17 @@ def timed(run: Path, address: str, paths: list[Path], *, concurrency: int, at_on
         "seconds": round(seconds, 1),
         "calls_per_second": round(calls / seconds, 3),
     }
+
+
+def made_by() -> str:
+    """Return this command, folders by name only."""
+    return " ".join(
+        [
+            "python",
+            "benchmarks/engine_throughput.py",
+            *(Path(a).name if "/" in a else a for a in sys.argv[1:]),
+        ]
+    )
 
 
 if __name__ == "__main__":

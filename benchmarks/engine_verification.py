@@ -112,7 +112,7 @@ def main() -> None:
         print(f"error {rate}: {seconds:.0f} s, {calls} calls", *rows[-4:], sep="\n  ", flush=True)
         rows[-1] |= {"regions": regions, "calls": calls, "seconds": round(seconds, 1)}
     report = {
-        "made_by": "python benchmarks/engine_verification.py " + " ".join(sys.argv[1:]),
+        "made_by": made_by(),
         "right_means": f"IoU of accepted mask and true answer >= {FITS_IOU}; both empty is right",
         "right_kept_means": "right pairs relative to the run without any verification at the same error",
         "segmenter": args.segmenter,
@@ -246,6 +246,17 @@ def plot(rows: list[dict], path: Path) -> None:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
+
+
+def made_by() -> str:
+    """Return this command, folders by name only."""
+    return " ".join(
+        [
+            "python",
+            "benchmarks/engine_verification.py",
+            *(Path(a).name if "/" in a else a for a in sys.argv[1:]),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -140,6 +140,8 @@ def test_fetched_converted_once_and_then_offline(hub, tmp_path):
     second = run(LOAD, hub, tmp_path, HF_HUB_OFFLINE="1")
     assert second.stdout == first.stdout
     assert hub.asked == [] and "licence" not in second.stderr
+    by_branch = LOAD.replace("device=", "revision='main', device=")
+    assert run(by_branch, hub, tmp_path).stdout == first.stdout  # the same commit: not converted again
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ('{"id": "a", "image": "b", "rounds": [{"prompt": 1}]}', "prompt"),
         (
             '{"id": "a", "image": "b", "rounds": [{"prompt": "x", "masks": [{"size": [1, 1], "counts": [7]}]}]}',
-            "runs",
+            "run lengths must lie in",
         ),
         ('{"id": "a", "image": "b", "rounds": [{"prompt": "x", "refers_to": [{}]}]}', "line 2"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -56,19 +57,32 @@ def main() -> None:
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app()
-    except (AskMaskError, OSError, MemoryError) as error:
+    except Exception as error:
         if debug:
             raise
-        typer.echo(f"askmask: {in_one_line(error)}", err=True)
+        say(f"askmask: {in_one_line(error)}", err=True)
         sys.exit(2)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line in which prompts and file names may stand: what could steer the terminal is made visible."""
+    typer.echo(_STEERING.sub(lambda found: ascii(found[0])[1:-1], text), err=err)
+
+
+# Control characters, changes of writing direction, and bytes of a name that are no text.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def in_one_line(error: BaseException) -> str:
     """Say an error in one line with what to do."""
+    if isinstance(error, AskMaskError):
+        return str(error)
     if isinstance(error, PermissionError):
         return f"no permission for {error.filename!r}. Choose another place, or change its rights."
     if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or ''}. Check the path and the free space."
+        said = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
+        return f"{' '.join(said.split())}. Check the path and the free space."
     if isinstance(error, MemoryError):
         return "out of memory. Use a smaller picture, or ask fewer prompts at once."
-    return str(error)
+    said = " ".join(str(error).split())[:300]
+    return f"unexpected {type(error).__name__}: {said}. Run again with --debug to see where, and report it."

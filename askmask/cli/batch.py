@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model
 
 EXAMPLES = """
@@ -68,17 +68,19 @@ def batch(
             if done:
                 bar.console.print(f"{done} of {total} were answered before")
 
-        for outcome in run_batch(loaded, items, out, overlays=overlays, on_start=start):
+        for outcome in run_batch(
+            loaded, items, out, source=source, unusable=bad, overlays=overlays, on_start=start
+        ):
             bar.advance(task)
             if outcome.answer is None:
                 failures.append(f"{outcome.item.key}: {outcome.reason}")
             else:
                 answered += 1
                 found += outcome.answer.found
-    typer.echo(f"{answered} answered now ({found} found something), {len(failures)} failed; {out / RESULTS}")
+    say(f"{answered} answered now ({found} found something), {len(failures)} failed; {out / RESULTS}")
     if failures:
         for line in failures[:20]:
-            typer.echo(f"  failed  {line}", err=True)
+            say(f"  failed  {line}", err=True)
         if len(failures) > 20:
-            typer.echo(f"  and {len(failures) - 20} more, in {out / FAILED}", err=True)
+            say(f"  and {len(failures) - 20} more, in {out / FAILED}", err=True)
         raise typer.Exit(1)

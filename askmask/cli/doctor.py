@@ -25,6 +25,7 @@ def doctor(
 ) -> None:
     """Check the installation."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from askmask.doctor import examine
@@ -35,7 +36,9 @@ def doctor(
     with console.status("looking"):
         for finding in examine(model):
             sound &= finding.ok
-            table.add_row("[green]ok[/]" if finding.ok else "[red]bad[/]", finding.what, finding.found)
+            table.add_row(
+                "[green]ok[/]" if finding.ok else "[red]bad[/]", escape(finding.what), escape(finding.found)
+            )
     console.print(table)
     if not sound:
         raise typer.Exit(1)

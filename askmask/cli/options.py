@@ -38,6 +38,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made
 def load_model(name: str, protocol: str | None, device: str | None, dtype: str | None, yes: bool) -> Model:
     """Load a model with a spinner on stderr, asking a person before a download."""
     from rich.console import Console
+    from rich.markup import escape
 
     from askmask.loading import find_checkpoint, load
 
@@ -46,5 +47,5 @@ def load_model(name: str, protocol: str | None, device: str | None, dtype: str |
         return yes or not sys.stdin.isatty() or typer.confirm("Fetch it now?", err=True)
 
     folder = find_checkpoint(name, confirm=confirm)
-    with Console(stderr=True).status(f"loading {name}"):
+    with Console(stderr=True).status(f"loading {escape(name)}"):
         return load(folder, protocol=protocol, device=device, dtype=dtype)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model
 
 EXAMPLES = """
@@ -49,6 +48,7 @@ def segment(
     yes: Yes = False,
 ) -> None:
     """Ask one picture."""
+    from askmask.answer import json_text
     from askmask.imaging.files import read_picture
 
     picture = read_picture(image)  # before the model: a wrong path should not cost its loading
@@ -72,7 +72,7 @@ def segment(
             for answer in answers
         ],
     }
-    text = json.dumps(result, ensure_ascii=False, indent=1)
+    text = json_text(result, indent=1)
     if out is not None:
         for number, answer in enumerate(answers):
             answer.mask.to_png(out / f"mask-{number:02d}.png")
@@ -84,7 +84,7 @@ def segment(
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"
         said = f"{share}, score {answer.score:.2f}" if answer.found else "nothing found"
-        typer.echo(f"{number:02d}  {answer.prompt}: {said}")
+        say(f"{number:02d}  {answer.prompt}: {said}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):
-        typer.echo(f"note: {notice}", err=True)
-    typer.echo(f"written to {out}/: mask-NN.png, overlay-NN.png, result.json")
+        say(f"note: {notice}", err=True)
+    say(f"written to {out}/: mask-NN.png, overlay-NN.png, result.json")

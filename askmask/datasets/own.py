@@ -10,7 +10,7 @@ One row of `examples.jsonl`:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +20,21 @@ from askmask.records import Example
 MAX_LINE_BYTES = 64 << 20
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[int, dict]]:
+def read_rows(
+    path: str | Path, on_bad: Callable[[int, str], None] | None = None
+) -> Iterator[tuple[int, dict]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
-    Raises DataError naming file and line for a line that is no JSON object or is larger than 64 MB.
+    A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
+    the error) and passed over. A line larger than 64 MB always raises.
     """
-    for number, _, row in locate_rows(path):
+    for number, _, row in locate_rows(path, on_bad):
         yield number, row
 
 
-def locate_rows(path: str | Path) -> Iterator[tuple[int, int, dict]]:
+def locate_rows(
+    path: str | Path, on_bad: Callable[[int, str], None] | None = None
+) -> Iterator[tuple[int, int, dict]]:
     """Yield (line number from 1, byte offset of the line, JSON object); see `read_rows`."""
     path = Path(path)
     try:
@@ -45,7 +50,14 @@ def locate_rows(path: str | Path) -> Iterator[tuple[int, int, dict]]:
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
             if line.strip():
-                yield number, offset, parse_row(line, f"{path}, line {number}")
+                try:
+                    row = parse_row(line, f"{path}, line {number}")
+                except DataError as error:
+                    if on_bad is None:
+                        raise
+                    on_bad(number, str(error))
+                else:
+                    yield number, offset, row
             offset += len(line)
 
 

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from askmask.datasets.own import write_examples
+from askmask.datasets.parquet import write_parquet
 from askmask.engine.card import write_card
 from askmask.engine.dedup import distinct_pairs, picture_groups
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import Aligned, Pair, Region, Verified
-from askmask.errors import DataError, MissingExtra
+from askmask.errors import DataError
 from askmask.imaging.files import read_picture
 from askmask.records import CONCEPTS, Example, Round
 
@@ -99,7 +100,7 @@ def export_run(
     _write_json(out / "coco.json", coco_of(pictures))
     _write_lines(out / "rejects.jsonl", rejects)
     if parquet:
-        write_parquet(examples, out / "examples.parquet")
+        write_parquet(examples, out / "examples.parquet", root=out)
     counts = {
         "pictures": len(examples),
         "pairs with a mask": len(positive),
@@ -257,35 +258,6 @@ def coco_of(pictures: list[Accepted]) -> dict[str, Any]:
                 )
     categories = [{"id": n + 1, "name": concept} for n, concept in enumerate(CONCEPTS)]
     return {"images": images, "annotations": annotations, "categories": categories}
-
-
-def write_parquet(examples: list[Example], path: Path) -> None:
-    """Write one row per round, with the Example's fields and the whole Example as JSON."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "eval") from error
-    rows = [
-        {
-            "id": example.id,
-            "image": example.image,
-            "split": example.split,
-            "round": number,
-            "prompt": round.prompt,
-            "concept": round.concept,
-            "family": round.family,
-            "masks": json.dumps([mask.to_dict() for mask in round.masks or ()]),
-            "example": json.dumps(example.to_dict()) if number == 0 else None,
-        }
-        for example in examples
-        for number, round in enumerate(example.rounds)
-    ]
-    names = ("id", "image", "split", "round", "prompt", "concept", "family", "masks", "example")
-    schema = pa.schema([(n, pa.int32() if n == "round" else pa.string()) for n in names])
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
-    partial.replace(path)
 
 
 def _copy_picture(picture: Accepted, out: Path) -> None:

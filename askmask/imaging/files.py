@@ -82,13 +82,13 @@ def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS) -> Pictur
                 )
             image.load()
             orientation = image.getexif().get(0x0112, 1)
-        except PictureError:
+            rgb = np.array(_to_rgb(image, name))
+        except (PictureError, MemoryError):
             raise
         except Exception as error:  # Pillow's readers raise nearly anything on damaged files
             raise PictureError(
                 f"{name}: the picture is damaged or cut short", got=error, do="Fetch or export it again."
             ) from error
-        rgb = np.array(_to_rgb(image, name))
     orientation = orientation if orientation in _TURN else 1
     return Picture(np.ascontiguousarray(_TURN[orientation](rgb)), orientation, name)
 
@@ -125,15 +125,19 @@ def _open(source: str | Path | bytes, name: str) -> Image.Image:
             raise PictureError(
                 "a picture is read from a file", got=name, do="Download it first, then pass its path."
             )
-        if not path.exists():
-            raise PictureError("no such picture", got=name, do="Check the path.")
-        if not path.is_file():
-            raise PictureError("a picture file is needed", got=f"{name}, which is a folder")
-        if path.stat().st_size > MAX_PICTURE_BYTES:
-            raise PictureError(
-                f"{name}: larger than {MAX_PICTURE_BYTES >> 20} MB", got=f"{path.stat().st_size} bytes"
-            )
-        data = path.read_bytes()
+        try:
+            if not path.exists():
+                raise PictureError("no such picture", got=name, do="Check the path.")
+            if not path.is_file():
+                kind = "a folder" if path.is_dir() else "no regular file"
+                raise PictureError("a picture file is needed", got=f"{name}, which is {kind}")
+            if path.stat().st_size > MAX_PICTURE_BYTES:
+                raise PictureError(
+                    f"{name}: larger than {MAX_PICTURE_BYTES >> 20} MB", got=f"{path.stat().st_size} bytes"
+                )
+            data = path.read_bytes()
+        except OSError as error:  # no permission, a name too long, a disk that went away
+            raise PictureError(f"{name}: cannot be read", got=error.strerror) from error
     elif isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     else:
@@ -164,6 +168,8 @@ def _registered() -> set[str]:
 
 
 def _check_size(pixels: int, got: str, name: str, max_pixels: int) -> None:
+    if not pixels:
+        raise PictureError(f"{name}: the picture has no pixels", got=got)
     if pixels > max_pixels:
         raise PictureError(
             f"{name}: more than {max_pixels} pixels", got=got, do="Scale it down, or cut it into tiles."
@@ -192,8 +198,7 @@ def _rgb_of_array(array: np.ndarray, max_pixels: int) -> np.ndarray:
             got=f"{array.dtype} {list(array.shape)}",
             do="Scale floats by 255 and convert; move channels last.",
         )
-    if 0 in array.shape:
-        raise PictureError("the array has no pixels", got=f"shape {list(array.shape)}")
     _check_size(array.shape[0] * array.shape[1], f"shape {list(array.shape)}", "array", max_pixels)
     array = array[..., None] if array.ndim == 2 else array
-    return np.ascontiguousarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3])
+    # A copy: what the caller does to the array later must not change the picture.
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3].copy()

@@ -17,6 +17,7 @@ from pycocotools import mask as coco
 
 from askmask.errors import MaskError
 
+MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
 MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memory when decoded
 
 
@@ -54,13 +55,24 @@ class Mask:
 
     @classmethod
     def from_polygons(cls, polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
-        """Fill polygons [x0, y0, x1, y1, ...] in pixels, by COCO's rule, and take their union."""
+        """Fill polygons [x0, y0, x1, y1, ...] in pixels, by COCO's rule, and take their union.
+
+        Raises MaskError for a polygon with fewer than three corners or one far outside the picture.
+        """
+        _check_size(size)
         rings = [list(map(float, ring)) for ring in polygons]
+        reach = 2 * max(size) + MAX_OUTSIDE
         for number, ring in enumerate(rings):
             if len(ring) < 6 or len(ring) % 2:
                 raise MaskError(
                     f"polygon {number} must be at least three x, y pairs in one flat list",
                     got=f"{len(ring)} numbers",
+                )
+            # pycocotools walks along every edge in C; it crashes on NaN and on numbers that overflow.
+            if not all(-reach <= value <= reach for value in ring):
+                raise MaskError(
+                    f"polygon {number} lies far outside the picture",
+                    got=f"a coordinate beyond {reach}, or none",
                 )
         if not rings:
             return cls.empty(size)
@@ -77,28 +89,34 @@ class Mask:
     def from_dict(cls, data: Any) -> Mask:
         """Read COCO's form {"size": [H, W], "counts": compressed text | bytes | list of run lengths}.
 
-        Raises MaskError if the runs do not cover the size exactly.
+        Equal pixels become equal masks, however they were coded. Raises MaskError if the runs do not cover the
+        size exactly.
         """
         try:
             height, width = (int(side) for side in data["size"])
             counts = data["counts"]
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
         size = (height, width)
         _check_size(size)
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         if isinstance(counts, str):
-            _check_runs(_decode_counts(counts), size)
-            return cls(size, counts)
-        try:
-            runs = [int(run) for run in counts]
-        except (TypeError, ValueError) as error:
-            raise MaskError("run lengths must be whole numbers", got=repr(counts)[:80]) from error
-        if any(not 0 <= run <= height * width for run in runs):
-            raise MaskError(f"run lengths must lie in 0..{height * width}", got=repr(counts)[:80])
-        _check_runs(np.array(runs, np.int64), size)
-        return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": runs}, *size))
+            runs = _decode_counts(counts)
+            _check_runs(runs, size)
+            if runs[1:].all():
+                return cls(size, counts)
+        else:
+            try:
+                given = [int(run) for run in counts]
+            except (TypeError, ValueError, OverflowError) as error:
+                raise MaskError("run lengths must be whole numbers", got=repr(counts)[:80]) from error
+            if any(not 0 <= run <= height * width for run in given):
+                raise MaskError(f"run lengths must lie in 0..{height * width}", got=repr(counts)[:80])
+            runs = np.array(given, np.int64)
+            _check_runs(runs, size)
+        runs_joined = _without_gaps(runs.tolist())
+        return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": runs_joined}, *size))
 
     @classmethod
     def _from_rle(cls, rle: dict[str, Any]) -> Mask:
@@ -231,6 +249,21 @@ def _decode_counts(counts: str) -> np.ndarray:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
+
+
+def _without_gaps(runs: list[int]) -> list[int]:
+    """Join runs that an empty one parts, so that one set of pixels has one code; the first may be empty."""
+    if 0 not in runs[1:]:
+        return runs
+    joined = runs[:1]
+    for index in range(1, len(runs)):
+        if not runs[index]:
+            continue
+        if index % 2 == len(joined) % 2:  # of the other colour than the last
+            joined.append(runs[index])
+        else:
+            joined[-1] += runs[index]
+    return joined
 
 
 def _check_size(size: tuple[int, int]) -> None:

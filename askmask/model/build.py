@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from accelerate import init_empty_weights
@@ -11,6 +12,9 @@ from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
 
 TOKENIZER = "tokenizer"  # the folder beside the weights
+# While it builds without weights, accelerate changes how every module of the process takes parameters. Who builds
+# or puts weights in holds this.
+BUILDING = threading.Lock()
 
 
 def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = False) -> AskMaskNet:
@@ -20,7 +24,7 @@ def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = F
             "no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}."
         )
     # Buffers are real: those that are not saved (rotary frequencies) are computed while building.
-    with init_empty_weights(include_buffers=False):
+    with BUILDING, init_empty_weights(include_buffers=False):
         return BACKENDS[config.backend](config, Path(folder), published_text)
 
 

@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from askmask import __version__
-from askmask.errors import CheckpointError
-from askmask.model.build import build_net
+from askmask.errors import AskMaskError, CheckpointError
+from askmask.model.build import BUILDING, TOKENIZER, build_net
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
 
@@ -65,7 +65,9 @@ def save_checkpoint(
             partial.replace(path)
         else:
             path.unlink(missing_ok=True)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
+    # Only what is ours: the folder may hold other files.
+    files = [folder / "config.json", *_part_files(folder)]
+    files += sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file())
     card = {
         "askmask": __version__,
         "name": config.name,
@@ -90,14 +92,25 @@ def load_checkpoint(
     folder = Path(folder)
     config = NetConfig.load(folder)
     check_files(folder)
-    net = build_net(config, folder, **build)
+    try:
+        net = build_net(config, folder, **build)
+    except AskMaskError:
+        raise
+    except Exception as error:  # settings of a stranger: the libraries that read them raise nearly anything
+        raise CheckpointError(
+            f"{folder}: its config.json and tokenizer make no network",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            do="Fetch or convert it again.",
+        ) from error
     wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     state: dict[str, Tensor] = {}
     found: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _part_files(folder):
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
                 shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+                if twice := sorted(found.keys() & shapes):
+                    raise CheckpointError(f"{folder}: {path.name} has keys of another file", got=twice[0])
                 found |= shapes
                 if not compare_keys(wanted, shapes, missing=False):
                     for key in shapes:
@@ -112,7 +125,8 @@ def load_checkpoint(
             ) from error
     if problems := compare_keys(wanted, found):
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
-    net.load_state_dict(state, strict=True, assign=True)
+    with BUILDING:
+        net.load_state_dict(state, strict=True, assign=True)
     if config.backend == "mini":
         net = net.float()  # stored in half precision to ship small; computes in single
     return net.to(device).eval(), config
@@ -145,26 +159,38 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
     folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        files = dict(card["files"])
+        files = {name: (int(facts["bytes"]), str(facts["sha256"])) for name, facts in card["files"].items()}
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder} has no {CARD}: it was not written to its end", do="Convert or fetch it again."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder / CARD}: not readable", got=error) from error
-    for name, facts in files.items():
+    for path in (folder / "config.json", *_part_files(folder)):
+        if path.name not in files:
+            raise CheckpointError(
+                f"{folder}: {CARD} does not list {path.name}", do="Convert or fetch it again."
+            )
+    for name, (size, digest) in files.items():
         path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CheckpointError(f"{folder / CARD}: a file outside the folder", got=repr(name))
         if not path.is_file():
             raise CheckpointError(f"{folder}: {name} is missing", do="Convert or fetch it again.")
-        if path.stat().st_size != facts["bytes"]:
+        if path.stat().st_size != size:
             raise CheckpointError(
-                f"{folder}: {name} must be {facts['bytes']} bytes",
+                f"{folder}: {name} must be {size} bytes",
                 got=path.stat().st_size,
                 do="Fetch it again.",
             )
-        if hashes and sha256(path) != facts["sha256"]:
+        if hashes and sha256(path) != digest:
             raise CheckpointError(f"{folder}: {name} differs from its hash in {CARD}", do="Fetch it again.")
     return card
+
+
+def _part_files(folder: Path) -> list[Path]:
+    paths = [folder / f"{part}.safetensors" for part in PARTS]
+    return [path for path in paths if path.is_file()]
 
 
 def sha256(path: str | Path) -> str:

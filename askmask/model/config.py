@@ -16,6 +16,13 @@ from askmask.errors import CheckpointError
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 4 << 20
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "backend", "protocol"), str),
+    **dict.fromkeys(("segmenter", "prompt_encoder", "trained_heads"), dict),
+    "lora": (dict, type(None)),
+    "presence_threshold": (int, float),
+    "format": int,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +58,15 @@ class NetConfig:
             if path.stat().st_size > MAX_CONFIG_BYTES:
                 raise ValueError(f"{path.stat().st_size} bytes")
             data = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: not readable as JSON", got=error) from error
         known = {f.name for f in fields(cls)}
         if not isinstance(data, dict) or "format" not in data or "backend" not in data:
-            raise CheckpointError(f"{path}: not an askmask config", got=f"keys {sorted(data)[:6]}")
+            got = f"keys {sorted(data)[:6]}" if isinstance(data, dict) else type(data).__name__
+            raise CheckpointError(f"{path}: not an askmask config", got=got)
+        for name, kinds in KINDS.items():
+            if name in data and not isinstance(data[name], kinds):
+                raise CheckpointError(f"{path}: wrong kind of {name!r}", got=repr(data[name])[:80])
         if data["format"] > FORMAT:
             raise CheckpointError(
                 f"{path}: format {data['format']} is newer than {FORMAT}", do="Upgrade askmask."

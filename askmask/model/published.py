@@ -137,12 +137,16 @@ def net_state(
             state[f"adapter.{key}"] = value
         elif not key.endswith("lm_head.weight"):  # the head is not part of the network
             state[f"prompt_encoder.base.{_backbone_name(key.removeprefix('backbone.'))}"] = value
+    replaced = set()
     for key, value in lora.items():
         renamed = re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", _backbone_name(key))
         target = f"prompt_encoder.base.{renamed}"
         if target not in state:
             raise CheckpointError("the LoRA folder has a tensor that the adapter file does not wrap", got=key)
         state[target] = value
+        replaced.add(target)
+    if left := sorted(key for key in state if ".lora_" in key and key not in replaced):
+        raise CheckpointError("the LoRA folder lacks a tensor that the adapter file wraps", got=left[0])
     return state
 
 
@@ -251,7 +255,8 @@ def _read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # zip, pickle and safetensors readers raise many kinds
         raise CheckpointError(
-            f"{path}: damaged, partly downloaded, or not plain weights", got=str(error).splitlines()[0][:200]
+            f"{path}: damaged, partly downloaded, or not plain weights",
+            got=str(error)[:200] or type(error).__name__,
         ) from error
     state = state.get(wrapper, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

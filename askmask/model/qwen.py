@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,8 +174,13 @@ class QwenWords:
     def __init__(self, folder: str | Path, config: Any, published_text: bool):
         from transformers import AutoTokenizer
 
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
+        # Never code from the folder: without the refusal transformers asks on the terminal whether to run it.
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        # Each kind of call sets switches in the tokenizer itself, so that threads must take turns.
+        self._turn = threading.Lock()
+        settings = json.loads((Path(folder) / "preprocessor_config.json").read_text(encoding="utf-8"))
         self.published_text = published_text
         self.patch, self.merge = settings["patch_size"], settings["merge_size"]
         self.frames = settings["temporal_patch_size"]
@@ -196,6 +202,7 @@ class QwenWords:
         self.end_id = int(end_id)
         self.pad_id = self.tokenizer.pad_token_id
         self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
+        self.head(self.picture(np.zeros((1, 1, 3), np.uint8))[1])  # settings that cannot work show now
 
     def is_text(self, ids: Tensor) -> Tensor:
         """Say which ids are words (template boilerplate included), not special or picture tokens."""
@@ -204,7 +211,11 @@ class QwenWords:
     def head(self, grid: Tensor) -> list[int]:
         """Return the ids up to the end of the picture, its placeholder repeated."""
         text = self.tokenizer.apply_chat_template([{"role": "user", "content": PICTURE}], tokenize=False)
-        ids = self.tokenizer(text.removesuffix(CLOSING), add_special_tokens=False).input_ids
+        ids = self._ids(text.removesuffix(CLOSING))
+        if not text.endswith(CLOSING) or ids.count(self.image_id) != 1:
+            raise CheckpointError(
+                "the chat template must show the picture and close the turn", got=repr(text)
+            )
         at = ids.index(self.image_id)
         ids[at : at + 1] = [self.image_id] * (int(grid.prod()) // self.merge**2)
         return ids
@@ -212,7 +223,7 @@ class QwenWords:
     def tail(self, prompt: str) -> list[int]:
         """Return the ids of the words and of what closes the turn."""
         # The words stand between special tokens, so reading them apart changes no token.
-        return self.bare(prompt) + self.tokenizer(CLOSING, add_special_tokens=False).input_ids
+        return self.bare(prompt) + self._ids(CLOSING)
 
     def bare(self, prompt: str) -> list[int]:
         """Return the ids of the words alone.
@@ -221,26 +232,23 @@ class QwenWords:
         error. As published: cut at 256 tokens, special tokens removed, and what is left read again.
         """
         if self.published_text:
-            cut = self.tokenizer(
-                prompt[:MAX_PROMPT_CHARS],
-                truncation=True,
-                max_length=MAX_PROMPT_TOKENS,
-                add_special_tokens=False,
-            )
-            sent = self.tokenizer.decode(
-                cut.input_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            return self.tokenizer(sent, add_special_tokens=False).input_ids
+            cut = self._ids(prompt[:MAX_PROMPT_CHARS], truncation=True, max_length=MAX_PROMPT_TOKENS)
+            sent = self.tokenizer.decode(cut, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            return self._ids(sent)
         if len(prompt) > MAX_PROMPT_CHARS:
             raise PromptError(
                 f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
             )
-        words = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True).input_ids
+        words = self._ids(prompt, split_special_tokens=True)
         if len(words) > MAX_PROMPT_TOKENS:
             raise PromptError(
                 f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it."
             )
         return words
+
+    def _ids(self, text: str, **how: Any) -> list[int]:
+        with self._turn:
+            return self.tokenizer(text, add_special_tokens=False, **how).input_ids
 
     def picture(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
         """Cut uint8 [H, W, 3] into normalised patches [M, 3 * frames * patch^2] and the grid [1, 3] (t, h, w)."""

@@ -109,7 +109,7 @@ def test_sources_that_hold_nothing(askmask, tmp_path, make, said):
 def test_a_line_cut_by_a_kill_is_cut_off(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"id": "a"}\n{"id": "b", "mas')
-    assert finished(path) == {"a"}
+    assert set(finished(path)) == {"a"}
     assert path.read_text() == '{"id": "a"}\n'
 
 
@@ -139,3 +139,72 @@ def test_killed_and_started_again_gives_every_answer_once(tiny_folder, picture_p
     ids = [row["id"] for row in rows(results)]
     assert len(ids) == len(set(ids)) == 300
     assert before == 300 or f"{before} of 300 were answered before" in done.stderr
+
+
+def test_another_folder_or_other_weights_do_not_pass_for_done(askmask, tiny_folder, folder, tmp_path):
+    """Cameras name pictures alike: what was answered for one folder says nothing about the next."""
+    from askmask.model.tiny import make_tiny
+
+    arguments = ["--prompt", "x", "-o", "out", "-m"]
+    assert askmask("batch", folder, *arguments, tiny_folder).code == 0
+    folder.rename(tmp_path / "yesterday")
+    shutil.copytree(tmp_path / "yesterday", tmp_path / "today")
+    ran = askmask("batch", "today", *arguments, tiny_folder)
+    assert ran.code == 2 and "another source" in ran.err and "Choose another --out" in ran.err
+    (tmp_path / "yesterday").rename(folder)
+    ran = askmask("batch", folder, *arguments, make_tiny(tmp_path / "net", seed=1))
+    assert ran.code == 2 and "another weights" in ran.err
+
+
+def test_an_id_with_another_prompt_is_not_taken_for_answered(askmask, tiny_folder, folder, tmp_path):
+    for prompt, code in (("ball", 0), ("ball", 0), ("box", 2)):
+        (tmp_path / "q.jsonl").write_text(
+            json.dumps({"image": "pictures/a.png", "prompt": prompt, "id": "7"})
+        )
+        ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
+        assert ran.code == code
+    assert "'7' with another prompt" in ran.err
+
+
+def test_no_row_of_a_stranger_stops_the_others(askmask, tiny_folder, folder, tmp_path):
+    long = "é" * 110
+    shutil.copy(folder / "a.png", folder / f"{long}.png")
+    lines = [
+        '{"image": "pictures/a.png", "prompt": "lone \\ud800 surrogate"}',
+        json.dumps({"image": "n" * 400 + ".png", "prompt": "x"}),
+        "nonsense",
+        "[1]",
+        json.dumps({"image": f"pictures/{long}.png", "prompt": "x"}),
+        json.dumps({"image": "pictures/c.png", "prompt": "x"}),
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out", "--overlays")
+    assert ran.code == 1
+    assert [r["image"][-5:] for r in rows(tmp_path / "out" / "results.jsonl")] == ["é.png", "c.png"]
+    reasons = [row["reason"] for row in rows(tmp_path / "out" / "failed.jsonl")]
+    for said in ("not JSON", "not a JSON object", "bytes that are no text", "cannot be read"):
+        assert any(said in reason for reason in reasons), said
+
+
+def test_two_runs_do_not_write_into_one_folder(askmask, tiny_folder, folder, tmp_path):
+    import askmask as package
+    from askmask.batch import run_batch
+
+    items, _ = read_items(folder, ["x"])
+    model = package.load(tiny_folder, device="cpu")
+    first = run_batch(model, items, tmp_path / "out", source=folder)
+    next(first)
+    ran = askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 2 and "another run is writing" in ran.err
+    first.close()
+    assert askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out").code == 0
+
+
+@pytest.mark.parametrize(
+    "name, text", [("run.json", ""), ("results.jsonl", "garbage\n"), ("results.jsonl", "{}\n")]
+)
+def test_an_out_folder_of_others_is_one_clear_line(askmask, tiny_folder, folder, tmp_path, name, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(text)
+    ran = askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 2 and "Choose another --out" in ran.err.splitlines()[-1]

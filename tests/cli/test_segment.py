@@ -119,3 +119,48 @@ def test_the_version(askmask):
 
     assert askmask("--version").out.strip() == f"askmask {__version__}"
     assert sys.argv  # restored by the fixture
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX only")
+def test_names_that_are_no_text_are_kept_in_the_result(askmask, tiny_folder, picture_path, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(picture_path.read_bytes())
+    ran = askmask("segment", name, "x", "-m", tiny_folder, "-o", os.fsdecode(b"out\xe9"))
+    assert ran.code == 0, ran.err
+    assert json.loads((tmp_path / os.fsdecode(b"out\xe9") / "result.json").read_text())["image"] == name
+    assert json.loads(askmask("segment", name, "x", "-m", tiny_folder, "--json").out)["image"] == name
+
+
+def test_a_prompt_cannot_steer_the_terminal(askmask, tiny_folder, picture_path):
+    ran = askmask("segment", picture_path, "\x1b]0;title\x07\u202eball", "-m", tiny_folder)
+    assert ran.code == 0 and "\x1b" not in ran.out and "\u202e" not in ran.out and "\\x1b]0;title" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["picture.png", "lone \udcff byte"], "bytes that are no text"),
+        (["picture.png", "x", "--device", "cpu:abc"], "not here"),
+        (["picture.png", "x", "-m", "nowhere[/x]"], "no such model"),
+        (["n" * 400, "x"], "cannot be read"),
+        ([os.devnull, "x"], "no regular file"),
+    ],
+)
+def test_odd_arguments_end_in_one_line_too(askmask, tiny_folder, picture_path, tmp_path, arguments, said):
+    (tmp_path / "picture.png").write_bytes(picture_path.read_bytes())
+    ran = askmask("segment", *arguments, *([] if "-m" in arguments else ["-m", tiny_folder]))
+    assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
+
+
+def test_what_nobody_foresaw_is_one_line_too(askmask, tiny_folder, picture_path, monkeypatch):
+    import askmask.imaging.files as files
+
+    def broken(*_):
+        raise KeyError("who\nknows")
+
+    monkeypatch.setattr(files, "read_picture", broken)
+    ran = askmask("segment", picture_path, "x", "-m", tiny_folder)
+    assert ran.code == 2 and "unexpected KeyError" in ran.err and "--debug" in ran.err
+    assert ran.err.count("\n") == 1
+    with pytest.raises(KeyError):
+        askmask("segment", picture_path, "x", "--debug")

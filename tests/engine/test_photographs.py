@@ -140,7 +140,7 @@ def test_a_made_picture_to_a_data_set_everywhere(tmp_path):
     assert "CC0-1.0" in card and "replies.jsonl" in card and str(tmp_path) not in card
     import pyarrow.parquet as pq
 
-    assert pq.read_table(out / "examples.parquet").to_pylist()[0]["prompt"] == row["prompt"]
+    assert pq.read_table(out / "examples.parquet").to_pylist()[0]["prompts"][-1] == row["prompt"]
     command("inspect", run)
     page = (tmp_path / "run" / "gallery.html").read_text()
     assert "roll down a slope" in page and "only the disc is round" in page

@@ -42,4 +42,6 @@ if __name__ == "__main__":
         if "--write" in sys.argv:
             text = (ROOT / page).read_text(encoding="utf-8")
             fenced = re.compile(r"(<!-- tree -->\n```\n).*?(```)", flags=re.DOTALL)
-            (ROOT / page).write_text(fenced.sub(lambda m, d=depth: f"{m[1]}{tree(d)}\n{m[2]}", text), encoding="utf-8")
+            (ROOT / page).write_text(
+                fenced.sub(lambda m, d=depth: f"{m[1]}{tree(d)}\n{m[2]}", text), encoding="utf-8"
+            )

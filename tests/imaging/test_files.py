@@ -124,3 +124,16 @@ def test_pictures_of_a_folder_are_sorted_and_hidden_ones_left_out(tmp_path):
         "b.png",
         "sub/d.webp",
     ]
+
+
+def test_a_picture_is_a_copy_of_its_array():
+    frame = RGB.copy()
+    picture = read_picture(frame)
+    frame[:] = 0
+    assert (picture.rgb == RGB).all() and picture.rgb.flags.writeable
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (0, 0)), Image.new("La", (4, 4))])
+def test_pillow_pictures_that_cannot_be_rgb_are_named(image):
+    with pytest.raises(PictureError):
+        read_picture(image)

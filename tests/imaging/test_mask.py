@@ -128,3 +128,22 @@ def _runs(array: np.ndarray) -> list[int]:
     edges = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff([0, *edges, len(flat)]).tolist()
     return [0, *runs] if flat[0] else runs
+
+
+@pytest.mark.parametrize("value", [1e9, 1e300, float("nan"), float("inf"), -1e9])
+def test_polygons_that_would_crash_the_c_code_are_refused(value):
+    with pytest.raises(MaskError, match="far outside"):
+        Mask.from_polygons([[0, 0, value, 0, 5, 5]], (10, 10))
+
+
+@pytest.mark.parametrize("counts", [[4], [4, 0], [2, 0, 2], [4, 0, 0]])
+def test_equal_pixels_are_equal_masks_however_they_were_coded(counts):
+    mask = Mask.from_dict({"size": [2, 2], "counts": counts})
+    assert mask == Mask.empty((2, 2))
+    assert Mask.from_dict({"size": [2, 2], "counts": [0, 0, 0, *counts]}) == ~mask
+
+
+@pytest.mark.parametrize("broken", [{"size": [float("inf"), 2]}, {"counts": [float("inf")]}])
+def test_infinite_numbers_are_refused(broken):
+    with pytest.raises(MaskError):
+        Mask.from_dict({"size": [2, 2], "counts": [4]} | broken)

@@ -199,6 +199,103 @@ class TestConversion:
         with pytest.raises(CheckpointError, match=r"1 missing: adapter\.to_dense\.2\.bias"):
             self.convert(golden, release, tmp_path / "net", adapter=tmp_path / "plm.safetensors")
 
+    def test_a_lora_folder_with_a_missing_tensor_is_told(self, golden, release, tmp_path):
+        lora = shutil.copytree(release / "lora_plm_adapter_90000", tmp_path / "lora")
+        edit(lora / "adapter_model.safetensors", lambda state: state.pop(min(state)), card=False)
+        with pytest.raises(CheckpointError, match="lacks a tensor"):
+            self.convert(golden, release, tmp_path / "net", lora=lora)
+
     def test_swapped_parts_are_told(self, golden, release, tmp_path):
         with pytest.raises(CheckpointError, match=r"got keys \['plm'\]"):
             self.convert(golden, release, tmp_path / "net", sam2=release / "X_plm_90000.torch")
+
+
+def change(folder, name, value):
+    """Put a value into a JSON file of the folder, and make the card agree."""
+    path = folder / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    card = json.loads((folder / "card.json").read_text())
+    if name in card["files"]:
+        card["files"][name]["bytes"] = path.stat().st_size
+        (folder / "card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[(name, 5) for name in ("name", "segmenter", "prompt_encoder", "lora", "trained_heads")],
+        *[("protocol", ["native"]), ("backend", None), ("format", "x"), ("presence_threshold", "high")],
+        *[("lora", {}), ("prompt_encoder", {"text_config": "x"}), ("segmenter", {"vision_config": "x"})],
+    ],
+)
+def test_settings_of_strangers_are_refused_in_one_line(folder, setting, value):
+    change(folder, "config.json", json.loads((folder / "config.json").read_text()) | {setting: value})
+    refuse(folder, "wrong kind of" if not isinstance(value, dict) else "make no network")
+
+
+@pytest.mark.parametrize("text", ["5", "null", '[1, "a"]', "[" * 100_000])
+def test_json_that_is_no_config_or_card_is_refused(folder, text):
+    whole = (folder / "config.json").read_text()
+    change(folder, "config.json", text)
+    refuse(folder, r"not an askmask config|not readable as JSON")
+    change(folder, "config.json", whole)
+    (folder / "card.json").write_text(text)
+    refuse(folder, r"card\.json: not readable")
+
+
+def test_a_card_speaks_of_files_in_its_folder_and_of_all_that_is_loaded(folder):
+    card = json.loads((folder / "card.json").read_text())
+    outside = card | {"files": card["files"] | {"../secret": {"bytes": 1, "sha256": ""}}}
+    change(folder, "card.json", outside)
+    refuse(folder, "outside the folder")
+    card["files"].pop("adapter.safetensors")
+    change(folder, "card.json", card)
+    refuse(folder, r"does not list adapter\.safetensors")
+
+
+def test_a_key_in_two_files_is_an_error(folder):
+    state = load_file(folder / "adapter.safetensors")
+    edit(folder / "lora.safetensors", lambda lora: lora.update(state))
+    refuse(folder, "lora.safetensors has keys of another file")
+
+
+def test_code_in_a_tokenizer_folder_is_neither_run_nor_offered(folder, tmp_path, capfd):
+    settings = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    change(folder, "tokenizer/tokenizer_config.json", settings)
+    (folder / "tokenizer" / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
+    refuse(folder, "make no network")
+    assert not (tmp_path / "owned").exists()
+    assert "[y/N]" not in "".join(capfd.readouterr())
+
+
+def test_a_chat_template_without_the_picture_is_refused(folder):
+    change(folder, "tokenizer/chat_template.jinja", "hello")
+    refuse(folder, "chat template")
+
+
+def test_other_files_of_the_folder_stay_out_of_the_card(tmp_path):
+    from askmask.model.tiny import make_tiny
+
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "film.mp4").write_bytes(b"mine")
+    card = check_files(make_tiny(tmp_path), hashes=True)
+    assert not any("film" in name for name in card["files"])
+
+
+def test_a_folder_called_mini_does_not_take_the_place_of_the_default(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename("mini")
+    assert askmask.load("./mini", device="cpu").name == "tiny"
+    from askmask.loading import find_checkpoint
+
+    try:
+        assert find_checkpoint("mini").is_absolute()
+    except CheckpointError as error:
+        assert "not in this installation" in str(error)
+
+
+@pytest.mark.parametrize("device", ["cpu:3", "cpu:abc", "cuda:99", "", "xpu"])
+def test_devices_that_are_not_here(tiny_folder, device):
+    with pytest.raises(AskMaskError, match="is not here"):
+        askmask.load(tiny_folder, device=device)

@@ -176,3 +176,11 @@ def test_gradients_reach_lora_adapter_and_the_used_decoder_token(tiny_folder, pi
     ):
         assert any(part in name for name in reached), part
     assert not any("base_layer" in name for name in reached)  # the language backbone stays as it was
+
+
+def test_numbers_that_are_none_are_an_error_not_nothing_found(tiny_folder, picture_path):
+    model = askmask.load(tiny_folder, device="cpu")
+    with torch.no_grad():
+        model.net.adapter.to_sparse.weight.fill_(float("nan"))  # as an overflow in float16 leaves it
+    with pytest.raises(AskMaskError, match="no number"):
+        model.open(picture_path).ask("a ball")

@@ -51,7 +51,7 @@ def test_parquet_holds_rows_and_pictures(folder):
     examples = list(own.read_examples(folder, absolute_images=False))
     assert [row["id"] for row in table] == [e.id for e in examples]
     for row, example in zip(table, examples, strict=True):
-        assert json.loads(row["rounds"]) == example.to_dict()["rounds"]
+        assert json.loads(row["example"]) == example.to_dict()
         assert row["image"]["bytes"] == (folder / example.image).read_bytes()
 
 
