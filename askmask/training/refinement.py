@@ -140,8 +140,7 @@ class RefinementTask:
         open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
         out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)
         truth = truth * (1 - open_)
-        # Prompts that nothing matches teach presence; what would be masked for them is nobody's business.
-        losses = _decoder_losses(out, truth, present)
+        losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, truth, present)
         losses["choice"] = self.config.choice * sum(own_losses.values())
         places, goals = _clicks(wanted, objects)
@@ -181,9 +180,7 @@ class RefinementTask:
         self.random.bit_generator.state = json.loads(state["random"])
 
 
-def _decoder_losses(out, truth: Tensor, kept: Tensor | None = None) -> dict[str, Tensor]:
-    if kept is not None and kept.any():
-        out, truth = MaskOutput(out.logits[kept], out.scores[kept], out.presence_logits[kept]), truth[kept]
+def _decoder_losses(out: MaskOutput, truth: Tensor) -> dict[str, Tensor]:
     return {
         "mask": mask_loss(out.logits[:, 0], truth),
         "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth),
