@@ -24,6 +24,7 @@ class DenseTargets:
     objects4: Tensor  # long [B, S/4, S/4]
     objects2: Tensor  # long [B, S/2, S/2]
     parts2: Tensor  # long [B, S/2, S/2]
+    surface2: Tensor  # long [B, S/2, S/2]: 1 on the upper surface of an object, 0 beside it, -1 not known
     depth4: Tensor  # [B, S/4, S/4]
     category: Tensor  # long [B, 256]
     colour: Tensor  # long [B, 256]
@@ -38,7 +39,9 @@ def dense_loss(percept: Percept, truth: DenseTargets) -> tuple[Tensor, dict[str,
     weight4 = _weights(truth.objects4, thing4)
     category = truth.category[batch, truth.objects4]
     losses = {
-        "category": _weighted(
+        # What a thing is decides most answers and is learnt last.
+        "category": 2.0
+        * _weighted(
             F.cross_entropy(percept.category, category, reduction="none", ignore_index=-100), weight4
         ),
         "colour": _weighted(
@@ -57,6 +60,12 @@ def dense_loss(percept: Percept, truth: DenseTargets) -> tuple[Tensor, dict[str,
     losses["parts"] = _weighted(
         F.cross_entropy(percept.parts, truth.part[batch, truth.parts2], reduction="none", ignore_index=-100),
         weight2,
+    )
+    losses["surface"] = _weighted(
+        F.binary_cross_entropy_with_logits(
+            percept.surface[:, 0], truth.surface2.clamp(min=0).float(), reduction="none"
+        ),
+        weight2 * (truth.surface2 >= 0),
     )
     losses["foreground"] = F.binary_cross_entropy_with_logits(percept.foreground[:, 0], thing2)
     losses |= _cluster_losses(percept, truth.objects2, thing2)

@@ -123,6 +123,14 @@ class PerceptionTask:
             objects4=torch.from_numpy(sampled("objects", size // 4).astype(np.int64)),
             objects2=torch.from_numpy(sampled("objects", size // 2).astype(np.int64)),
             parts2=torch.from_numpy(sampled("parts", size // 2).astype(np.int64)),
+            surface2=torch.from_numpy(
+                np.stack(
+                    [
+                        _sample(surface_truth(ref)[window[1:]], size // 2)
+                        for ref, window in zip(batch, windows, strict=True)
+                    ]
+                )
+            ),
             depth4=torch.from_numpy(sampled("depth", size // 4).astype(np.float32)),
             category=torch.from_numpy(np.stack([table.category for table in tables])),
             colour=torch.from_numpy(np.stack([table.colour for table in tables])),
@@ -145,7 +153,7 @@ class PerceptionTask:
             return pixels, truth
         swap = [self._mirrored(name) for name in self.vocabulary.attributes]
         return pixels.flip(-1), DenseTargets(
-            *(getattr(truth, name).flip(-1) for name in ("objects4", "objects2", "parts2", "depth4")),
+            *(getattr(truth, name).flip(-1) for name in ("objects4", "objects2", "parts2", "surface2", "depth4")),
             truth.category,
             truth.colour,
             truth.part,
@@ -206,6 +214,18 @@ class PerceptionTask:
         self._stage = state["stage"]
         self.stream.load_state_dict(state["stream"])
         self.random.set_state(state["random"])
+
+
+def surface_truth(ref: ViewRef) -> np.ndarray:
+    """Return where upper surfaces are, long [H, W]: 1, or 0 on the rest of an object, -1 where nobody asked."""
+    objects = ref.shard.objects[ref.row]
+    truth = np.full(objects.shape, -1, np.int64)
+    for prompt in ref.shard.facts(ref.row)[1]["prompts"]:
+        if prompt.get("kind") == "surface" and prompt["satisfying"]:
+            truth[np.isin(objects, prompt["satisfying"])] = 0
+            for mask in ref.shard.answer_masks(ref.row, prompt):
+                truth[mask & np.isin(objects, prompt["satisfying"])] = 1
+    return truth
 
 
 def _fit(rgb: np.ndarray, size: int) -> Tensor:

@@ -11,9 +11,15 @@ import torch
 from torch import Tensor
 
 from askmask.datasets.dense import TABLE, answer_masks
+from askmask.model.mini.pairs import FACTS
+from askmask.model.mini.perception import SURFACE
 
 LITERAL = ("entities", "spatial")
 LITERAL_WORDS = 9  # longer prompts are composed ones
+NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
+SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
+OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
+IN_THE_WAY = ("blocked_by", "must_move")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Ask:
     family: str
     hard: bool
     shortcuts: Mapping[str, Sequence[int]]
+    kind: str = ""
+    of: int = UNSAID  # the object it speaks of ("left of the mug"), NOBODY or UNSAID
     ignore: frozenset[int] = frozenset()  # objects whose truth is uncertain: neither loss nor score
 
     @property
@@ -58,6 +66,7 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
             ids = frozenset(prompt.get("satisfying") or ())
             if bool(ids) != bool(answer["masks"]):
                 continue
+            parts = (SURFACE,)
         result.append(
             Ask(
                 prompt["prompt"],
@@ -68,10 +77,57 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
                 prompt.get("family") or "",
                 bool(prompt.get("hard")),
                 prompt.get("shortcuts") or {},
+                prompt.get("kind") or "",
+                spoken_of(prompt, view),
                 frozenset(prompt.get("ignore") or ()),
             )
         )
     return result
+
+
+def spoken_of(prompt: Mapping[str, Any], view: Mapping[str, Any]) -> int:
+    """Return the id of the object a prompt speaks of, NOBODY or UNSAID."""
+    facts, kind = prompt.get("facts") or {}, prompt.get("kind") or ""
+    if "absent" in facts or "unfounded" in facts:
+        return NOBODY
+    for name in SPEAK_OF:
+        if isinstance(facts.get(name), int):
+            return facts[name]
+    if kind == "surface" and len(prompt["satisfying"]) == 1:
+        return prompt["satisfying"][0]
+    if kind in IN_THE_WAY:
+        others = {int(number) for number in view["objects"]} - set(prompt["candidates"])
+        return others.pop() if len(others) == 1 else UNSAID
+    return UNSAID if kind in OF_A_STACK or not kind else NOBODY
+
+
+def of_target(ask: Ask, owner: np.ndarray) -> int:
+    """Return the region a prompt speaks of, len(owner) for none, -100 (no loss) if that is not known."""
+    if ask.of == UNSAID:
+        return -100
+    if ask.of == NOBODY:
+        return len(owner)
+    found = np.flatnonzero(owner == ask.of)
+    return int(found[0]) if len(found) else -100
+
+
+def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
+    """Return what any two objects are to each other by id, bool [n + 1, n + 1, FACTS] (pairs.py says which)."""
+    most = max(item["id"] for item in scene["objects"])
+    table = np.zeros((most + 1, most + 1, len(FACTS)), bool)
+    together = np.eye(most + 1, dtype=bool)
+    for item in scene["objects"]:
+        number = item["id"]
+        hidden_by = view["objects"].get(str(number), {}).get("hidden_by", [])
+        lists = (item["supports"], item["contains"], item["touches"], item["falls_with"], item["blocked_by"])
+        for column, others in enumerate((*lists, hidden_by)):
+            table[number, others, column] = True
+        together[number, item["supports"]] = together[item["supports"], number] = True
+        together[number, item["contains"]] = together[item["contains"], number] = True
+    for _ in range(3):  # stacks are at most eight high
+        together = together @ together
+    table[:, :, FACTS.index("stacked_with")] = together
+    return table
 
 
 def gate_target(ask: Ask, parts: Sequence[str]) -> Tensor:

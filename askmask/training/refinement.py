@@ -24,7 +24,7 @@ from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
 from askmask.training.region_cache import owners
-from askmask.training.selection import selection_losses, targets
+from askmask.training.selection import selection_losses, targets, understanding_losses
 from askmask.training.stream import ShardStream, ViewRef
 
 
@@ -108,7 +108,7 @@ class RefinementTask:
             features = net.segmenter.encode(pixels)
             percept = net.perceive(features)
             instances = [gather(percept, features.maps, row, net.config) for row in range(len(batch))]
-            parts = percept.parts.softmax(1)
+            parts = percept.shares
         net.language.train()
         seen = net.language.see(pad_regions(instances))
         total: dict[str, Tensor] = {}
@@ -135,7 +135,8 @@ class RefinementTask:
         present = truth.flatten(1).any(1)
         known = owners(instances, objects, net.config.stuff)
         target, counted = targets(asks, [known] * len(asks), here.real)
-        own_losses = selection_losses(choice, target, counted, asks, net.config.parts)
+        own_losses = selection_losses(choice, target, counted, asks, net.config)
+        own_losses |= understanding_losses(choice, asks, [known] * len(asks), net.config)
         # What a prompt leaves open counts as answered: the loss there is nearly nothing.
         open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
         out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from askmask.datasets.dense import FLOOR, TABLE, WALL, Shard, read_shard
-from askmask.model.mini.instances import Instances, gather
+from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
 
 _STUFF_IDS = {"wall": WALL, "table": TABLE, "floor": FLOOR}
@@ -60,7 +60,8 @@ class RegionCache:
     def __init__(self, net: Mini, folder: str | Path, *, limit_gb: float = 8.0):
         self.net, self.folder, self.limit = net, Path(folder), int(limit_gb * 2**30)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.key = weights_hash(torch.nn.ModuleList([net.segmenter.encoder, net.prompt_encoder.perception]))
+        eyes = weights_hash(torch.nn.ModuleList([net.segmenter.encoder, net.prompt_encoder.perception]))
+        self.key = f"{eyes}-{evidence_width(net.config)}-{RELATION}"
 
     def sight(self, path: Path, shard: Shard | None = None) -> ShardSight:
         """Return what is seen in one shard, from disk or by looking now."""

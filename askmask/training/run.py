@@ -99,6 +99,7 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
             colours=words.colours,
             parts=words.parts,
             attributes=words.attributes,
+            kinds=words.kinds,
             stuff=("wall", "table", "floor"),
         )
     _write_model(folder, model)

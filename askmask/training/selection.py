@@ -16,11 +16,13 @@ from torch.nn import functional as F
 
 from askmask.datasets.dense import shards
 from askmask.datasets.own import read_rows
-from askmask.model.mini.language import Regions
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
+from askmask.model.mini.perception import part_names
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
-from askmask.training.prompts import Ask, asks_of, gate_target, ignored, select_target
+from askmask.training.prompts import Ask, asks_of, gate_target, ignored, of_target, pair_table, select_target
 from askmask.training.region_cache import RegionCache, ShardSight
 
 
@@ -42,6 +44,17 @@ class SelectionConfig:
     val_views: int = 60
 
 
+@dataclass(frozen=True)
+class SeenView:
+    """A view as the frozen eyes see it, what is asked of it, and what its objects are to each other."""
+
+    sight: ShardSight
+    row: int
+    asks: list[Ask]
+    literal: list[Ask]  # those of phase one
+    pairs: np.ndarray  # of `pair_table`
+
+
 class SelectionTask:
     """The loop's Task of the language stage; trains the language side alone."""
 
@@ -55,7 +68,7 @@ class SelectionTask:
         self.epoch, self.served = 0, 0
         self.names: list[str] = []
         self.random = np.random.default_rng(config.seed)
-        self._views: list[tuple[ShardSight, int, list[Ask], list[Ask]]] = []
+        self._views: list[SeenView] = []
         self._order = np.zeros(0, np.int64)
         self._val: list[ValView] | None = None
         self._fresh = fresh
@@ -70,7 +83,7 @@ class SelectionTask:
         if self._fresh:
             self._standardise()
 
-    def _read(self, path: Any) -> list[tuple[ShardSight, int, list[Ask], list[Ask]]]:
+    def _read(self, path: Any) -> list[SeenView]:
         sight = self.cache.sight(path)
         scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
         with np.load(path, allow_pickle=False) as data:
@@ -78,19 +91,20 @@ class SelectionTask:
         found = []
         for row in range(len(scene)):
             facts = scenes[int(scene[row])]
-            asks = asks_of(facts, facts["views"][int(view[row])])
-            if asks:
-                found.append((sight, row, asks, [ask for ask in asks if ask.literal]))
+            seen = facts["views"][int(view[row])]
+            if asks := asks_of(facts, seen):
+                literal = [ask for ask in asks if ask.literal]
+                found.append(SeenView(sight, row, asks, literal or asks, pair_table(facts, seen)))
         return found
 
     def _standardise(self) -> None:
         """Take mean and spread of the evidence from the first views, once, before step 0."""
-        rows = torch.cat([sight.view(row)[0] for sight, row, _, _ in self._views[:400]])
+        rows = torch.cat([sight.view(row)[0] for sight, row in ((v.sight, v.row) for v in self._views[:400])])
         self.module.language.evidence_mean.copy_(rows.mean(0))
         self.module.language.evidence_scale.copy_(rows.std(0) + 0.02)
         self._fresh = False
 
-    def next_batch(self) -> list[tuple[ShardSight, int, list[Ask]]]:
+    def next_batch(self) -> list[tuple[SeenView, list[Ask]]]:
         """Return some views, each with some of its prompts."""
         if not self._views or self.served >= len(self._order):
             self.epoch += bool(self._views)
@@ -100,45 +114,47 @@ class SelectionTask:
         self.served += len(chosen)
         batch = []
         for number in chosen:
-            sight, row, asks, literal = self._views[number]
+            view = self._views[number]
             pick = []
             for _ in range(self.config.prompts):
-                pool = literal if literal and self.random.random() < self.config.literal else asks
+                pool = view.literal if self.random.random() < self.config.literal else view.asks
                 pick.append(pool[int(self.random.integers(len(pool)))])
-            batch.append((sight, row, pick))
+            batch.append((view, pick))
         return batch
 
-    def loss(
-        self, batch: list[tuple[ShardSight, int, list[Ask]]], progress: float
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Compare choice, part and presence with the truth."""
+    def loss(self, batch: list[tuple[SeenView, list[Ask]]], progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Compare choice, part, presence and what was understood on the way with the truth."""
         self.module.eval()
-        self.module.language.train()
-        regions, owner = self._regions(batch)
-        asks = [ask for _, _, picked in batch for ask in picked]
+        language = self.module.language.train()
+        regions, owners = self._regions([view for view, _ in batch])
+        asks = [ask for _, picked in batch for ask in picked]
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
-        seen = self.module.language.see(regions).rows(index)
-        choice = self.module.language(seen, [ask.text for ask in asks], self.config.word_drop)
-        target, counted = targets(asks, [owner[int(number)] for number in index], seen.real)
-        losses = selection_losses(choice, target, counted, asks, self.module.config.parts)
+        pictures = language.see(regions)
+        seen = pictures.rows(index)
+        choice = language(seen, [ask.text for ask in asks], self.config.word_drop)
+        owned = [owners[int(number)] for number in index]
+        target, counted = targets(asks, owned, seen.real)
+        losses = selection_losses(choice, target, counted, asks, self.module.config)
+        losses |= understanding_losses(choice, asks, owned, self.module.config)
+        losses["pairs"] = pair_loss(pictures.facts, [view.pairs for view, _ in batch], owners)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float().mean()
         figures = {name: float(loss.detach()) for name, loss in losses.items()}
         return sum(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
 
-    def _regions(self, batch: list[tuple[ShardSight, int, list[Ask]]]) -> tuple[Regions, list[np.ndarray]]:
-        views = [sight.view(row) for sight, row, _ in batch]
-        most = max(len(evidence) for evidence, _, _ in views)
-        evidence = torch.zeros(len(views), most, views[0][0].shape[1])
-        relation = torch.zeros(len(views), most, most, views[0][1].shape[-1])
+    def _regions(self, views: list[SeenView]) -> tuple[Regions, list[np.ndarray]]:
+        sights = [view.sight.view(view.row) for view in views]
+        most = max(len(evidence) for evidence, _, _ in sights)
+        evidence = torch.zeros(len(views), most, sights[0][0].shape[1])
+        relation = torch.zeros(len(views), most, most, sights[0][1].shape[-1])
         real = torch.zeros(len(views), most, dtype=torch.bool)
-        for row, (one, pairs, _) in enumerate(views):
+        for row, (one, pairs, _) in enumerate(sights):
             evidence[row, : len(one)] = one
             relation[row, : len(one), : len(one)] = pairs
             real[row, : len(one)] = True
         if self.config.evidence_noise:
             noise = torch.randn_like(evidence) * self.config.evidence_noise
             evidence = evidence + noise * self.module.language.evidence_scale
-        return Regions(evidence, relation, real), [owner for _, _, owner in views]
+        return Regions(evidence, relation, real), [owner for _, _, owner in sights]
 
     def evaluate(self) -> dict[str, float]:
         """Score the painted choice on unseen scenes, without the mask decoder."""
@@ -183,18 +199,51 @@ def targets(asks: list[Ask], owners: list[np.ndarray], real: Tensor) -> tuple[Te
     return target, counted
 
 
-def selection_losses(choice, target, real, asks, parts) -> dict[str, Tensor]:
-    """Return the losses of regions [B, O], part gate [B, P] and presence [B]."""
-    each = F.binary_cross_entropy_with_logits(choice.select, target, reduction="none") * real
-    count = real.sum(1).clamp(min=1)
-    chance = choice.select.sigmoid() * real
+def selection_losses(
+    choice: Choice, target: Tensor, counted: Tensor, asks: list[Ask], config: MiniConfig
+) -> dict[str, Tensor]:
+    """Return the losses of regions [B, O] (where `counted`), part gate and presence."""
+    each = F.binary_cross_entropy_with_logits(choice.select, target, reduction="none") * counted
+    count = counted.sum(1).clamp(min=1)
+    chance = choice.select.sigmoid() * counted
     # Overlap of what is chosen with what should be: a missed small answer costs as much as a missed big one.
     overlap = 1 - ((chance * target).sum(1) + 0.1) / ((chance + target - chance * target).sum(1) + 0.1)
     present = torch.tensor([float(ask.present) for ask in asks])
-    gate = torch.stack([gate_target(ask, parts) for ask in asks])
+    gate = torch.stack([gate_target(ask, part_names(config)) for ask in asks])
     gate_loss = -(gate * choice.gate.log_softmax(1)).sum(1)
     return {
         "select": 4.0 * (each.sum(1) / count).mean() + 0.5 * (overlap * present).mean(),
         "gate": (gate_loss * present).sum() / present.sum().clamp(min=1),
         "presence": F.binary_cross_entropy_with_logits(choice.presence, present),
     }
+
+
+def understanding_losses(
+    choice: Choice, asks: list[Ask], owners: list[np.ndarray], config: MiniConfig
+) -> dict[str, Tensor]:
+    """Return the losses of what kind of request each is and which region it speaks of; {} where nothing is known.
+
+    The world knows both; supervised, they are learnt in a tenth of the prompts that answers alone need.
+    """
+    kinds = torch.tensor([config.kinds.index(ask.kind) if ask.kind in config.kinds else 0 for ask in asks])
+    none = choice.of.shape[1] - 1
+    of = [of_target(ask, owner) for ask, owner in zip(asks, owners, strict=True)]
+    of = torch.tensor([none if at == len(owner) else at for at, owner in zip(of, owners, strict=True)])
+    losses = {"kind": 0.3 * F.cross_entropy(choice.kind, kinds)}
+    if (of >= 0).any():
+        losses["of"] = 0.5 * F.cross_entropy(choice.of, of, ignore_index=-100)
+    return losses
+
+
+def pair_loss(facts: Tensor, tables: list[np.ndarray], owners: list[np.ndarray]) -> Tensor:
+    """Return the loss of what pairs of regions are to each other, [B, O, O, FACTS], over pairs of true objects."""
+    target, known = torch.zeros(facts.shape), torch.zeros(facts.shape[:3])
+    for row, (table, owner) in enumerate(zip(tables, owners, strict=True)):
+        thing = np.flatnonzero((owner > 0) & (owner < len(table)))
+        at = np.ix_(thing, thing)
+        ids = owner[thing]
+        target[row][at] = torch.from_numpy(table[np.ix_(ids, ids)].astype(np.float32))
+        known[row][at] = 1
+        known[row, thing, thing] = 0
+    loss = F.binary_cross_entropy_with_logits(facts, target, reduction="none").mean(-1)
+    return 2.0 * (loss * known).sum() / known.sum().clamp(min=1)

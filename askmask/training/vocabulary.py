@@ -23,6 +23,7 @@ class Vocabulary:
     colours: tuple[str, ...]
     parts: tuple[str, ...]  # parts[0] = "none"
     attributes: tuple[str, ...]
+    kinds: tuple[str, ...] = ()  # of prompts; kinds[0] = "unknown"
 
     @classmethod
     def of(cls, scenes: Iterable[Mapping[str, Any]]) -> Vocabulary:
@@ -31,7 +32,9 @@ class Vocabulary:
         colours: set[str] = set()
         parts: set[str] = set()
         attributes: set[str] = set()
+        kinds: set[str] = set()
         for scene in scenes:
+            kinds.update(prompt["kind"] for view in scene["views"] for prompt in view["prompts"])
             for item in scene["objects"]:
                 categories.add(item["category"])
                 colours.add(item["colour"])
@@ -43,6 +46,7 @@ class Vocabulary:
             tuple(sorted(colours)),
             ("none", *sorted(parts)),
             tuple(sorted(attributes)),
+            ("unknown", *sorted(kinds)),
         )
 
     def tables(self, objects: Sequence[Mapping[str, Any]]) -> Tables:

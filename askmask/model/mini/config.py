@@ -16,7 +16,7 @@ class MiniConfig:
     widths: tuple[int, int, int, int] = (24, 48, 96, 192)  # encoder channels at strides 2, 4, 8, 16
     channels: int = 96  # C of the mask decoder
     language_width: int = 128  # D of the prompt encoder
-    text_layers: int = 1
+    text_layers: int = 2
     joint_layers: int = 4
     heads: int = 4
     word_buckets: int = 6144  # hashed whole words
@@ -28,6 +28,7 @@ class MiniConfig:
     colours: tuple[str, ...] = ("none",)
     parts: tuple[str, ...] = ("none",)
     attributes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ("unknown",)  # of request; index 0 is "none of these"
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.model.mini.config import MiniConfig
-from askmask.model.mini.perception import Percept, plane_of
+from askmask.model.mini.perception import Percept, part_names, plane_of
 
 MIN_CELLS = 8  # stride-2 cells; less is noise (8 cells = 32 px at 192 px)
 SEED_FLOOR = 0.35  # tuned on nothing: a pixel that is not sure to stand for an object founds none
 GEOMETRY = 12  # numbers per object about its place and shape
-RELATION = 12  # numbers per ordered pair of objects
+ORDER = 16  # numbers per object about its place in the order of all: from the left, from the right, ...
+RELATION = 18  # numbers per ordered pair of objects
+VIEW = 0.8  # width of the picture at depth 1, about: places in space are good to a few centimetres, no more
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Instances:
 
 def evidence_width(config: MiniConfig) -> int:
     """Return E."""
-    names = len(config.categories) + len(config.colours) + len(config.attributes) + len(config.parts)
-    return sum(config.widths[:3]) + names + 3 + GEOMETRY + 1
+    names = len(config.categories) + len(config.colours) + len(config.attributes)
+    return sum(config.widths[:3]) + names + len(part_names(config)) + 3 + GEOMETRY + ORDER + 1
 
 
 def cluster(percept: Percept, row: int, limit: int) -> Tensor:
@@ -94,7 +96,7 @@ def gather(percept: Percept, maps: tuple[Tensor, Tensor, Tensor], row: int, conf
         _pool(percept.category[row].softmax(0), masks),
         _pool(percept.colour[row].softmax(0), masks),
         _pool(percept.attributes[row].sigmoid(), masks),
-        _pool(percept.parts[row].softmax(0), masks),
+        _pool(percept.shares[row], masks),
     ]
     depth = percept.depth[row]
     mean = _pool(depth, masks)
@@ -103,8 +105,62 @@ def gather(percept: Percept, maps: tuple[Tensor, Tensor, Tensor], row: int, conf
     is_stuff = torch.zeros(len(masks), 1, device=masks.device)
     is_stuff[len(things) :] = 1
     shape, boxes = geometry(masks)
-    evidence = torch.cat([*pooled, *chances, mean, spread, certain, shape, is_stuff], 1)
-    return Instances(masks, evidence, relations(masks, boxes, mean[:, 0]), len(things))
+    place = positions(boxes, mean[:, 0])
+    ranks = order(place, boxes, len(things))
+    evidence = torch.cat([*pooled, *chances, mean, spread, certain, shape, ranks, is_stuff], 1)
+    category, colour, attributes = chances[:3]
+    material = [i for i, name in enumerate(config.attributes) if name.startswith("material=")]
+    alike = [_alike(category), _alike(colour), _alike(attributes[:, material])]
+    pairs = torch.cat(
+        [
+            relations(masks, boxes, mean[:, 0]),
+            torch.stack([distance_ranks(place, len(things)), *_apart(place), *alike], -1),
+        ],
+        -1,
+    )
+    return Instances(masks, evidence, pairs, len(things))
+
+
+def positions(boxes: Tensor, depth: Tensor) -> Tensor:
+    """Return where the middle of each box is in the camera's space, [O, 3] (right, down, forward)."""
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2 - 0.5, (boxes[:, 1] + boxes[:, 3]) / 2 - 0.5
+    return torch.stack([x * depth * VIEW, y * depth * VIEW, depth], 1)
+
+
+def order(place: Tensor, boxes: Tensor, things: int) -> Tensor:
+    """Return ORDER numbers per region: where it comes if the things are counted from each side; 0 for stuff."""
+    right, _, far = place[:things].unbind(1)
+    x0, y0, x1, y1 = boxes[:things].unbind(1)
+    high = (y1 - y0) * far
+    big = high * (x1 - x0) * far
+    numbers: list[Tensor] = []
+    for value in (right, -right):
+        rank = (value[None] < value[:, None]).sum(1).float()
+        numbers += [(1 - (rank - k).abs()).clamp(min=0) for k in range(5)]
+    for value in (far, -far, -high, -big, x0, -x1):
+        rank = (value[None] < value[:, None]).sum(1).float()
+        numbers.append(1 / (1 + rank))
+    return F.pad(torch.stack(numbers, 1), (0, 0, 0, len(place) - things))
+
+
+def distance_ranks(place: Tensor, things: int) -> Tensor:
+    """Return 1 / (1 + number of things nearer to region i than thing j is), [O, O]; 0 for stuff and itself."""
+    apart = torch.cdist(place, place)
+    apart = apart.masked_fill(torch.eye(len(place), dtype=torch.bool, device=place.device), torch.inf)
+    apart[:, things:] = torch.inf
+    rank = (apart[:, None, :] < apart[:, :, None]).sum(2)  # for each i and j: how many k are nearer
+    return (1 / (1 + rank.float())).masked_fill(apart.isinf(), 0)
+
+
+def _apart(place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return distance in space, and to the right in space, from region i to region j."""
+    return torch.cdist(place, place), place[None, :, 0] - place[:, None, 0]
+
+
+def _alike(chances: Tensor) -> Tensor:
+    """Return the cosine of each pair of rows [O, n]: [O, O]."""
+    unit = F.normalize(chances, dim=1)
+    return unit @ unit.T
 
 
 def _pool(map_: Tensor, masks: Tensor) -> Tensor:
@@ -139,7 +195,7 @@ def geometry(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relations(masks: Tensor, boxes: Tensor, depth: Tensor) -> Tensor:
-    """Return how region j lies as seen from region i: [O, O, RELATION]."""
+    """Return how region j lies in the picture as seen from region i: [O, O, 12]."""
     x0, y0, x1, y1 = boxes.unbind(1)
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     dx, dy = x[None] - x[:, None], y[None] - y[:, None]

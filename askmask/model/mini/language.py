@@ -1,7 +1,8 @@
 """mini's prompt encoder: words and the picture's regions in one small transformer.
 
-    once per picture:  Features -> Percept -> Instances -> region states and how each pair lies (Prefix)
-    once per prompt:   words -> text layers -> joint layers over words and regions
+    once per picture:  Features -> Percept -> Instances -> region states and what each pair is (Seen)
+    once per prompt:   words -> text layers -> joint layers over words and regions; half-way, which region the
+                       words speak *of* ("left of the mug": the mug), and what every other region is to that one
                        -> which regions, which part of them, whether anything matches
 
 Letters as in seams.py; O regions (objects and stuff), P part names.
@@ -17,12 +18,16 @@ from torch.nn import functional as F
 
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import RELATION, Instances, evidence_width
+from askmask.model.mini.pairs import Pairs
+from askmask.model.mini.perception import part_names
 from askmask.model.mini.words import WordEmbedding
 from askmask.model.seams import TokenStates
 
 LIKELIEST = (
     1.0  # least logit of the likeliest region; 0, 1.5 and 3 scored .34, .35 and .33 gIoU, without it .29
 )
+PAIR = 64  # numbers per pair of regions
+NEVER = -30.0  # the logit of a region that is only padding
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,20 @@ class Seen:
 
     states: Tensor  # [B, O, D]
     bias: Tensor  # [B, layers, heads, O, O]
+    pairs: Tensor  # [B, O, O, PAIR]
+    facts: Tensor  # [B, O, O, FACTS] logits
     real: Tensor  # [B, O] bool
 
     def expand(self, count: int) -> Seen:
         """Serve `count` prompts with one picture."""
-        return Seen(*(t.expand(count, *t.shape[1:]) for t in (self.states, self.bias, self.real)))
+        return Seen(*(t.expand(count, *t.shape[1:]) for t in self._all()))
 
     def rows(self, index: Tensor) -> Seen:
         """Select along the batch."""
-        return Seen(self.states[index], self.bias[index], self.real[index])
+        return Seen(*(t[index] for t in self._all()))
+
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.states, self.bias, self.pairs, self.facts, self.real
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ class Choice(TokenStates):
     select: Tensor  # [B, O] logit per region
     gate: Tensor  # [B, P] logits over parts, index 0 = the whole region
     presence: Tensor  # [B] logit
+    kind: Tensor  # [B, K] logits: which kind of request it is, read from the words alone
+    of: Tensor  # [B, O + 1] logits: which region the words speak of; the last means none
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
     def on(self, masks: Tensor, parts: Tensor) -> Choice:
@@ -100,26 +112,32 @@ class Language(nn.Module):
         self.look = nn.Sequential(
             nn.Linear(evidence_width(config), 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.relate = nn.Sequential(
-            nn.Linear(RELATION, 48), nn.GELU(), nn.Linear(48, config.joint_layers * heads)
-        )
+        self.pairs = Pairs(width, PAIR)
+        self.relate = nn.Linear(PAIR, config.joint_layers * heads)
         self.embed = WordEmbedding(config.word_buckets, config.piece_buckets, width, config.max_words)
         self.summary = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.summary, std=0.3)
         self.read = nn.ModuleList(Layer(width, heads) for _ in range(config.text_layers))
         self.join = nn.ModuleList(Layer(width, heads) for _ in range(config.joint_layers))
         self.kind = nn.Parameter(torch.zeros(2, width))
+        self.kind_of = nn.Linear(width, len(config.kinds))
+        self.half = config.joint_layers // 2  # joint layers before the words' "of" is found
+        self.half_norm = nn.LayerNorm(width)
+        self.point, self.nobody = nn.Linear(2 * width, 1), nn.Linear(width, 1)
+        self.hear, self.ask = nn.Linear(PAIR, width), nn.Linear(width, width)
+        self.this = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         self.pick = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
-        self.gate = nn.Linear(width, len(config.parts))
-        self.presence = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
+        self.gate = nn.Linear(2 * width, len(part_names(config)))
+        self.presence = nn.Sequential(nn.Linear(2 * width + 3, width), nn.GELU(), nn.Linear(width, 1))
 
     def see(self, regions: Regions) -> Seen:
         """Do the part that depends on the picture alone."""
         evidence = (regions.evidence - self.evidence_mean) / self.evidence_scale
-        bias = self.relate(regions.relation)  # [B, O, O, layers * heads]
-        bias = bias.permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
-        return Seen(self.look(evidence.clamp(-6, 6)) + self.kind[1], bias, regions.real)
+        states = self.look(evidence.clamp(-6, 6))
+        facts, pairs = self.pairs(states, regions.relation)
+        bias = self.relate(pairs).permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
+        return Seen(states + self.kind[1], bias, pairs, facts, regions.real)
 
     def forward(self, seen: Seen, prompts: list[str], word_drop: float = 0.0) -> Choice:
         """Answer B prompts, row by row about the regions of the same row of `seen`."""
@@ -131,19 +149,33 @@ class Language(nn.Module):
         drop = self.drop if self.training else 0.0
         for layer in self.read:
             words = layer(words, bias, drop)
+        kind = self.kind_of(words[:, 0])
         length = words.shape[1]
         both = torch.cat([words + self.kind[0], seen.states], 1)
         keep = torch.cat([real, seen.real], 1)
         hidden = both.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)[:, None, None]
+        of = both.new_zeros(batch, objects + 1)
         for number, layer in enumerate(self.join):
+            if number == self.half:
+                summary, regions = self.half_norm(both).split([length, objects], 1)
+                of = self._of(summary[:, :1], regions, seen.real)
+                both = both + F.pad(self._told(summary[:, :1], of, seen), (0, 0, length, 0))
             pairs = F.pad(seen.bias[:, number], (length, 0, length, 0))  # [B, heads, T + O, T + O]
             both = layer(both, pairs + hidden, drop)
         both = self.norm(both)
         summary, regions = both[:, 0], both[:, length:]
         select = self.pick(torch.cat([regions, regions * summary[:, None]], -1))[..., 0]
-        select = select.masked_fill(~seen.real, -30.0)
+        select = select.masked_fill(~seen.real, NEVER)
         strongest = (regions * select.softmax(1)[..., None]).sum(1) if objects else torch.zeros_like(summary)
-        presence = self.presence(torch.cat([summary, strongest], 1))[:, 0]
+        known = torch.stack(
+            [
+                F.pad(select, (1, 0), value=NEVER).amax(1).clamp(min=-10),
+                F.pad(select, (1, 0), value=NEVER).sigmoid().sum(1).clamp(max=4),
+                of.softmax(1)[:, -1],
+            ],
+            1,
+        )
+        presence = self.presence(torch.cat([summary, strongest, known], 1))[:, 0]
         sparse = keep.clone()
         sparse[:, 0] = False
         return Choice(
@@ -151,9 +183,22 @@ class Language(nn.Module):
             sparse,
             torch.zeros(batch, dtype=torch.long, device=both.device),
             select,
-            self.gate(summary),
+            self.gate(torch.cat([summary, strongest], 1)),
             presence,
+            kind,
+            of,
         )
+
+    def _of(self, summary: Tensor, regions: Tensor, real: Tensor) -> Tensor:
+        """Return logits over regions and "none", [B, O + 1]: what the words speak of."""
+        point = self.point(torch.cat([regions, regions * summary], -1))[..., 0].masked_fill(~real, NEVER)
+        return torch.cat([point, self.nobody(summary[:, 0])], 1)
+
+    def _told(self, summary: Tensor, of: Tensor, seen: Seen) -> Tensor:
+        """Return what each region is to the one spoken of, as far as the words ask, [B, O, D]."""
+        chance = of.softmax(1)[:, :-1]
+        pairs = torch.einsum("bi,bijp->bjp", chance, seen.pairs)
+        return self.hear(pairs) * (1 + self.ask(summary)) + chance[..., None] * self.this
 
 
 def pad_regions(pictures: list[Instances]) -> Regions:

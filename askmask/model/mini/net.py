@@ -7,7 +7,7 @@ MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class MiniPrefix:
 
     instances: Instances
     seen: Seen  # of one picture
-    parts: Tensor  # [P, S/2, S/2] probabilities
+    parts: Tensor  # [P, S/2, S/2] probabilities of part_names
     unlike: float = 0.0  # distance from the training domain in limits: above 1, answers mean little
 
     @property
@@ -103,7 +103,7 @@ class MiniPromptEncoder(nn.Module):
     def prefixes(self, features: Features) -> list[MiniPrefix]:
         """Find the regions of every picture in the batch."""
         percept = self.perception(features.maps)
-        parts = percept.parts.softmax(1)
+        parts = percept.shares
         unlike = self.domain(features).tolist()
         found = [gather(percept, features.maps, row, self.config) for row in range(len(parts))]
         return [
@@ -126,7 +126,7 @@ class MiniPromptEncoder(nn.Module):
         found = self.prefixes(features)
         seen = self.language.see(pad_regions([one.instances for one in found]))
         blind = torch.tensor([rgb is None for rgb in pictures], device=seen.real.device)
-        seen = Seen(seen.states, seen.bias, seen.real & ~blind[:, None])
+        seen = replace(seen, real=seen.real & ~blind[:, None])
         most, side = seen.states.shape[1], features.maps[0].shape[-2:]
         masks = features.maps[0].new_zeros(len(found), most, *side)
         for row, one in enumerate(found):

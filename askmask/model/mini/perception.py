@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.encoder import conv
 
+SURFACE = "surface"  # not a part in the world's sense (parts do not overlap), but asked for like one
 FREE = 2  # embedding coordinates beside the two of the picture plane
 PLANE_SCALE = 12.0  # picture sides per unit of embedding distance: membership falls to 1/e at S / 12
 
@@ -30,9 +31,20 @@ class Percept:
     attributes: Tensor  # stride 4, logits
     depth: Tensor  # stride 4, [B, 1, ...], in units of the data
     parts: Tensor  # stride 2, logits
+    surface: Tensor  # stride 2, [B, 1, ...], logit of "on the upper side of its object, where a cup could stand"
     foreground: Tensor  # stride 2, [B, 1, ...], logit of "part of an object"
     seed: Tensor  # stride 2, [B, 1, ...], logit: how well this pixel stands for its whole object
     embedding: Tensor  # stride 2, [B, 2 + FREE, ...]
+
+    @property
+    def shares(self) -> Tensor:
+        """Probability of each part name, then of SURFACE, [B, len(part_names), S/2, S/2]."""
+        return torch.cat([self.parts.softmax(1), self.surface.sigmoid()], 1)
+
+
+def part_names(config: MiniConfig) -> tuple[str, ...]:
+    """Return what of an object can be asked for: index 0 = all of it, the named parts, its upper surface."""
+    return (*config.parts, SURFACE)
 
 
 class Perception(nn.Module):
@@ -44,8 +56,8 @@ class Perception(nn.Module):
         self.sizes = (len(config.categories), len(config.colours), len(config.attributes), 1)
         hidden = 128
         self.coarse = nn.Sequential(conv(w4 + w8, hidden, 1), nn.Conv2d(hidden, sum(self.sizes), 1))
-        # Foreground, seed, embedding and parts: a first guess at stride 4, sharpened at stride 2.
-        fine = 2 + 2 + FREE + len(config.parts)
+        # Foreground, seed, embedding, parts and surface: a first guess at stride 4, sharpened at stride 2.
+        fine = 2 + 2 + FREE + len(config.parts) + 1
         self.guess = nn.Sequential(conv(w4 + w8, 64, 1), nn.Conv2d(64, fine, 1))
         self.sharpen = nn.Sequential(conv(w2, 32), nn.Conv2d(32, fine, 1))
         for head in (self.guess[-1], self.sharpen[-1]):
@@ -58,11 +70,11 @@ class Perception(nn.Module):
         both = torch.cat([y4, F.interpolate(y8, scale_factor=2, mode="nearest")], 1)
         category, colour, attributes, depth = self.coarse(both).split(self.sizes, 1)
         fine = F.interpolate(self.guess(both), scale_factor=2, mode="bilinear") + self.sharpen(y2)
-        foreground, seed, offset, free, parts = fine.split([1, 1, 2, FREE, fine.shape[1] - 4 - FREE], 1)
+        names = fine.shape[1] - 5 - FREE
+        foreground, seed, offset, free, parts, surface = fine.split([1, 1, 2, FREE, names, 1], 1)
         plane = (plane_of(fine) + offset) * PLANE_SCALE
-        return Percept(
-            category, colour, attributes, depth, parts, foreground, seed, torch.cat([plane, free], 1)
-        )
+        embedding = torch.cat([plane, free], 1)
+        return Percept(category, colour, attributes, depth, parts, surface, foreground, seed, embedding)
 
 
 def plane_of(map_: Tensor) -> Tensor:
