@@ -127,8 +127,8 @@ def load_checkpoint(
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {problems}")
     with BUILDING:
         net.load_state_dict(state, strict=True, assign=True)
-    if config.backend == "mini":
-        net = net.float()  # stored in half precision to ship small; computes in single
+    if config.compute == "float32":
+        net = net.float()
     return net.to(device).eval(), config
 
 

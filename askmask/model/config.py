@@ -17,12 +17,13 @@ from askmask.errors import CheckpointError
 FORMAT = 1
 MAX_CONFIG_BYTES = 4 << 20
 KINDS: dict[str, Any] = {
-    **dict.fromkeys(("name", "backend", "protocol"), str),
+    **dict.fromkeys(("name", "backend", "protocol", "compute"), str),
     **dict.fromkeys(("segmenter", "prompt_encoder", "trained_heads"), dict),
     "lora": (dict, type(None)),
     "presence_threshold": (int, float),
     "format": int,
 }
+COMPUTE = ("as stored", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class NetConfig:
     # Which outputs training has supervised: an untrained head still gives a number, which then means little.
     trained_heads: Mapping[str, bool] = field(default_factory=lambda: {"score": False, "presence": False})
     presence_threshold: float = 0.5
+    compute: str = COMPUTE[0]  # "float32": stored in half precision to ship small, computed in single
     format: int = FORMAT
 
     def save(self, folder: str | Path) -> None:
@@ -67,6 +69,10 @@ class NetConfig:
         for name, kinds in KINDS.items():
             if name in data and not isinstance(data[name], kinds):
                 raise CheckpointError(f"{path}: wrong kind of {name!r}", got=repr(data[name])[:80])
+        if data.get("compute", COMPUTE[0]) not in COMPUTE:
+            raise CheckpointError(
+                f"{path}: compute is one of {', '.join(COMPUTE)}", got=repr(data["compute"])
+            )
         if data["format"] > FORMAT:
             raise CheckpointError(
                 f"{path}: format {data['format']} is newer than {FORMAT}", do="Upgrade askmask."

@@ -9,7 +9,7 @@ H W picture pixels, S side of the network's square input, h w feature cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +46,10 @@ class Prompts:
     sparse: Tensor  # [B, N, C]
     sparse_mask: Tensor  # [B, N] bool
     dense: Tensor  # [B, C], or [B, C, h, w] where a back-end paints object evidence
+
+    def without_dense(self) -> Prompts:
+        """Leave the sparse tokens alone to say what is meant (an ablation)."""
+        return replace(self, dense=torch.zeros_like(self.dense))
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def export_mini(
     config = NetConfig(
         name="mini",
         backend="mini",
+        compute="float32",
         segmenter=net.config.to_dict(),
         prompt_encoder={},
         trained_heads={"score": True, "presence": True},

@@ -153,7 +153,10 @@ class PerceptionTask:
             return pixels, truth
         swap = [self._mirrored(name) for name in self.vocabulary.attributes]
         return pixels.flip(-1), DenseTargets(
-            *(getattr(truth, name).flip(-1) for name in ("objects4", "objects2", "parts2", "surface2", "depth4")),
+            *(
+                getattr(truth, name).flip(-1)
+                for name in ("objects4", "objects2", "parts2", "surface2", "depth4")
+            ),
             truth.category,
             truth.colour,
             truth.part,

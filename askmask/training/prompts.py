@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
 
 import numpy as np
 import torch
@@ -19,6 +21,25 @@ LITERAL_WORDS = 9  # longer prompts are composed ones
 NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
 SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
 OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
+COLOUR_WORDS = frozenset(
+    (
+        "red",
+        "orange",
+        "yellow",
+        "green",
+        "blue",
+        "purple",
+        "pink",
+        "brown",
+        "black",
+        "white",
+        "grey",
+        "gray",
+        "clear",
+    )
+)
+WORD_OF = {"wooden": "wood", "woollen": "fabric"}
+PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
 
 
@@ -35,6 +56,8 @@ class Ask:
     hard: bool
     shortcuts: Mapping[str, Sequence[int]]
     kind: str = ""
+    said: frozenset[str] = frozenset()  # names of reading.py that the words say
+    denied: frozenset[str] = frozenset()  # and deny
     of: int = UNSAID  # the object it speaks of ("left of the mug"), NOBODY or UNSAID
     ignore: frozenset[int] = frozenset()  # objects whose truth is uncertain: neither loss nor score
 
@@ -78,6 +101,7 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
                 bool(prompt.get("hard")),
                 prompt.get("shortcuts") or {},
                 prompt.get("kind") or "",
+                *names_in(prompt, spoken_of(prompt, view), scene),
                 spoken_of(prompt, view),
                 frozenset(prompt.get("ignore") or ()),
             )
@@ -101,6 +125,35 @@ def spoken_of(prompt: Mapping[str, Any], view: Mapping[str, Any]) -> int:
     return UNSAID if kind in OF_A_STACK or not kind else NOBODY
 
 
+def names_in(
+    prompt: Mapping[str, Any], of: int, scene: Mapping[str, Any]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names (reading.py) a prompt says and those it denies."""
+    facts, kind = prompt.get("facts") or {}, prompt.get("kind") or ""
+    words = set(re.findall(r"[a-z]+", prompt["prompt"].lower()))
+    categories = {item["id"]: item["category"] for item in scene["objects"]}
+    said = {word for word in words if word in COLOUR_WORDS}
+    said |= {f"material={word}" for word in words} | {f"material={WORD_OF.get(word)}" for word in words}
+    denied: set[str] = set()
+    if isinstance(facts.get("c"), str):
+        denied.add(facts["c"])
+        said -= denied
+    if isinstance(facts.get("category"), str):
+        said.add(facts["category"])
+    elif of > 0:
+        said.add(categories[of])
+    elif kind in ("compose", "compose_not") and not words & {"thing", "things"}:
+        among = {categories[number] for number in prompt["candidates"] if number in categories}
+        said |= among if len(among) == 1 else set()
+    if isinstance(facts.get("attribute"), str):
+        (said if facts.get("value", True) else denied).add(facts["attribute"])
+    if isinstance(facts.get("part"), str):
+        said.add(facts["part"])
+    if kind == "surface":
+        said.add(SURFACE)
+    return frozenset(said), frozenset(denied)
+
+
 def of_target(ask: Ask, owner: np.ndarray) -> int:
     """Return the region a prompt speaks of, len(owner) for none, -100 (no loss) if that is not known."""
     if ask.of == UNSAID:
@@ -119,11 +172,11 @@ def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
     for item in scene["objects"]:
         number = item["id"]
         hidden_by = view["objects"].get(str(number), {}).get("hidden_by", [])
-        lists = (item["supports"], item["contains"], item["touches"], item["falls_with"], item["blocked_by"])
+        lists = [item.get(name, []) for name in PAIR_FIELDS]
         for column, others in enumerate((*lists, hidden_by)):
             table[number, others, column] = True
-        together[number, item["supports"]] = together[item["supports"], number] = True
-        together[number, item["contains"]] = together[item["contains"], number] = True
+        for others in lists[:2]:
+            together[number, others] = together[others, number] = True
     for _ in range(3):  # stacks are at most eight high
         together = together @ together
     table[:, :, FACTS.index("stacked_with")] = together

@@ -6,7 +6,7 @@ Encoder and dense heads stay frozen; the language side goes on learning its choi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class RefinementConfig:
     literal: float = 0.3
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses
+    blind: bool = False  # ablation: the prompt encoder does not see the picture
+    dense_token: bool = True  # ablation: False leaves the dense prompt, and the paint in it, zero
     seed: int = 0
     val_views: int = 40
 
@@ -125,13 +127,18 @@ class RefinementTask:
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
         here = seen.rows(torch.full((len(asks),), row))
+        if self.config.blind:
+            here = replace(here, real=torch.zeros_like(here.real))
         choice = net.language(here, [ask.text for ask in asks], 0.1)
         choice = choice.on(
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )
         own = features.rows(torch.tensor([row]))
         truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
-        out = net.segmenter.decoder(own, net.adapter(choice))
+        prompts = net.adapter(choice)
+        if not self.config.dense_token:
+            prompts = prompts.without_dense()
+        out = net.segmenter.decoder(own, prompts)
         present = truth.flatten(1).any(1)
         known = owners(instances, objects, net.config.stuff)
         target, counted = targets(asks, [known] * len(asks), here.real)
@@ -143,7 +150,8 @@ class RefinementTask:
         truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, truth, present)
-        losses["choice"] = self.config.choice * sum(own_losses.values())
+        if self.config.choice:
+            losses["choice"] = self.config.choice * sum(own_losses.values())
         places, goals = _clicks(wanted, objects)
         for place, goal in zip(places, goals, strict=True):
             given = net.segmenter.click(instances, torch.from_numpy(place))

@@ -169,7 +169,7 @@ class SegmentationTask:
         states = self.module.prompt_encoder.encode_pairs(batch.pictures, batch.features, batch.prompts)
         prompts = self.module.adapter(states)
         if not self.config.dense_token:
-            prompts = replace(prompts, dense=torch.zeros_like(prompts.dense))
+            prompts = prompts.without_dense()
         if self.config.published:
             # The published batch leaves its padding visible: rows of to_sparse's bias. Ours never sees padding.
             adapter = self.module.adapter

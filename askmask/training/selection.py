@@ -20,6 +20,7 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
+from askmask.model.mini.reading import names_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, gate_target, ignored, of_target, pair_table, select_target
@@ -37,7 +38,7 @@ class SelectionConfig:
     shards: int = 400  # at most
     views: int = 24  # per step
     prompts: int = 10  # per view
-    literal: float = 1.0  # share of literal prompts; the rest are drawn from all
+    literal: float = 1.0  # share of literal prompts; the rest are conversational
     word_drop: float = 0.15
     evidence_noise: float = 0.05
     seed: int = 0
@@ -51,7 +52,8 @@ class SeenView:
     sight: ShardSight
     row: int
     asks: list[Ask]
-    literal: list[Ask]  # those of phase one
+    literal: list[Ask]  # those of phase one; never empty
+    conversational: list[Ask]  # the others; never empty
     pairs: np.ndarray  # of `pair_table`
 
 
@@ -93,8 +95,9 @@ class SelectionTask:
             facts = scenes[int(scene[row])]
             seen = facts["views"][int(view[row])]
             if asks := asks_of(facts, seen):
-                literal = [ask for ask in asks if ask.literal]
-                found.append(SeenView(sight, row, asks, literal or asks, pair_table(facts, seen)))
+                literal = [ask for ask in asks if ask.literal] or asks
+                other = [ask for ask in asks if not ask.literal] or asks
+                found.append(SeenView(sight, row, asks, literal, other, pair_table(facts, seen)))
         return found
 
     def _standardise(self) -> None:
@@ -117,12 +120,14 @@ class SelectionTask:
             view = self._views[number]
             pick = []
             for _ in range(self.config.prompts):
-                pool = view.literal if self.random.random() < self.config.literal else view.asks
+                pool = view.literal if self.random.random() < self.config.literal else view.conversational
                 pick.append(pool[int(self.random.integers(len(pool)))])
             batch.append((view, pick))
         return batch
 
-    def loss(self, batch: list[tuple[SeenView, list[Ask]]], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, batch: list[tuple[SeenView, list[Ask]]], progress: float
+    ) -> tuple[Tensor, dict[str, float]]:
         """Compare choice, part, presence and what was understood on the way with the truth."""
         self.module.eval()
         language = self.module.language.train()
@@ -221,7 +226,7 @@ def selection_losses(
 def understanding_losses(
     choice: Choice, asks: list[Ask], owners: list[np.ndarray], config: MiniConfig
 ) -> dict[str, Tensor]:
-    """Return the losses of what kind of request each is and which region it speaks of; {} where nothing is known.
+    """Return the losses of what kind of request each is, which names it says and which region it speaks of.
 
     The world knows both; supervised, they are learnt in a tenth of the prompts that answers alone need.
     """
@@ -229,7 +234,14 @@ def understanding_losses(
     none = choice.of.shape[1] - 1
     of = [of_target(ask, owner) for ask, owner in zip(asks, owners, strict=True)]
     of = torch.tensor([none if at == len(owner) else at for at, owner in zip(of, owners, strict=True)])
-    losses = {"kind": 0.3 * F.cross_entropy(choice.kind, kinds)}
+    losses = {"kind": 0.3 * F.cross_entropy(choice.read.kind, kinds)}
+    names = {name: at for at, name in enumerate(names_of(config))}
+    for key, logits in (("said", choice.read.said), ("denied", choice.read.denied)):
+        target = torch.zeros(logits.shape)
+        for row, ask in enumerate(asks):
+            target[row, [names[name] for name in getattr(ask, key) if name in names]] = 1
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        losses[key] = 0.2 * each.sum(1).mean()
     if (of >= 0).any():
         losses["of"] = 0.5 * F.cross_entropy(choice.of, of, ignore_index=-100)
     return losses

@@ -34,7 +34,7 @@ class Vocabulary:
         attributes: set[str] = set()
         kinds: set[str] = set()
         for scene in scenes:
-            kinds.update(prompt["kind"] for view in scene["views"] for prompt in view["prompts"])
+            kinds.update(p["kind"] for view in scene["views"] for p in view["prompts"] if p.get("kind"))
             for item in scene["objects"]:
                 categories.add(item["category"])
                 colours.add(item["colour"])

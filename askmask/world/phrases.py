@@ -1,12 +1,15 @@
 """The words: what things are called, and for each kind of prompt two disjoint banks of templates.
 
 The first bank trains; the second is held out for validation and test, so that a score measures paraphrase and not
-memory. A template that starts with "=" is a whole prompt; any other is a noun phrase that a frame wraps.
+memory. `paraphrases.json` widens the first bank; it was written without sight of the second. A template that starts with "=" is a whole prompt; any other is a noun phrase that a frame wraps.
 Slots: {x} a thing ("the red mug"), {n} a noun, {ns} its plural, {c} a colour, {m} a material, {p} a part, {k} an
 ordinal.
 """
 
 from __future__ import annotations
+
+import json
+from importlib import resources
 
 NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "mug": (("mug", "mugs"), ("coffee mug", "coffee mugs")),
@@ -208,3 +211,13 @@ FOLLOW: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "coloured_of_those": (("only the {c} ones", "of those, whatever is {c}", "keep what is {c}", "just the {c} part of them"), ("of these, only what is {c}", "now just the {c} ones")),
     "rest": (("everything else on the table", "now all the other things on the table", "all the rest on the table", "the opposite: all other things on the table"), ("the rest of the things on the table", "and everything else on the table")),
 }  # fmt: skip
+
+_MORE = json.loads(resources.files("askmask.world").joinpath("paraphrases.json").read_text(encoding="utf-8"))
+FRAMES_TRAIN = (*FRAMES_TRAIN, *_MORE["frames"])
+BANK = {kind: ((*train, *_MORE["templates"][kind]), held) for kind, (train, held) in BANK.items()}
+CLAUSES = {
+    name: tuple(
+        ((*train, *more), held) for (train, held), more in zip(pair, _MORE["clauses"][name], strict=True)
+    )
+    for name, pair in CLAUSES.items()
+}

@@ -10,10 +10,20 @@ from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import Domain
-from askmask.model.mini.instances import Instances, cluster, geometry, relations
+from askmask.model.mini.instances import (
+    ORDER,
+    Instances,
+    cluster,
+    distance_ranks,
+    geometry,
+    order,
+    positions,
+    relations,
+)
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import FREE, PLANE_SCALE, Percept, plane_of
 from askmask.model.mini.promptable import PromptableMini
+from askmask.model.mini.reading import GROUPS, Read, Reading, names_of
 from askmask.model.mini.words import WordEmbedding, split
 from askmask.model.seams import Features
 
@@ -38,7 +48,9 @@ def mini_folder(tmp_path_factory):
     """Random weights: invariances must hold for these too."""
     torch.manual_seed(3)
     net = Mini(SIZES)
-    config = NetConfig(name="mini", backend="mini", segmenter=SIZES.to_dict(), prompt_encoder={})
+    config = NetConfig(
+        name="mini", backend="mini", compute="float32", segmenter=SIZES.to_dict(), prompt_encoder={}
+    )
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     return save_checkpoint(tmp_path_factory.mktemp("mini"), config, state, {})
 
@@ -136,7 +148,7 @@ def percept_of(objects):
         free[0, 0, where] = 3.0 * number
     none = torch.zeros(1, 1, *ids.shape)
     logit = 12 * (thing - 0.5)
-    return Percept(none, none, none, none, none, logit, logit, torch.cat([plane, free], 1))
+    return Percept(none, none, none, none, none, none, logit, logit, torch.cat([plane, free], 1))
 
 
 def test_clustering_separates_objects_that_share_a_centre():
@@ -163,6 +175,42 @@ def test_relations_mirror_when_the_picture_does():
     assert torch.allclose(there[..., 0], -here[..., 0], atol=1e-5)
     assert torch.allclose(there[..., 1:], here[..., 1:], atol=1e-5)
     assert torch.allclose(flipped_shape[:, 1], shape[:, 1])
+
+
+def test_things_are_counted_from_each_side():
+    boxes = torch.tensor(
+        [[0.1, 0.4, 0.2, 0.6], [0.7, 0.1, 0.9, 0.6], [0.4, 0.5, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]
+    )
+    depth = torch.tensor([1.0, 3.0, 2.0, 5.0])
+    numbers = order(positions(boxes, depth), boxes, things=3)
+    assert numbers.shape == (4, ORDER) and not numbers[3].any()  # stuff is not counted
+    left, right = numbers[:3, :5], numbers[:3, 5:10]
+    assert left.argmax(1).tolist() == [0, 2, 1] and right.argmax(1).tolist() == [2, 0, 1]
+    near, far, tall = numbers[:3, 10:13].T
+    assert near.argmax() == 0 and far.argmax() == 1 and tall.argmax() == 1
+
+
+def test_the_nearest_thing_has_the_first_rank_and_stuff_none():
+    place = torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0.5, 0, 1], [0.0, 0.01, 1]])
+    ranks = distance_ranks(place, things=3)
+    torch.testing.assert_close(ranks[0], torch.tensor([0, 1, 0.5, 0]))
+    torch.testing.assert_close(ranks[2], torch.tensor([0.5, 1, 0, 0]))
+    assert not ranks[:, 3].any()
+
+
+def test_words_match_regions_by_the_names_both_have():
+    reading = Reading(SIZES)
+    names = names_of(SIZES)
+    said, denied = torch.full((1, len(names)), -30.0), torch.full((1, len(names)), -30.0)
+    said[0, names.index("ball")], denied[0, names.index("red")] = 30.0, 30.0
+    chances = torch.zeros(1, 2, len(names))
+    chances[0, 0, [names.index("ball"), names.index("blue")]] = 1
+    chances[0, 1, [names.index("ball"), names.index("red")]] = 1
+    match = reading.match(Read(torch.zeros(1, 1), said, denied), chances)[0]
+    wanted = torch.zeros(2, 2 * GROUPS)
+    wanted[:, 0] = 1  # both are balls
+    wanted[1, GROUPS + 1] = 1  # and one of a colour that is denied
+    torch.testing.assert_close(match, wanted)
 
 
 # -- clicks and boxes ---------------------------------------------------------------------------------------
@@ -223,7 +271,8 @@ def choice_of(select):
 
     rows = torch.zeros(1, 1, 4)
     return Choice(rows, torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, dtype=torch.long),
-                  torch.tensor([select]), torch.tensor([[9.0, 0.0]]), torch.zeros(1))  # fmt: skip
+                  torch.tensor([select]), torch.tensor([[9.0, 0.0]]), torch.zeros(1),
+                  Read(rows[0], rows[0], rows[0]), torch.zeros(1, 4))  # fmt: skip
 
 
 def test_the_likeliest_region_is_painted_even_when_all_are_unlikely():

@@ -20,6 +20,7 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import RELATION, Instances, evidence_width
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
+from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
 from askmask.model.mini.words import WordEmbedding
 from askmask.model.seams import TokenStates
 
@@ -44,6 +45,8 @@ class Seen:
     """Regions after the part of the network that no prompt can change."""
 
     states: Tensor  # [B, O, D]
+    evidence: Tensor  # [B, O, E - pooled maps], standardised
+    names: Tensor  # [B, O, N]: chance of each name
     bias: Tensor  # [B, layers, heads, O, O]
     pairs: Tensor  # [B, O, O, PAIR]
     facts: Tensor  # [B, O, O, FACTS] logits
@@ -58,7 +61,7 @@ class Seen:
         return Seen(*(t[index] for t in self._all()))
 
     def _all(self) -> tuple[Tensor, ...]:
-        return self.states, self.bias, self.pairs, self.facts, self.real
+        return self.states, self.evidence, self.names, self.bias, self.pairs, self.facts, self.real
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Choice(TokenStates):
     select: Tensor  # [B, O] logit per region
     gate: Tensor  # [B, P] logits over parts, index 0 = the whole region
     presence: Tensor  # [B] logit
-    kind: Tensor  # [B, K] logits: which kind of request it is, read from the words alone
+    read: Read  # what the words say by themselves
     of: Tensor  # [B, O + 1] logits: which region the words speak of; the last means none
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
@@ -77,7 +80,9 @@ class Choice(TokenStates):
         select = self.select[:, : masks.shape[1]]
         # "Whether" is presence's to say; the paint says "which", so the likeliest region is always in it.
         if select.shape[1]:
-            select = select + (LIKELIEST - select.amax(1, keepdim=True)).clamp(min=0)
+            likeliest = select.amax(1, keepdim=True)
+            lift = (LIKELIEST - likeliest).clamp(min=0)
+            select = select + torch.where(likeliest > NEVER / 2, lift, 0.0)  # nothing to see, nothing painted
         return replace(self, paint=paint(select, self.gate, masks, parts))
 
 
@@ -120,7 +125,13 @@ class Language(nn.Module):
         self.read = nn.ModuleList(Layer(width, heads) for _ in range(config.text_layers))
         self.join = nn.ModuleList(Layer(width, heads) for _ in range(config.joint_layers))
         self.kind = nn.Parameter(torch.zeros(2, width))
-        self.kind_of = nn.Linear(width, len(config.kinds))
+        self.reading = Reading(config)
+        self.matched = nn.Linear(MATCHES, width)
+        self.pooled, self.names = sum(config.widths[:3]), len(names_of(config))
+        # Each kind of request weighs evidence, and what a region is to the one spoken of, in its own way.
+        self.weigh = nn.Parameter(torch.zeros(len(config.kinds), evidence_width(config) - self.pooled))
+        self.weigh_told = nn.Parameter(torch.zeros(len(config.kinds), PAIR))
+        self.weigh_match = nn.Parameter(torch.zeros(len(config.kinds), MATCHES))
         self.half = config.joint_layers // 2  # joint layers before the words' "of" is found
         self.half_norm = nn.LayerNorm(width)
         self.point, self.nobody = nn.Linear(2 * width, 1), nn.Linear(width, 1)
@@ -133,11 +144,14 @@ class Language(nn.Module):
 
     def see(self, regions: Regions) -> Seen:
         """Do the part that depends on the picture alone."""
-        evidence = (regions.evidence - self.evidence_mean) / self.evidence_scale
-        states = self.look(evidence.clamp(-6, 6))
+        evidence = ((regions.evidence - self.evidence_mean) / self.evidence_scale).clamp(-6, 6)
+        names = regions.evidence[..., self.pooled : self.pooled + self.names]
+        states = self.look(evidence)
         facts, pairs = self.pairs(states, regions.relation)
         bias = self.relate(pairs).permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
-        return Seen(states + self.kind[1], bias, pairs, facts, regions.real)
+        return Seen(
+            states + self.kind[1], evidence[..., self.pooled :], names, bias, pairs, facts, regions.real
+        )
 
     def forward(self, seen: Seen, prompts: list[str], word_drop: float = 0.0) -> Choice:
         """Answer B prompts, row by row about the regions of the same row of `seen`."""
@@ -149,22 +163,25 @@ class Language(nn.Module):
         drop = self.drop if self.training else 0.0
         for layer in self.read:
             words = layer(words, bias, drop)
-        kind = self.kind_of(words[:, 0])
+        read = self.reading(words[:, 0])
+        match = self.reading.match(read, seen.names)
         length = words.shape[1]
-        both = torch.cat([words + self.kind[0], seen.states], 1)
+        both = torch.cat([words + self.kind[0], seen.states + self.matched(match)], 1)
         keep = torch.cat([real, seen.real], 1)
         hidden = both.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)[:, None, None]
-        of = both.new_zeros(batch, objects + 1)
+        of, told = both.new_zeros(batch, objects + 1), seen.states.new_zeros(batch, objects, PAIR)
         for number, layer in enumerate(self.join):
             if number == self.half:
                 summary, regions = self.half_norm(both).split([length, objects], 1)
                 of = self._of(summary[:, :1], regions, seen.real)
-                both = both + F.pad(self._told(summary[:, :1], of, seen), (0, 0, length, 0))
+                told, heard = self._told(summary[:, :1], of, seen)
+                both = both + F.pad(heard, (0, 0, length, 0))
             pairs = F.pad(seen.bias[:, number], (length, 0, length, 0))  # [B, heads, T + O, T + O]
             both = layer(both, pairs + hidden, drop)
         both = self.norm(both)
         summary, regions = both[:, 0], both[:, length:]
         select = self.pick(torch.cat([regions, regions * summary[:, None]], -1))[..., 0]
+        select = select + self._weighed(read, seen.evidence, told, match)
         select = select.masked_fill(~seen.real, NEVER)
         strongest = (regions * select.softmax(1)[..., None]).sum(1) if objects else torch.zeros_like(summary)
         known = torch.stack(
@@ -185,7 +202,7 @@ class Language(nn.Module):
             select,
             self.gate(torch.cat([summary, strongest], 1)),
             presence,
-            kind,
+            read,
             of,
         )
 
@@ -194,11 +211,17 @@ class Language(nn.Module):
         point = self.point(torch.cat([regions, regions * summary], -1))[..., 0].masked_fill(~real, NEVER)
         return torch.cat([point, self.nobody(summary[:, 0])], 1)
 
-    def _told(self, summary: Tensor, of: Tensor, seen: Seen) -> Tensor:
-        """Return what each region is to the one spoken of, as far as the words ask, [B, O, D]."""
+    def _told(self, summary: Tensor, of: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Return what each region is to the one spoken of [B, O, PAIR], and what of it the words ask [B, O, D]."""
         chance = of.softmax(1)[:, :-1]
         pairs = torch.einsum("bi,bijp->bjp", chance, seen.pairs)
-        return self.hear(pairs) * (1 + self.ask(summary)) + chance[..., None] * self.this
+        return pairs, self.hear(pairs) * (1 + self.ask(summary)) + chance[..., None] * self.this
+
+    def _weighed(self, read: Read, evidence: Tensor, told: Tensor, match: Tensor) -> Tensor:
+        """Return the part of each region's logit that is linear for each kind of request, [B, O]."""
+        kind = read.kind.softmax(1)
+        pairs = ((self.weigh, evidence), (self.weigh_told, told), (self.weigh_match, match))
+        return sum(torch.einsum("bf,bof->bo", kind @ weights, values) for weights, values in pairs)
 
 
 def pad_regions(pictures: list[Instances]) -> Regions:

@@ -31,7 +31,9 @@ class Percept:
     attributes: Tensor  # stride 4, logits
     depth: Tensor  # stride 4, [B, 1, ...], in units of the data
     parts: Tensor  # stride 2, logits
-    surface: Tensor  # stride 2, [B, 1, ...], logit of "on the upper side of its object, where a cup could stand"
+    surface: (
+        Tensor  # stride 2, [B, 1, ...], logit of "on the upper side of its object, where a cup could stand"
+    )
     foreground: Tensor  # stride 2, [B, 1, ...], logit of "part of an object"
     seed: Tensor  # stride 2, [B, 1, ...], logit: how well this pixel stands for its whole object
     embedding: Tensor  # stride 2, [B, 2 + FREE, ...]

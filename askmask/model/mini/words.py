@@ -50,7 +50,7 @@ class WordEmbedding(nn.Module):
         nn.init.normal_(self.place, std=0.1)
 
     def forward(self, prompts: list[str], drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Embed. In training, `drop` of the whole words are left to their letter groups alone."""
+        """Embed. In training, `drop` of the words are left to their letter groups alone, and a third of that unread."""
         rows = [split(prompt, self.limit) for prompt in prompts]
         flat = [word for row in rows for word in row]
         device = self.word.weight.device
@@ -68,5 +68,8 @@ class WordEmbedding(nn.Module):
         real = torch.zeros(len(rows), longest, dtype=torch.bool, device=device)
         for number, row in enumerate(rows):
             real[number, : len(row)] = True
+        placed = real.clone()
+        if drop:
+            real &= (torch.rand(real.shape, device=device) >= drop / 3) | (real.sum(1, keepdim=True) < 3)
         padded = torch.zeros(len(rows), longest, vectors.shape[1], device=device)
-        return padded.masked_scatter(real[:, :, None], vectors), real
+        return padded.masked_scatter(placed[:, :, None], vectors), real

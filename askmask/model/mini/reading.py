@@ -1,0 +1,58 @@
+"""What the words say by themselves, before any look at the picture: the kind of request and the names in it.
+
+A name is a category, colour, attribute or part that the dense heads know; a request may say it ("the red mugs") or
+deny it ("but not the red ones"). Matched with what each region is by the same names, words reach pixels at once.
+Trained on what the world knows of each prompt. Letters as in seams.py; K kinds, N names, O regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.perception import part_names
+
+GROUPS = 4  # of names: categories, colours, attributes, parts
+MATCHES = 2 * GROUPS  # numbers per region: how it matches what is said, and what is denied
+
+
+def names_of(config: MiniConfig) -> tuple[str, ...]:
+    """Return the N names in the order of a region's evidence."""
+    return (*config.categories, *config.colours, *config.attributes, *part_names(config))
+
+
+@dataclass(frozen=True)
+class Read:
+    """What B prompts say."""
+
+    kind: Tensor  # [B, K] logits
+    said: Tensor  # [B, N] logits
+    denied: Tensor  # [B, N] logits
+
+
+class Reading(nn.Module):
+    """Summary of the words -> Read."""
+
+    def __init__(self, config: MiniConfig):
+        super().__init__()
+        parts = (config.categories, config.colours, config.attributes, part_names(config))
+        self.sizes = [len(part) for part in parts]
+        self.kind = nn.Linear(config.language_width, len(config.kinds))
+        self.names = nn.Linear(config.language_width, 2 * sum(self.sizes))
+        nn.init.constant_(self.names.bias, -3.0)  # most names are not spoken of
+
+    def forward(self, summary: Tensor) -> Read:
+        """[B, D] -> Read."""
+        said, denied = self.names(summary).chunk(2, 1)
+        return Read(self.kind(summary), said, denied)
+
+    def match(self, read: Read, chances: Tensor) -> Tensor:
+        """Compare with the chance of each name in each region [B, O, N]: [B, O, MATCHES]."""
+        found = []
+        for logits in (read.said, read.denied):
+            both = chances * logits.sigmoid()[:, None]
+            found += [part.sum(-1) for part in both.split(self.sizes, -1)]
+        return torch.stack(found, -1)

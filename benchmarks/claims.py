@@ -1,0 +1,291 @@
+"""The paper's training claims, reproduced small with `mini` on the simulated world: what holds here, what does not.
+
+    python benchmarks/claims.py curriculum EYES --train DENSE --val DENSE [--seeds 3] [--out results/claims]
+    python benchmarks/claims.py blind ...          the prompt encoder sees the picture, or words alone
+    python benchmarks/claims.py adaptation ...     prompt encoder frozen, LoRA, or trained whole
+    python benchmarks/claims.py dense ...          with and without the dense prompt
+    python benchmarks/claims.py table              results/claims/*.json -> claims.md
+
+EYES is a run of `mini_perception`; the eyes stay frozen everywhere. Arms of a claim see the same number of prompts.
+A finished arm is kept: the same command goes on where it was stopped. Intervals are 95 %, bootstrap over
+validation scenes of the mean over seeds; differences to the first arm are paired over scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from askmask.training.loop import LoopConfig, train
+from askmask.training.mini_scores import answer, val_views
+from askmask.training.optimiser import Schedule
+from askmask.training.recipes import RefinementRecipe, SelectionRecipe
+from askmask.training.refinement import RefinementConfig
+from askmask.training.run import BUILDERS
+from askmask.training.run_folder import RunFolder
+from askmask.training.selection import SelectionConfig
+
+FAST, SLOW = 1.2e-3, 6e-4  # rates of the two phases
+LORA = r"language\.(read|join)\.\d+\.(qkv|out|mlp\.0|mlp\.2)"
+
+
+class Lab:
+    """Runs arms, each in a folder of its own, and scores them on the same validation views."""
+
+    def __init__(self, options):
+        self.options = options
+        self.out, self.work = Path(options.out), Path(options.work)
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def words(self, name, seed, start, steps, literal, lr):
+        """Train the language stage; return (run folder, network)."""
+        data = SelectionConfig(
+            train=(self.options.train,), cache=str(self.work / "sight"), shards=self.options.shards,
+            views=12, prompts=10, literal=literal, seed=seed,
+        )  # fmt: skip
+        recipe = SelectionRecipe(
+            stage="selection", run=str(self.work / f"{name}-{seed}"), start=start, data=data,
+            loop=LoopConfig(steps=steps, schedule=Schedule(lr=lr, min_lr=lr / 30), seed=seed, save_every=100),
+        )  # fmt: skip
+        return self._run(recipe)
+
+    def masks(self, name, seed, start, steps, change=None, **data):
+        """Train the mask decoder (and the language, unless `change` says otherwise); return the network."""
+        config = RefinementConfig(
+            train=(self.options.train,), views=6, prompts=8, clicks=0, boxes=0, literal=0.3, seed=seed, **data
+        )
+        recipe = RefinementRecipe(
+            stage="refinement", run=str(self.work / f"{name}-{seed}"), start=start, data=config,
+            loop=LoopConfig(steps=steps, schedule=Schedule(lr=8e-4, min_lr=2e-5), seed=seed, save_every=50),
+        )  # fmt: skip
+        return self._run(recipe, change)
+
+    def _run(self, recipe, change=None):
+        folder = RunFolder(recipe.run)
+        torch.manual_seed(recipe.loop.seed)
+        task = BUILDERS[recipe.stage](recipe, folder)
+        if change:
+            change(task.module)
+        for told in train(task, recipe.loop, folder):
+            if told.step % 50 == 0:
+                print(f"  {recipe.run} {told.step}/{told.steps} loss {told.figures['loss']:.3f}", flush=True)
+        return recipe.run, task.module
+
+    def score(self, net, *, decode, blind=False, dense=True):
+        """Return per scene the sums of IoU and counts, of conversational and of literal prompts with a target."""
+        found = defaultdict(lambda: [0.0, 0])
+        for number, view in enumerate(val_views(net, [self.options.val], self.options.views)):
+            if blind or not dense:
+                masks = bare_answer(net, view, blind=blind, dense=dense)
+            else:
+                masks, _ = answer(net, view, decode=decode)
+            for k, ask in enumerate(view.asks):
+                if not ask.present:
+                    continue
+                counted = ~view.ignored[k]
+                said, true = masks[k].numpy() & counted, view.truth[k] & counted
+                iou = (said & true).sum() / max(1, (said | true).sum())
+                for key in ("literal" if ask.literal else "conversational", "all"):
+                    cell = found[f"{number // 2}/{key}"]  # two views a scene
+                    cell[0], cell[1] = cell[0] + float(iou), cell[1] + 1
+        return dict(found)
+
+    def arm(self, claim, name, seed, make):
+        """Make one arm's score unless it is there."""
+        path = self.out / f"{claim}-{name.replace(' ', '_')}-{seed}.json"
+        if path.exists():
+            return
+        began = time.time()
+        print(f"{claim}: {name}, seed {seed}", flush=True)
+        scores = make()
+        row = {
+            "claim": claim,
+            "arm": name,
+            "seed": seed,
+            "seconds": round(time.time() - began),
+            "scores": scores,
+        }
+        row |= {
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        }
+        path.write_text(json.dumps(row) + "\n")
+
+
+@torch.no_grad()
+def bare_answer(net, view, *, blind, dense):
+    """Answer as the ablated network was trained to."""
+    net.eval()
+    prompts = [ask.text for ask in view.asks]
+    seen = view.prefix.seen.expand(len(prompts))
+    if blind:
+        seen = replace(seen, real=torch.zeros_like(seen.real))
+    masks = view.prefix.instances.masks.expand(len(prompts), -1, -1, -1)
+    choice = net.language(seen, prompts).on(masks, view.prefix.parts.expand(len(prompts), -1, -1, -1))
+    said = net.adapter(choice)
+    out = net.segmenter.decode(view.features, said if dense else said.without_dense(), multimask=False)
+    return F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0
+
+
+def curriculum(lab, seed):
+    eyes, steps = lab.options.eyes, lab.options.steps
+    first = {}
+
+    def phase_one():
+        if not first:
+            first["run"], first["net"] = lab.words("phase-one", seed, eyes, steps, 1.0, FAST)
+        return first["run"]
+
+    arms = {
+        "curriculum, 50-50 mix": lambda: lab.words("mix", seed, phase_one(), steps, 0.5, SLOW),
+        "curriculum, no mix": lambda: lab.words("no-mix", seed, phase_one(), steps, 0.0, SLOW),
+        "conversational only": lambda: lab.words("conversational", seed, eyes, 2 * steps, 0.0, FAST),
+        "all mixed from the start": lambda: lab.words("all-mixed", seed, eyes, 2 * steps, 0.5, FAST),
+        "literal phase alone": lambda: (phase_one(), first["net"]),
+    }
+    for name, make in arms.items():
+        lab.arm("curriculum", name, seed, lambda make=make: lab.score(make()[1], decode=False))
+
+
+def blind(lab, seed):
+    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+    for name, off in (("sees the picture", False), ("words alone", True)):
+        lab.arm("blind", name, seed, lambda off=off: lab.score(
+            lab.masks(f"blind-{off}", seed, start, lab.options.mask_steps, blind=off, choice=0.0)[1],
+            decode=True, blind=off))  # fmt: skip
+
+
+def dense(lab, seed):
+    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+    for name, on in (("with the dense prompt", True), ("sparse tokens alone", False)):
+        lab.arm("dense", name, seed, lambda on=on: lab.score(
+            lab.masks(f"dense-{on}", seed, start, lab.options.mask_steps, dense_token=on)[1],
+            decode=True, dense=on))  # fmt: skip
+
+
+def adaptation(lab, seed):
+    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+
+    def freeze(net):
+        net.language.requires_grad_(False)
+
+    def lora(net):
+        from peft import LoraConfig, inject_adapter_in_model
+
+        freeze(net)
+        inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules=LORA), net.prompt_encoder)
+
+    for name, change in (("LoRA", lora), ("frozen", freeze), ("whole", None)):
+        lab.arm("adaptation", name, seed, lambda name=name, change=change: lab.score(
+            lab.masks(f"adaptation-{name}", seed, start, lab.options.mask_steps, change)[1], decode=True))  # fmt: skip
+
+
+CLAIMS = {"curriculum": curriculum, "blind": blind, "adaptation": adaptation, "dense": dense}
+
+
+def table(out):
+    """Write claims.md from the arms that are there."""
+    arms = defaultdict(list)
+    for path in sorted(Path(out).glob("*-[0-9]*.json")):
+        row = json.loads(path.read_text())
+        arms[row["claim"], row["arm"]].append(row)
+    lines = ["# The paper's claims, small", ""]
+    for claim in CLAIMS:
+        own = {arm: rows for (of, arm), rows in arms.items() if of == claim}
+        if not own:
+            continue
+        order = sorted(own, key=lambda arm: ARMS.index(arm))
+        lines += [
+            f"## {claim}",
+            "",
+            "| arm | seeds | conversational gIoU | literal gIoU | against the first arm |",
+        ]
+        lines += ["|---|---|---|---|---|"]
+        for arm in order:
+            said = [_interval(_means(own[arm], key)) for key in ("conversational", "literal")]
+            against = "-"
+            if arm != order[0]:
+                ours, first = (_means(own[a], "conversational") for a in (arm, order[0]))
+                shared = sorted(set(ours) & set(first))
+                against = _interval({s: (ours[s][0] - first[s][0], 1) for s in shared}, sign=True)
+            lines.append(f"| {arm} | {len(own[arm])} | {said[0]} | {said[1]} | {against} |")
+        spread = {
+            arm: [round(_mean(_means([row], "conversational")), 3) for row in own[arm]] for arm in order
+        }
+        lines += ["", f"Each seed, conversational: {json.dumps(spread)}", ""]
+    (Path(out) / "claims.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+ARMS = [
+    "curriculum, 50-50 mix", "curriculum, no mix", "conversational only", "all mixed from the start", "literal phase alone",
+    "sees the picture", "words alone", "LoRA", "frozen", "whole", "with the dense prompt", "sparse tokens alone",
+]  # fmt: skip
+
+
+def _means(rows, key):
+    """Per scene: (mean IoU over seeds, 1)."""
+    scenes = defaultdict(list)
+    for row in rows:
+        for name, (total, count) in row["scores"].items():
+            scene, of = name.split("/")
+            if of == key and count:
+                scenes[scene].append(total / count)
+    return {scene: (float(np.mean(values)), 1) for scene, values in scenes.items()}
+
+
+def _mean(means):
+    return float(np.mean([value for value, _ in means.values()])) if means else float("nan")
+
+
+def _interval(means, sign=False, draws=2000):
+    values = np.array([value for value, _ in means.values()])
+    if not len(values):
+        return "-"
+    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    form = "{:+.3f} ({:+.3f} to {:+.3f})" if sign else "{:.3f} ({:.3f}-{:.3f})"
+    return form.format(values.mean(), low, high)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("claim", choices=[*CLAIMS, "table"])
+    parser.add_argument("eyes", nargs="?")
+    parser.add_argument("--train")
+    parser.add_argument("--val")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=400, help="of each phase, 120 prompts a step")
+    parser.add_argument(
+        "--mask-steps", type=int, default=150, help="with the mask decoder, 48 prompts a step"
+    )
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--views", type=int, default=200, help="validation views")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", default="results/claims")
+    parser.add_argument("--work", default="runs/claims", help="runs and cached sight")
+    parser.add_argument("--fresh", action="store_true", help="forget unfinished runs")
+    options = parser.parse_args()
+    if options.claim != "table":
+        if not (options.eyes and options.train and options.val):
+            parser.error("EYES, --train and --val are needed")
+        torch.set_num_threads(options.threads)
+        if options.fresh:
+            shutil.rmtree(options.work, ignore_errors=True)
+        lab = Lab(options)
+        for seed in range(options.seeds):
+            CLAIMS[options.claim](lab, seed)
+    table(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What a prompt of dense truth says, of whom it speaks, and what objects are to each other."""
+
+import numpy as np
+import pytest
+
+from askmask.model.mini.pairs import FACTS
+from askmask.training.prompts import NOBODY, UNSAID, asks_of, of_target, pair_table
+
+OBJECTS = [
+    {"id": 1, "category": "box", "colour": "brown", "parts": [{"id": 1, "name": "body"}], "supports": [2]},
+    {"id": 2, "category": "bowl", "colour": "red", "parts": [{"id": 2, "name": "body"}], "contains": [3]},
+    {"id": 3, "category": "ball", "colour": "red", "parts": [{"id": 3, "name": "body"}]},
+    {
+        "id": 4,
+        "category": "mug",
+        "colour": "blue",
+        "parts": [{"id": 4, "name": "body"}, {"id": 5, "name": "handle"}],
+    },
+]
+
+
+def ask(text, kind, ids=(), facts=None, candidates=(1, 2, 3, 4), **more):
+    prompt = {"prompt": text, "kind": kind, "answer": {"objects": list(ids)}, "satisfying": list(ids),
+              "candidates": list(candidates), "facts": facts or {}, "concept": "physics", "family": ""} | more  # fmt: skip
+    view = {
+        "objects": {str(n): {"hidden_by": [4] if n == 1 else []} for n in (1, 2, 3, 4)},
+        "prompts": [prompt],
+    }
+    return asks_of({"objects": OBJECTS}, view)[0]
+
+
+def test_the_thing_spoken_of_comes_from_the_facts():
+    assert ask("what is on the box?", "carried_by", [2], {"of": 1}).of == 1
+    assert ask("what falls without the box?", "falls_with", [2], {"removed": 1}).of == 1
+    assert ask("what blocks the mug?", "blocked_by", [1], {"blocked_by": [1]}, candidates=(1, 2, 3)).of == 4
+    assert ask("left of the kettle", "left_of", [], {"absent": "the kettle"}).of == NOBODY
+    assert ask("red things", "colour", [2, 3], {"colour": "red"}).of == NOBODY
+    assert ask("the pile with the box", "stack", [1, 2], {"stack": [1, 2, 3]}).of == UNSAID
+
+
+def test_names_said_and_denied():
+    one = ask("the wooden thing left of the red bowl", "left_of", [1], {"of": 2})
+    assert {"red", "bowl", "material=wood"} <= one.said and "box" not in one.said and not one.denied
+    other = ask("any bowl that would not tip, but not the red ones", "compose_not", [],
+                {"attribute": "tips", "value": False, "c": "red"}, candidates=(2,))  # fmt: skip
+    assert other.denied == {"tips", "red"} and "bowl" in other.said and "red" not in other.said
+    part = ask("the handle of the mug", "part", [4], {"part": "handle", "of": 4})
+    assert {"handle", "mug"} <= part.said
+
+
+def test_the_region_spoken_of_is_found_by_its_owner():
+    owner = np.array([3, 1, -1, 0, 200])
+    found = [of_target(ask("", "carried_by", [2], {"of": n}), owner) for n in (1, 3, 2)]
+    assert found == [1, 0, -100]  # object 2 was not found by the eyes: no loss
+    assert of_target(ask("", "colour"), owner) == len(owner)
+    assert of_target(ask("", "stack"), owner) == -100
+
+
+def test_pairs_know_direction_and_stacks_are_closed():
+    view = {"objects": {"1": {"hidden_by": [4]}}, "prompts": []}
+    table = pair_table({"objects": OBJECTS}, view)
+    assert table[1, 2, FACTS.index("carries")] and not table[2, 1, FACTS.index("carries")]
+    assert table[2, 3, FACTS.index("holds")] and table[1, 4, FACTS.index("hidden_by")]
+    together = table[:, :, FACTS.index("stacked_with")]
+    assert together[1, 3] and together[3, 1] and not together[1, 4]
+
+
+@pytest.mark.parametrize("kind", ["surface"])
+def test_free_form_answers_keep_the_object_they_lie_on(kind):
+    mask = {"size": [2, 2], "counts": "04"}
+    one = ask("the top of the box", kind, [1], answer={"masks": [mask]})
+    assert one.parts == ("surface",) and one.ids == {1} and one.of == 1
