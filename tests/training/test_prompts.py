@@ -20,8 +20,13 @@ OBJECTS = [
 
 
 def ask(text, kind, ids=(), facts=None, candidates=(1, 2, 3, 4), **more):
-    prompt = {"prompt": text, "kind": kind, "answer": {"objects": list(ids)}, "satisfying": list(ids),
-              "candidates": list(candidates), "facts": facts or {}, "concept": "physics", "family": ""} | more  # fmt: skip
+    prompt = {"prompt": text, "kind": kind, "answer": {"objects": list(ids)}, "satisfying": list(ids)}
+    prompt |= {
+        "candidates": list(candidates),
+        "facts": facts or {},
+        "concept": "physics",
+        "family": "",
+    } | more
     view = {
         "objects": {str(n): {"hidden_by": [4] if n == 1 else []} for n in (1, 2, 3, 4)},
         "prompts": [prompt],

@@ -50,7 +50,7 @@ class WordEmbedding(nn.Module):
         nn.init.normal_(self.place, std=0.1)
 
     def forward(self, prompts: list[str], drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Embed. In training, `drop` of the words are left to their letter groups alone, and a third of that unread."""
+        """Embed. In training, `drop` of the words lose their own vector, and a third as many go unread."""
         rows = [split(prompt, self.limit) for prompt in prompts]
         flat = [word for row in rows for word in row]
         device = self.word.weight.device
