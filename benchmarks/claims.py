@@ -6,9 +6,10 @@
     python benchmarks/claims.py dense ...          with and without the dense prompt
     python benchmarks/claims.py table              results/claims/*.json -> claims.md
 
-EYES is a run of `mini_perception`; the eyes stay frozen everywhere. Arms of a claim see the same number of prompts.
-A finished arm is kept: the same command goes on where it was stopped. Intervals are 95 %, bootstrap over
-validation scenes of the mean over seeds; differences to the first arm are paired over scenes.
+EYES is a run of `mini_perception`, or `mini`: its eyes, which stay frozen everywhere; words are learnt anew. Arms of
+a claim see the same number of prompts. A finished arm is kept: the same command goes on where it was stopped.
+Intervals are 95 %, bootstrap over validation scenes of the mean over seeds; differences to the first arm are paired
+over scenes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from askmask.training.mini_scores import answer, val_views
 from askmask.training.optimiser import Schedule
 from askmask.training.recipes import RefinementRecipe, SelectionRecipe
 from askmask.training.refinement import RefinementConfig
-from askmask.training.run import BUILDERS
+from askmask.training.run import BUILDERS, EYES, model_of, newest
 from askmask.training.run_folder import RunFolder
 from askmask.training.selection import SelectionConfig
 
@@ -46,6 +47,17 @@ class Lab:
         self.options = options
         self.out, self.work = Path(options.out), Path(options.work)
         self.out.mkdir(parents=True, exist_ok=True)
+        self.eyes = str(self._eyes_alone())
+
+    def _eyes_alone(self):
+        """Return a run folder that holds the eyes' weights and nothing else."""
+        folder = RunFolder(self.work / "eyes")
+        if not folder.checkpoints():
+            weights = newest(self.options.eyes)["model"]
+            model = model_of(folder, self.options.eyes).to_dict()
+            (folder.root / "model.json").write_text(json.dumps(model))
+            folder.save(1, {"model": {k: v for k, v in weights.items() if k.startswith(EYES)}, "step": 1})
+        return folder.root
 
     def words(self, name, seed, start, steps, literal, lr):
         """Train the language stage; return (run folder, network)."""
@@ -137,7 +149,7 @@ def bare_answer(net, view, *, blind, dense):
 
 
 def curriculum(lab, seed):
-    eyes, steps = lab.options.eyes, lab.options.steps
+    eyes, steps = lab.eyes, lab.options.steps
     first = {}
 
     def phase_one():
@@ -157,7 +169,7 @@ def curriculum(lab, seed):
 
 
 def blind(lab, seed):
-    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+    start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
     for name, off in (("sees the picture", False), ("words alone", True)):
         lab.arm("blind", name, seed, lambda off=off: lab.score(
             lab.masks(f"blind-{off}", seed, start, lab.options.mask_steps, blind=off, choice=0.0)[1],
@@ -165,7 +177,7 @@ def blind(lab, seed):
 
 
 def dense(lab, seed):
-    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+    start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
     for name, on in (("with the dense prompt", True), ("sparse tokens alone", False)):
         lab.arm("dense", name, seed, lambda on=on: lab.score(
             lab.masks(f"dense-{on}", seed, start, lab.options.mask_steps, dense_token=on)[1],
@@ -173,7 +185,7 @@ def dense(lab, seed):
 
 
 def adaptation(lab, seed):
-    start, _ = lab.words("phase-one", seed, lab.options.eyes, lab.options.steps, 1.0, FAST)
+    start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
 
     def freeze(net):
         net.language.requires_grad_(False)

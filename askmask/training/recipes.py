@@ -19,7 +19,9 @@ class Recipe:
 
     stage: str
     run: str
-    start: str | None = None  # a run folder or checkpoint, for its weights
+    start: str | None = (
+        None  # for its weights: a run folder, a checkpoint, "mini", or an exported model's folder
+    )
     threads: int = 0  # 0: torch's own choice
     loop: LoopConfig = field(default_factory=LoopConfig)
 

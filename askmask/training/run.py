@@ -14,7 +14,9 @@ from torch import nn
 
 from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError, SettingError
+from askmask.loading import BUNDLED, find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
+from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
 from askmask.training.loop import Task, Told, train
@@ -84,7 +86,7 @@ def _free_memory() -> int:
 
 def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
     """Build stage 0. The names the heads predict come from the data at the first start, then stay."""
-    model = _model_of(folder, recipe.start)
+    model = model_of(folder, recipe.start)
     if model is None:
         paths = [path for where in recipe.data.train for path in shards(where)][:4]
         if not paths:
@@ -147,7 +149,7 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
 
 
 def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[Mini, set[str]]:
-    model = _model_of(folder, recipe.start)
+    model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
         raise SettingError(
             f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
@@ -157,8 +159,11 @@ def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[M
     return net, _load(net, recipe.start, wanted)
 
 
-def _model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
+def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
+    """Return the sizes and names of a run, or else of what it starts from; None if neither has any yet."""
     places = [folder.root / "model.json"]
+    if start and (exported := _exported(start)) is not None:
+        return MiniConfig.from_dict(NetConfig.load(exported).segmenter)
     if start:
         root = Path(start)
         places.append(root / "model.json" if root.is_dir() else root.parent.parent / "model.json")
@@ -174,10 +179,11 @@ def _write_model(folder: RunFolder, model: MiniConfig) -> None:
 
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
-    """Load the weights of another run; every weight under `wanted` must be there, none may be foreign."""
-    weights = newest(start)["model"]
+    """Load the weights of another run that `net` has; under `wanted`, both must have the same ones."""
     known = set(net.state_dict())
-    foreign = sorted(set(weights) - known)
+    weights = newest(start)["model"]
+    foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
+    weights = {name: value for name, value in weights.items() if name in known}
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
         raise CheckpointError(f"{start} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
@@ -185,8 +191,17 @@ def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
     return set(weights)
 
 
+def _exported(start: str) -> Path | None:
+    """Return the folder of an exported model that `start` names; None if it is a run or a checkpoint file."""
+    folder = find_checkpoint(start) if start in BUNDLED else Path(start)
+    return folder if (folder / "segmenter.safetensors").exists() else None
+
+
 def newest(start: str) -> dict[str, Any]:
-    """Read a checkpoint file, or the newest one of a run folder."""
+    """Read a checkpoint file, the newest one of a run folder, or an exported model ("mini", or its folder)."""
+    if (folder := _exported(start)) is not None:
+        net, _ = load_checkpoint(folder, device="cpu")
+        return {"model": net.state_dict(), "step": 0}
     path = Path(start)
     if path.is_dir():
         found = RunFolder(path).checkpoints()
