@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from askmask.loading import find_checkpoint
 from askmask.training.loop import LoopConfig, train
 from askmask.training.mini_scores import answer, val_views
 from askmask.training.optimiser import Schedule
@@ -53,8 +54,13 @@ class Lab:
         """Return a run folder that holds the eyes' weights and nothing else."""
         folder = RunFolder(self.work / "eyes")
         if not folder.checkpoints():
-            weights = newest(self.options.eyes)["model"]
-            model = model_of(folder, self.options.eyes).to_dict()
+            eyes = (
+                self.options.eyes
+                if Path(self.options.eyes).exists()
+                else str(find_checkpoint(self.options.eyes))
+            )
+            weights = newest(eyes)["model"]
+            model = model_of(folder, eyes).to_dict()
             (folder.root / "model.json").write_text(json.dumps(model))
             folder.save(1, {"model": {k: v for k, v in weights.items() if k.startswith(EYES)}, "step": 1})
         return folder.root

@@ -35,12 +35,14 @@ def train(
         return
     from dataclasses import replace
 
-    from askmask.loading import find_checkpoint
+    from askmask.loading import BUNDLED, find_checkpoint
     from askmask.training.recipes import SegmentationRecipe
     from askmask.training.run import start
 
     if isinstance(chosen, SegmentationRecipe):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
+    if chosen.start in BUNDLED:
+        chosen = replace(chosen, start=str(find_checkpoint(chosen.start)))
 
     _watch(start(chosen), chosen.run)
 

@@ -20,7 +20,7 @@ class Recipe:
     stage: str
     run: str
     start: str | None = (
-        None  # for its weights: a run folder, a checkpoint, "mini", or an exported model's folder
+        None  # for its weights: a run, a checkpoint, a model's folder (or name, on the command line)
     )
     threads: int = 0  # 0: torch's own choice
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -14,7 +14,6 @@ from torch import nn
 
 from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError, SettingError
-from askmask.loading import BUNDLED, find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -193,12 +192,12 @@ def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
 
 def _exported(start: str) -> Path | None:
     """Return the folder of an exported model that `start` names; None if it is a run or a checkpoint file."""
-    folder = find_checkpoint(start) if start in BUNDLED else Path(start)
+    folder = Path(start)
     return folder if (folder / "segmenter.safetensors").exists() else None
 
 
 def newest(start: str) -> dict[str, Any]:
-    """Read a checkpoint file, the newest one of a run folder, or an exported model ("mini", or its folder)."""
+    """Read a checkpoint file, the newest one of a run folder, or an exported model's folder."""
     if (folder := _exported(start)) is not None:
         net, _ = load_checkpoint(folder, device="cpu")
         return {"model": net.state_dict(), "step": 0}

@@ -151,3 +151,30 @@ def test_a_network_without_lora_says_how_to_train_it(eight, tmp_path):
     task = SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),), language="full", batch=3))
     loss, figures = task.loss(task.next_batch(), 0.0)
     assert torch.isfinite(loss) and "iou" in figures
+
+
+def test_mini_goes_on_from_the_bundled_weights(tmp_path):
+    """`start=mini` names the model of the package; a run that starts there has its eyes and its words."""
+    from askmask.training.run import model_of, newest
+    from askmask.training.run_folder import RunFolder
+    from tests.training.discs import write_discs
+
+    write_discs(tmp_path / "discs", scenes=6, seed=0, size=64)
+    settings = ["steps=1", "views=2", "prompts=2", "shards=1", f"cache={tmp_path / 'sight'}", "threads=1"]
+    run(
+        "train",
+        "mini_phase_two",
+        "start=mini",
+        f"data.train={tmp_path / 'discs'}",
+        f"run={tmp_path / 'run'}",
+        *settings,
+    )
+    folder = RunFolder(tmp_path / "run")
+    begun, ended = (
+        newest(str(askmask.loading.find_checkpoint("mini")))["model"],
+        newest(str(folder.root))["model"],
+    )
+    assert model_of(folder, None) is not None
+    eyes = [name for name in ended if name.startswith("segmenter.encoder.")]
+    assert eyes and all(torch.equal(ended[name], begun[name]) for name in eyes)
+    assert any(not torch.equal(ended[n], begun[n]) for n in ended if n.startswith("prompt_encoder.language."))
