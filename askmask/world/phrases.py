@@ -215,9 +215,11 @@ FOLLOW: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _MORE = json.loads(resources.files("askmask.world").joinpath("paraphrases.json").read_text(encoding="utf-8"))
 FRAMES_TRAIN = (*FRAMES_TRAIN, *_MORE["frames"])
 BANK = {kind: ((*train, *_MORE["templates"][kind]), held) for kind, (train, held) in BANK.items()}
-CLAUSES = {
-    name: tuple(
-        ((*train, *more), held) for (train, held), more in zip(pair, _MORE["clauses"][name], strict=True)
-    )
-    for name, pair in CLAUSES.items()
-}
+
+
+def _widened(name: str, side: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    train, held = CLAUSES[name][side]
+    return (*train, *_MORE["clauses"][name][side]), held
+
+
+CLAUSES = {name: (_widened(name, 0), _widened(name, 1)) for name in CLAUSES}
