@@ -20,23 +20,7 @@ LITERAL_WORDS = 9  # longer prompts are composed ones
 NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
 SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
 OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
-COLOUR_WORDS = frozenset(
-    (
-        "red",
-        "orange",
-        "yellow",
-        "green",
-        "blue",
-        "purple",
-        "pink",
-        "brown",
-        "black",
-        "white",
-        "grey",
-        "gray",
-        "clear",
-    )
-)
+COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black white grey".split())
 WORD_OF = {"wooden": "wood", "woollen": "fabric"}
 PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
@@ -89,6 +73,7 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
             if bool(ids) != bool(answer["masks"]):
                 continue
             parts = (SURFACE,)
+        of = spoken_of(prompt, view)
         result.append(
             Ask(
                 prompt["prompt"],
@@ -100,8 +85,8 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
                 bool(prompt.get("hard")),
                 prompt.get("shortcuts") or {},
                 prompt.get("kind") or "",
-                *names_in(prompt, spoken_of(prompt, view), scene),
-                spoken_of(prompt, view),
+                *names_in(prompt, of, scene),
+                of,
                 frozenset(prompt.get("ignore") or ()),
             )
         )

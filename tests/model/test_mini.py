@@ -1,5 +1,7 @@
 """mini's parts: invariances that hold for any weights, its checkpoint, clicks and boxes, its sense of domain."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from askmask.model.mini.instances import (
     positions,
     relations,
 )
+from askmask.model.mini.language import NEVER
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import FREE, PLANE_SCALE, Percept, plane_of
 from askmask.model.mini.promptable import PromptableMini
@@ -111,6 +114,13 @@ def test_gradients_reach_language_adapter_and_decoder(mini_folder, picture):
 def test_config_of_a_newer_version_is_refused():
     with pytest.raises(CheckpointError, match="surprise"):
         MiniConfig.from_dict(SIZES.to_dict() | {"surprise": 1})
+
+
+def test_a_precision_that_does_not_exist_is_refused(mini_folder, tmp_path):
+    data = json.loads((mini_folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(data | {"compute": "float7"}))
+    with pytest.raises(CheckpointError, match="compute"):
+        NetConfig.load(tmp_path)
 
 
 # -- words --------------------------------------------------------------------------------------------------
@@ -283,3 +293,9 @@ def test_the_likeliest_region_is_painted_even_when_all_are_unlikely():
     assert unsure[1] > 0.5 and unsure[0] < 0.5 and unsure[2] < 0.5
     sure = choice_of([6.0, -6.0, 6.0]).on(masks, parts).paint[0, :, 0]
     assert sure[0] > 0.9 and sure[2] > 0.9 and sure[1] < 0.1
+
+
+def test_a_blind_choice_paints_nothing():
+    """Padding was lifted like a likeliest region: a prompt encoder without a picture painted all there is."""
+    masks = torch.eye(3).view(1, 3, 3, 1)
+    assert not (choice_of([NEVER, NEVER, NEVER]).on(masks, torch.zeros(1, 2, 3, 1)).paint > 1e-6).any()
