@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from askmask.evaluation.bootstrap import intervals
 from askmask.loading import find_checkpoint
 from askmask.training.loop import LoopConfig, train
-from askmask.training.mini_scores import answer, val_views
+from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.optimiser import Schedule
 from askmask.training.recipes import RefinementRecipe, SelectionRecipe
 from askmask.training.refinement import RefinementConfig
@@ -48,7 +49,7 @@ class Lab:
         self.options = options
         self.out, self.work = Path(options.out), Path(options.work)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.eyes = str(self._eyes_alone())
+        self.eyes, self.seen = str(self._eyes_alone()), None
 
     def _eyes_alone(self):
         """Return a run folder that holds the eyes' weights and nothing else."""
@@ -102,7 +103,10 @@ class Lab:
     def score(self, net, *, decode, blind=False, dense=True):
         """Return per scene the sums of IoU and counts, of conversational and of literal prompts with a target."""
         found = defaultdict(lambda: [0.0, 0])
-        for number, view in enumerate(val_views(net, [self.options.val], self.options.views)):
+        if self.seen is None:  # the eyes are the same for every arm
+            self.seen = val_views(net, [self.options.val], self.options.views)
+        net.eval()
+        for number, view in enumerate(self.seen):
             if blind or not dense:
                 masks = bare_answer(net, view, blind=blind, dense=dense)
             else:
@@ -144,7 +148,7 @@ def bare_answer(net, view, *, blind, dense):
     """Answer as the ablated network was trained to."""
     net.eval()
     prompts = [ask.text for ask in view.asks]
-    seen = view.prefix.seen.expand(len(prompts))
+    seen = prefix_now(net, view).seen.expand(len(prompts))
     if blind:
         seen = replace(seen, real=torch.zeros_like(seen.real))
     masks = view.prefix.instances.masks.expand(len(prompts), -1, -1, -1)
@@ -207,6 +211,10 @@ def adaptation(lab, seed):
             lab.masks(f"adapt-{name}", seed, start, lab.options.mask_steps, change)[1], decode=True))  # fmt: skip
 
 
+def mean_of(sums):
+    return {"mean": sums[:, 0] / sums[:, 1]}
+
+
 CLAIMS = {"curriculum": curriculum, "blind": blind, "adaptation": adaptation, "dense": dense}
 
 
@@ -234,10 +242,11 @@ def table(out):
             if arm != order[0]:
                 ours, first = (_means(own[a], "conversational") for a in (arm, order[0]))
                 shared = sorted(set(ours) & set(first))
-                against = _interval({s: (ours[s][0] - first[s][0], 1) for s in shared}, sign=True)
+                against = _interval({s: ours[s] - first[s] for s in shared}, sign=True)
             lines.append(f"| {arm} | {len(own[arm])} | {said[0]} | {said[1]} | {against} |")
         spread = {
-            arm: [round(_mean(_means([row], "conversational")), 3) for row in own[arm]] for arm in order
+            arm: [round(np.mean([*_means([row], "conversational").values()]), 3) for row in own[arm]]
+            for arm in order
         }
         lines += ["", f"Each seed, conversational: {json.dumps(spread)}", ""]
     (Path(out) / "claims.md").write_text("\n".join(lines))
@@ -261,26 +270,23 @@ ARMS = [  # in the order of the table; the first of each claim is what the paper
 
 
 def _means(rows, key):
-    """Per scene: (mean IoU over seeds, 1)."""
+    """Per scene, the mean IoU over seeds."""
     scenes = defaultdict(list)
     for row in rows:
         for name, (total, count) in row["scores"].items():
             scene, of = name.split("/")
             if of == key and count:
                 scenes[scene].append(total / count)
-    return {scene: (float(np.mean(values)), 1) for scene, values in scenes.items()}
+    return {scene: float(np.mean(values)) for scene, values in scenes.items()}
 
 
-def _mean(means):
-    return float(np.mean([value for value, _ in means.values()])) if means else float("nan")
-
-
-def _interval(means, sign=False, draws=2000):
-    values = np.array([value for value, _ in means.values()])
-    if not len(values):
+def _interval(means, sign=False):
+    """Mean over scenes and its 95 % interval, as text."""
+    if not means:
         return "-"
-    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
-    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    values = np.array(list(means.values()))[:, None]
+    spread = intervals(np.hstack([values, np.ones_like(values)]), list(means), mean_of, resamples=2000)
+    low, high = spread["mean"]
     form = "{:+.3f} ({:+.3f} to {:+.3f})" if sign else "{:.3f} ({:.3f}-{:.3f})"
     return form.format(values.mean(), low, high)
 

@@ -61,6 +61,7 @@ def dense_loss(percept: Percept, truth: DenseTargets) -> tuple[Tensor, dict[str,
         F.cross_entropy(percept.parts, truth.part[batch, truth.parts2], reduction="none", ignore_index=-100),
         weight2,
     )
+    losses["part_dice"] = _part_dice(percept.parts, truth.part[batch, truth.parts2], thing2)
     losses["surface"] = _weighted(
         F.binary_cross_entropy_with_logits(
             percept.surface[:, 0], truth.surface2.clamp(min=0).float(), reduction="none"
@@ -91,6 +92,22 @@ def _weights(objects: Tensor, thing: Tensor) -> Tensor:
 
 def _weighted(loss: Tensor, weight: Tensor) -> Tensor:
     return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def _part_dice(logits: Tensor, part: Tensor, thing: Tensor) -> Tensor:
+    """1 - Dice of each part name that a view shows, averaged: a thin rim weighs as much as the mug's body.
+
+    Cross-entropy alone left rims, spines and the handles of mugs at IoU .0 to .2 beside .9 for tops and labels.
+    """
+    names = logits.shape[1]
+    true = F.one_hot(part.clamp(min=0), names).permute(0, 3, 1, 2).to(logits.dtype)
+    counted = thing[:, None] * (part >= 0)[:, None]
+    chance, true = logits.softmax(1) * counted, true * counted
+    both, size = (chance * true).sum((2, 3)), true.sum((2, 3))
+    dice = (2 * both + 1) / (chance.sum((2, 3)) + size + 1)
+    shown = (size > 0).to(logits.dtype)
+    shown[:, 0] = 0  # "no part of a name" is most of every picture
+    return ((1 - dice) * shown).sum() / shown.sum().clamp(min=1)
 
 
 def _attribute_loss(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ A step is one optimiser step of `accumulate` micro-batches, so no gradient is ev
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from askmask.errors import AskMaskError, CheckpointError, SettingError
-from askmask.training.devices import Devices
+from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
 from askmask.training.run_folder import RunFolder
@@ -74,7 +75,15 @@ class Told:
 
 
 def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
-    """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
+    """Train to the end, or on from the folder's newest checkpoint; yields after every step.
+
+    Raises SettingError if another process trains in the folder.
+    """
+    with folder.held() if rank() == 0 else nullcontext():
+        yield from _steps(task, config, folder)
+
+
+def _steps(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     if config.accumulate < 1 or config.steps < 1:
         raise SettingError("steps and accumulate must be at least 1")
     seed_all(config.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.datasets.dense import read_shard, shards
+from askmask.model.mini.language import pad_regions
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
@@ -79,10 +80,15 @@ def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[st
     return scores
 
 
+def prefix_now(net: Mini, view: ValView) -> MiniPrefix:
+    """Return a view's prefix by the language weights of now: the eyes are frozen, what reads them still learns."""
+    return replace(view.prefix, seen=net.language.see(pad_regions([view.prefix.instances])))
+
+
 @torch.no_grad()
 def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
     """Return a view's answers bool [N, H, W] and presence logits [N], with or without the mask decoder."""
-    choice = net.prompt_encoder.encode(view.prefix, [ask.text for ask in view.asks])
+    choice = net.prompt_encoder.encode(prefix_now(net, view), [ask.text for ask in view.asks])
     size = view.truth.shape[1:]
     if not decode:
         painted = F.interpolate(choice.paint[:, None], size=size, mode="bilinear")[:, 0]

@@ -4,18 +4,22 @@ RUN/config.json            recipe, settings, versions, data (before step 0)
 RUN/log.jsonl              one object per logged step
 RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
 RUN/panels/*.png           validation pictures        RUN/tensorboard/
+RUN/.lock                  held while a process trains here
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from askmask.errors import CheckpointError
+from askmask.errors import CheckpointError, SettingError
 
 KEEP = 2
 
@@ -28,6 +32,17 @@ class RunFolder:
         (self.root / "checkpoints").mkdir(parents=True, exist_ok=True)
         self.log_path = self.root / "log.jsonl"
         self._board: Any = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training here. Raises SettingError if one does."""
+        try:
+            with FileLock(self.root / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise SettingError(
+                f"another process is training in {self.root}", do="Wait for it, or choose another run=."
+            ) from error
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""

@@ -64,3 +64,15 @@ def test_only_the_newest_checkpoints_are_kept_and_partial_ones_ignored(tmp_path)
     (tmp_path / "checkpoints" / "step-00000011.partial").write_bytes(b"cut off")
     assert [path.name for path in folder.checkpoints()] == ["step-00000003.pt", "step-00000010.pt"]
     assert folder.load()["step"] == 10
+
+
+def test_a_second_process_in_the_same_run_folder_is_refused(tmp_path):
+    data = tmp_path / "discs"
+    write_discs(data, scenes=6, seed=0, size=32)
+    run = tmp_path / "run"
+    with RunFolder(run).held():
+        refused = subprocess.run(command(run, data), capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "another process is training" in refused.stderr and "run=" in refused.stderr
+    assert not RunFolder(run).checkpoints()
+    subprocess.run(command(run, data), check=True, capture_output=True)
