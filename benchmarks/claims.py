@@ -69,8 +69,8 @@ class Lab:
     def words(self, name, seed, start, steps, literal, lr):
         """Train the language stage; return (run folder, network)."""
         data = SelectionConfig(
-            train=(self.options.train,), cache=str(self.work / "sight"), shards=self.options.shards,
-            views=12, prompts=10, literal=literal, seed=seed,
+            train=(self.options.train,), cache=self.options.sight or str(self.work / "sight"),
+            shards=self.options.shards, views=12, prompts=10, literal=literal, seed=seed,
         )  # fmt: skip
         recipe = SelectionRecipe(
             stage="selection", run=str(self.work / f"{name}-{seed}"), start=start, data=data,
@@ -81,7 +81,7 @@ class Lab:
     def masks(self, name, seed, start, steps, change=None, **data):
         """Train the mask decoder (and the language, unless `change` says otherwise); return the network."""
         config = RefinementConfig(
-            train=(self.options.train,), views=6, prompts=8, clicks=0, boxes=0, literal=0.3, seed=seed, **data
+            train=(self.options.train,), views=4, prompts=8, clicks=0, boxes=0, literal=0.3, seed=seed, **data
         )
         recipe = RefinementRecipe(
             stage="refinement", run=str(self.work / f"{name}-{seed}"), start=start, data=config,
@@ -189,8 +189,9 @@ def blind(lab, seed):
 def dense(lab, seed):
     start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
     for name, on in (("with the dense prompt", True), ("sparse tokens alone", False)):
-        lab.arm("dense", name, seed, lambda on=on: lab.score(
-            lab.masks(f"dense-{on}", seed, start, lab.options.mask_steps, dense_token=on)[1],
+        run = "adapt-whole" if on else "dense-False"  # with it, the run is that of the other claim
+        lab.arm("dense", name, seed, lambda on=on, run=run: lab.score(
+            lab.masks(run, seed, start, lab.options.mask_steps, dense_token=on)[1],
             decode=True, dense=on))  # fmt: skip
 
 
@@ -300,13 +301,14 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400, help="of each phase, 120 prompts a step")
     parser.add_argument(
-        "--mask-steps", type=int, default=150, help="with the mask decoder, 48 prompts a step"
+        "--mask-steps", type=int, default=150, help="with the mask decoder, 32 prompts a step"
     )
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--views", type=int, default=200, help="validation views")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", default="results/claims")
     parser.add_argument("--work", default="runs/claims", help="runs and cached sight")
+    parser.add_argument("--sight", help="cached sight of the same eyes, if there is some")
     parser.add_argument("--fresh", action="store_true", help="forget unfinished runs")
     options = parser.parse_args()
     if options.claim != "table":
