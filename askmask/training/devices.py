@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from askmask.errors import MissingExtra
+
+T = TypeVar("T")
 
 
 class Devices:
@@ -21,13 +24,14 @@ class Devices:
     @classmethod
     def here(cls) -> Devices:
         """Look at the environment that `accelerate launch` (or torchrun) sets."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if processes() == 1:
             return cls()
         try:
             from accelerate import Accelerator
         except ImportError as error:
             raise MissingExtra("accelerate", "train") from error
-        return cls(Accelerator())
+        # Without being told, accelerate takes processes on machines without CUDA for strangers to each other.
+        return cls(Accelerator(cpu=not torch.cuda.is_available()))
 
     @property
     def main(self) -> bool:
@@ -58,5 +62,18 @@ class Devices:
 
 
 def rank() -> int:
-    """Return this process's number, 0 when alone: each reads other data."""
+    """Return this process's number, 0 when alone."""
     return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_share(drawn: Sequence[T]) -> Sequence[T]:
+    """Return what of a draw is this process's; at least one item, so that none waits for the others' gradients.
+
+    All processes make the same draws and each keeps its share: one data position, saved once, serves them all.
+    """
+    return drawn[rank() :: processes()] if len(drawn) > rank() else drawn[:1]

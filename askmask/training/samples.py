@@ -18,6 +18,7 @@ from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
+from askmask.training.devices import own_share, processes
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,28 @@ class Mixture:
         self.chances = np.array(weights, float) / sum(weights)
         self.random = np.random.default_rng(seed)
         self.passes, self.at = [0] * len(sources), [0] * len(sources)
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # source: (pass, its order)
 
     def next(self) -> Sample:
+        """Return this process's next sample."""
+        return own_share([self._draw() for _ in range(processes())])[0]
+
+    def _draw(self) -> Sample:
         """Draw a source, and take its next sample."""
         which = int(self.random.choice(len(self.sources), p=self.chances)) if len(self.sources) > 1 else 0
         source = self.sources[which]
         if self.at[which] == len(source):
             self.passes[which], self.at[which] = self.passes[which] + 1, 0
-        order = np.random.default_rng([self.seed, which, self.passes[which]]).permutation(len(source))
         self.at[which] += 1
-        return source[int(order[self.at[which] - 1])]
+        return source[int(self._order(which)[self.at[which] - 1])]
+
+    def _order(self, which: int) -> np.ndarray:
+        """Return the order of a source's current pass."""
+        number = self.passes[which]
+        if which not in self._orders or self._orders[which][0] != number:
+            random = np.random.default_rng([self.seed, which, number])
+            self._orders[which] = number, random.permutation(len(self.sources[which]))
+        return self._orders[which][1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position."""

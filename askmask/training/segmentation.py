@@ -21,7 +21,6 @@ from askmask.errors import DataError, SettingError
 from askmask.imaging.files import Picture
 from askmask.model.net import AskMaskNet
 from askmask.model.seams import Features, MaskOutput
-from askmask.training.devices import rank
 from askmask.training.feature_cache import FeatureCache, stack
 from askmask.training.geometry import native_target, published_target
 from askmask.training.losses import iou_of, mask_loss, presence_loss, score_loss
@@ -80,7 +79,7 @@ class SegmentationTask:
         self.module, self.config = net, config
         choose_trainable(net, language=config.language, segmenter=config.segmenter)
         sources = [read_samples(source) for source in config.data]
-        self.mixture = Mixture(sources, config.weights or (1.0,) * len(sources), config.seed + 1009 * rank())
+        self.mixture = Mixture(sources, config.weights or (1.0,) * len(sources), config.seed)
         self.skipped: list[str] = []
         if config.check:
             self._check(sources)

@@ -21,6 +21,7 @@ from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
+from askmask.training.devices import own_share, processes
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, gate_target, ignored, of_target, pair_table, select_target
@@ -113,10 +114,10 @@ class SelectionTask:
             self.epoch += bool(self._views)
             self.served = 0
             self._begin_epoch()
-        chosen = self._order[self.served : self.served + self.config.views]
+        chosen = self._order[self.served : self.served + self.config.views * processes()]
         self.served += len(chosen)
         batch = []
-        for number in chosen:
+        for number in own_share(list(chosen)):
             view = self._views[number]
             pick = []
             for _ in range(self.config.prompts):

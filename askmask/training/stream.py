@@ -16,6 +16,7 @@ import numpy as np
 
 from askmask.datasets.dense import Shard, read_shard, shards
 from askmask.errors import DataError
+from askmask.training.devices import own_share, processes
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class ShardStream:
         self._order = np.zeros((0, 2), np.int64)
 
     def next(self) -> list[ViewRef]:
-        """Return the next batch; the last batch of a round may be smaller."""
+        """Return this process's next batch; the last batch of a round may be smaller."""
         if self.served >= len(self._order):
             self._begin_round(self._choose())
-        chosen = self._order[self.served : self.served + self.batch()]
+        chosen = self._order[self.served : self.served + self.batch() * processes()]
         self.served += len(chosen)
-        return [ViewRef(self._shards[shard], int(row)) for shard, row in chosen]
+        return [ViewRef(self._shards[shard], int(row)) for shard, row in own_share(list(chosen))]
 
     def _known(self) -> dict[str, Path]:
         return {f"{folder.name}/{path.name}": path for folder in self.folders for path in shards(folder)}

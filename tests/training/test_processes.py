@@ -1,0 +1,65 @@
+"""Two processes train one network (gloo on the processor, as nccl would on two GPUs)."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from askmask.training.run_folder import RunFolder
+from askmask.training.stream import ShardStream
+from tests.training.discs import write_discs
+
+pytest.importorskip("accelerate", reason="several processes need accelerate (extra [train])")
+
+
+def launch(run, data, processes, steps, **extra):
+    settings = {"data.train": data, "run": run, "steps": steps, "sizes": 32, "until": 1, "batches": 4}
+    settings |= {"log_every": 1, "save_every": 2, "shards_per_round": 1, "threads": 1} | extra
+    words = ["-m", "askmask", "train", "mini_perception", *(f"{k}={v}" for k, v in settings.items())]
+    if processes > 1:
+        words = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *words]
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_processes_log_once_share_gradients_and_go_on(tmp_path):
+    for index in range(2):
+        write_discs(tmp_path / "discs", scenes=10, seed=index, size=32, index=index)
+    first = launch(tmp_path / "run", tmp_path / "discs", 2, 4)
+    assert first.returncode == 0, first.stderr[-3000:]
+    logged = rows(tmp_path / "run")
+    assert [row["step"] for row in logged] == [1, 2, 3, 4]  # one process writes
+    alone = launch(tmp_path / "alone", tmp_path / "discs", 1, 1)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    # The second process brought other pictures, so the first step already differs from a lone run's.
+    one, two = (RunFolder(tmp_path / name).load()["model"] for name in ("alone", "run"))
+    assert set(one) == set(two)  # no wrapper's prefix in the names: a run may go on with fewer processes
+    assert rows(tmp_path / "alone")[0]["norm"] != logged[0]["norm"]
+    more = launch(tmp_path / "run", tmp_path / "discs", 2, 6)
+    assert more.returncode == 0, more.stderr[-3000:]
+    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert all(torch.isfinite(value).all() for value in RunFolder(tmp_path / "run").load()["model"].values())
+
+
+def test_processes_share_what_one_alone_would_see(tmp_path, monkeypatch):
+    write_discs(tmp_path, scenes=9, seed=0, size=32)
+
+    def served(rank, processes, batch, times):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        stream = ShardStream([tmp_path], batch=lambda: batch, seed=3)
+        rows = [ref.row for _ in range(times) for ref in stream.next()]
+        return rows, stream.state_dict()
+
+    whole, position = served(0, 1, 4, 2)
+    (first, mine), (second, other) = (served(rank, 2, 2, 2) for rank in range(2))
+    assert sorted(first + second) == sorted(whole) and not set(first) & set(second)
+    assert mine == other == position  # one checkpoint serves both
+    last, short = (served(rank, 2, 2, 3)[0][4:] for rank in range(2))  # one view is left for two
+    assert last == short and len(last) == 1
