@@ -41,8 +41,9 @@ def train(
 
     if isinstance(chosen, SegmentationRecipe):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
-    if chosen.start in BUNDLED:
-        chosen = replace(chosen, start=str(find_checkpoint(chosen.start)))
+    if chosen.start:
+        parts = (str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start.split(","))
+        chosen = replace(chosen, start=",".join(parts))
 
     _watch(start(chosen), chosen.run)
 

@@ -161,10 +161,10 @@ def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[M
 def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of what it starts from; None if neither has any yet."""
     places = [folder.root / "model.json"]
-    if start and (exported := _exported(start)) is not None:
-        return MiniConfig.from_dict(NetConfig.load(exported).segmenter)
-    if start:
-        root = Path(start)
+    for one in reversed(start.split(",")) if start else ():
+        if (exported := _exported(one)) is not None:
+            return MiniConfig.from_dict(NetConfig.load(exported).segmenter)
+        root = Path(one)
         places.append(root / "model.json" if root.is_dir() else root.parent.parent / "model.json")
     for place in places:
         if place.exists():
@@ -178,9 +178,12 @@ def _write_model(folder: RunFolder, model: MiniConfig) -> None:
 
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
-    """Load the weights of another run that `net` has; under `wanted`, both must have the same ones."""
+    """Load the weights of other runs that `net` has; under `wanted`, both must have the same ones.
+
+    Of several runs ("mini,runs/eyes") a later one's weights replace an earlier one's.
+    """
     known = set(net.state_dict())
-    weights = newest(start)["model"]
+    weights = {name: value for one in start.split(",") for name, value in newest(one)["model"].items()}
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
