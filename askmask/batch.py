@@ -113,8 +113,8 @@ def _ask_all(
         (out / RESULTS).open("a", encoding="utf-8") as results,
         (out / FAILED).open("w", encoding="utf-8") as failed,
     ):
-        for row, reason in unusable:
-            _append(failed, {"id": row, "reason": reason})
+        for name, reason in unusable:
+            _append(failed, {"id": name, "reason": reason})
         for image, group in groupby(todo, key=lambda item: item.image):
             for outcome in _one_picture(model, image, list(group)):
                 if outcome.answer is None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from askmask.errors import DataError
 from askmask.imaging.mask import Mask, union_of
 
 SCHEMA = 1
-CONCEPTS = ("entities", "spatial", "relations", "affordances", "physics")
+CONCEPTS: Final = ("entities", "spatial", "relations", "affordances", "physics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

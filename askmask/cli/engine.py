@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from askmask.cli.app import app
 from askmask.errors import AskMaskError, SettingError
+
+if TYPE_CHECKING:
+    from askmask.engine.values import Concept
 
 engine_app = typer.Typer(
     no_args_is_help=True,
@@ -86,20 +90,17 @@ def run(
     from askmask.engine.runs import Limits, RunPlan, begin
     from askmask.engine.settings import Settings
     from askmask.engine.store import RunStore
-    from askmask.records import CONCEPTS
 
     if vlm == "replay":
         model = str(Path(model).resolve())  # a resume may come from another folder
-    shared = {"provider": vlm, "api_key_env": api_key_env, "timeout_s": timeout}
-    writer = ModelChoice(model=model, base_url=base_url, price=price, **shared)
+    choice = partial(ModelChoice, provider=vlm, api_key_env=api_key_env, timeout_s=timeout)
+    writer = choice(model=model, base_url=base_url, price=price)
     second = (
-        ModelChoice(model=verifier, base_url=verifier_url or base_url, price=verifier_price, **shared)
-        if verifier
-        else None
+        choice(model=verifier, base_url=verifier_url or base_url, price=verifier_price) if verifier else None
     )
     try:
         settings = Settings(
-            concepts=tuple(concepts.split(",")) if concepts else CONCEPTS,
+            concepts=_concepts(concepts),
             votes=votes,
             sent_px=sent_px,
             verify_masks=verify_masks,
@@ -267,7 +268,6 @@ def estimate(
     from askmask.engine.runs import plan_of
     from askmask.engine.settings import Settings
     from askmask.engine.store import RunStore
-    from askmask.records import CONCEPTS
 
     if (pictures / RunStore.FILE).is_file():
         with RunStore(pictures, read_only=True) as store:
@@ -280,9 +280,7 @@ def estimate(
     else:
         paths = list(find_pictures(pictures))
         count = len(paths)
-        settings = Settings(
-            concepts=tuple(concepts.split(",")) if concepts else CONCEPTS, votes=votes, sent_px=sent_px
-        )
+        settings = Settings(concepts=_concepts(concepts), votes=votes, sent_px=sent_px)
         rows = estimate_of(paths, settings, sample=sample, detector=detector)
     Console().print(estimate_table(rows, count, model, price_of(model or "", price)))
 
@@ -344,9 +342,20 @@ def open_any_segmenter(choice: Any) -> Any:
     if choice.segmenter != "mini":
         return open_segmenter(choice)
     from askmask.loading import load
+    from askmask.model.mini.net import Mini
     from askmask.model.mini.promptable import PromptableMini
 
-    return PromptableMini(load(choice.segmenter_at or "mini", device=choice.device).net)
+    model = load(choice.segmenter_at or "mini", device=choice.device)
+    if not isinstance(model.net, Mini):
+        raise SettingError("the segmenter is not a mini", got=model.name, do="Name a mini: --segmenter-at.")
+    return PromptableMini(model.net)
+
+
+def _concepts(text: str | None) -> tuple[Concept, ...]:
+    """Return the concepts named with commas, or all; Settings refuses a name that it does not know."""
+    from askmask.records import CONCEPTS
+
+    return cast("tuple[Concept, ...]", tuple(text.split(","))) if text else CONCEPTS
 
 
 def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | None = None) -> None:

@@ -52,7 +52,7 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
     sources = store.query(
         "SELECT source, licence, COUNT(*) FROM pictures GROUP BY source, licence ORDER BY 3 DESC"
     )
-    failed = {}
+    failed: dict[str, int] = {}
     for classes in report.failures.values():
         for error_class, count in classes.items():
             failed[error_class] = failed.get(error_class, 0) + count

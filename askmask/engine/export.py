@@ -230,7 +230,8 @@ def _literal_of(picture: Accepted, name: str) -> Example:
 
 def coco_of(pictures: list[Accepted]) -> dict[str, Any]:
     """Return COCO's instances form; categories are the concepts, each annotation carries its prompt."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for picture in pictures:
         if not picture.pairs:
             continue

@@ -76,12 +76,13 @@ def open_detector(choice: VisionChoice) -> Detector:
     if choice.detector == "grounding-dino":
         from askmask.engine.vision.grounding_dino import GroundingDino
 
-        options = {"folder": choice.detector_at} if choice.detector_at else {}
-        return GroundingDino(device=choice.device, **options)
+        if choice.detector_at:
+            return GroundingDino(choice.detector_at, device=choice.device)
+        return GroundingDino(device=choice.device)
     if choice.detector == "moondream":
         from askmask.engine.vision.moondream import Moondream
 
-        return Moondream(**({"base_url": choice.detector_at} if choice.detector_at else {}))
+        return Moondream(choice.detector_at) if choice.detector_at else Moondream()
     raise SettingError(
         "unknown detector", got=repr(choice.detector), do="Use vlm, grounding-dino or moondream."
     )
@@ -96,6 +97,7 @@ def open_segmenter(choice: VisionChoice) -> PromptableSegmenter:
     if choice.segmenter == "sam2":
         from askmask.engine.vision.sam2 import Sam2Segmenter
 
-        options = {"folder": choice.segmenter_at} if choice.segmenter_at else {}
-        return Sam2Segmenter(device=choice.device, **options)
+        if choice.segmenter_at:
+            return Sam2Segmenter(choice.segmenter_at, device=choice.device)
+        return Sam2Segmenter(device=choice.device)
     raise SettingError("unknown segmenter", got=repr(choice.segmenter), do="Use classical, mini or sam2.")

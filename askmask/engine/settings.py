@@ -17,7 +17,7 @@ COCO_AREA_PX = 640 * 480
 class Settings(Value):
     """One way of working. Equal settings and equal replies give equal results."""
 
-    concepts: tuple[Concept, ...] = CONCEPTS  # type: ignore[assignment]
+    concepts: tuple[Concept, ...] = CONCEPTS
     sent_px: int = Field(default=768, ge=64, le=4096)  # longer side of what models see (paper)
     most_regions: int = Field(default=8, ge=2, le=12)  # 5 to 7 are asked for; some models give more
     verify_masks: bool = True  # stage 3, consistency

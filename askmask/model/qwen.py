@@ -207,11 +207,13 @@ class QwenWords:
                     got=f"{found} in the tokenizer",
                     do="Use the tokenizer that came with these weights.",
                 )
-        self.image_id = int(self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+        image_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        assert isinstance(image_id, int)  # a token, not a list of them, was asked for
+        self.image_id = image_id
         end_id = self.tokenizer.convert_tokens_to_ids(END_OF_TURN)
-        if end_id is None or end_id == self.tokenizer.unk_token_id:
+        if not isinstance(end_id, int) or end_id == self.tokenizer.unk_token_id:
             raise CheckpointError(f"{folder}: the tokenizer has no {END_OF_TURN}")
-        self.end_id = int(end_id)
+        self.end_id = end_id
         self.pad_id = self.tokenizer.pad_token_id
         self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
         self.head(self.picture(np.zeros((1, 1, 3), np.uint8))[1])  # settings that cannot work show now

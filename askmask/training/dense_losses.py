@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.model.mini.perception import PLANE_SCALE, Percept, plane_of
+from askmask.training.losses import sum_of
 
 SMALLEST = 6  # stride-2 cells under which an object founds no cluster in training
 MOST = 14  # objects of one picture that found clusters, the largest first
@@ -74,7 +75,7 @@ def dense_loss(percept: Percept, truth: DenseTargets) -> tuple[Tensor, dict[str,
         right = ((percept.category.argmax(1) == category) * weight4 * thing4).sum()
         figures = {name: float(loss) for name, loss in losses.items()}
         figures["category_right"] = float(right / (weight4 * thing4).sum().clamp(min=1e-6))
-    return sum(losses.values()), figures
+    return sum_of(losses.values()), figures
 
 
 def _is_thing(objects: Tensor) -> Tensor:

@@ -28,8 +28,11 @@ from askmask.training.run_folder import RunFolder
 class Task(Protocol):
     """One stage of training: what is trained, on what, towards what."""
 
-    module: nn.Module
     saves_all: bool  # checkpoints hold every weight, else only those that train
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
 
     def next_batch(self) -> Any:
         """Return the next micro-batch and move the data position on."""
@@ -87,7 +90,9 @@ def _steps(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     if config.accumulate < 1 or config.steps < 1:
         raise SettingError("steps and accumulate must be at least 1")
     seed_all(config.seed)
-    optimiser = adamw(task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay)
+    optimiser: torch.optim.Optimizer = adamw(
+        task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay
+    )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:
         load_weights(task, state["model"], folder.root)

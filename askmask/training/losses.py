@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 DICE_WEIGHT = 0.25  # paper, section 5
+
+
+def sum_of(losses: Iterable[Tensor]) -> Tensor:
+    """Return the sum of at least one loss; `sum` would be a plain 0 of none."""
+    return reduce(add, losses)
 
 
 def mask_loss(logits: Tensor, target: Tensor, *, each: bool = False) -> Tensor:

@@ -91,7 +91,7 @@ def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
     choice = net.prompt_encoder.encode(prefix_now(net, view), [ask.text for ask in view.asks])
     size = view.truth.shape[1:]
     if not decode:
-        painted = F.interpolate(choice.paint[:, None], size=size, mode="bilinear")[:, 0]
+        painted = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[:, 0]
         return painted > 0.5, choice.presence
     out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
     return F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0, out.presence_logits

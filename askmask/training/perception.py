@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class PerceptionTask:
     saves_all = True
 
     def __init__(self, net: PerceptionNet, vocabulary: Vocabulary, config: PerceptionConfig):
-        self.module = net.to(memory_format=torch.channels_last)
+        # torch's annotations of `to` leave this form out.
+        self.module: PerceptionNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.vocabulary, self.config = vocabulary, config
         self.random = torch.Generator().manual_seed(config.seed)
         self._stage = 0
@@ -152,15 +153,14 @@ class PerceptionTask:
         if torch.rand((), generator=self.random) < 0.5:
             return pixels, truth
         swap = [self._mirrored(name) for name in self.vocabulary.attributes]
-        return pixels.flip(-1), DenseTargets(
-            *(
-                getattr(truth, name).flip(-1)
-                for name in ("objects4", "objects2", "parts2", "surface2", "depth4")
-            ),
-            truth.category,
-            truth.colour,
-            truth.part,
-            truth.attributes[:, :, swap],
+        return pixels.flip(-1), replace(
+            truth,
+            objects4=truth.objects4.flip(-1),
+            objects2=truth.objects2.flip(-1),
+            parts2=truth.parts2.flip(-1),
+            surface2=truth.surface2.flip(-1),
+            depth4=truth.depth4.flip(-1),
+            attributes=truth.attributes[:, :, swap],
         )
 
     def _mirrored(self, name: str) -> int:

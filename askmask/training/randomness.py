@@ -19,7 +19,9 @@ def seed_all(seed: int) -> None:
 
 def random_state() -> dict[str, Any]:
     """Return the states of all three (and of each CUDA device)."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    state = np.random.get_state(legacy=True)
+    assert isinstance(state, tuple)  # the other form is a dict
+    kind, keys, position, has_gauss, gauss = state
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

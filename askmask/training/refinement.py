@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.model.mini.instances import Instances, gather
-from askmask.model.mini.language import pad_regions
+from askmask.model.mini.language import Seen, pad_regions
 from askmask.model.mini.net import Mini
 from askmask.model.seams import Features, MaskOutput
-from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
+from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss, sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
@@ -120,9 +120,17 @@ class RefinementTask:
                 total[name] = total.get(name, torch.zeros(())) + value / len(batch)
         figures = {name: float(value.detach()) for name, value in total.items() if name != "iou"}
         figures["iou"] = float(total.pop("iou"))
-        return sum(total.values()), figures
+        return sum_of(total.values()), figures
 
-    def _view_losses(self, wanted: Wanted, row: int, features: Features, instances: Instances, seen, parts):
+    def _view_losses(
+        self,
+        wanted: Wanted,
+        row: int,
+        features: Features,
+        instances: Instances,
+        seen: Seen,
+        parts: Tensor,
+    ) -> dict[str, Tensor]:
         net, asks = self.module, wanted.asks
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
@@ -151,7 +159,7 @@ class RefinementTask:
         losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, truth, present)
         if self.config.choice:
-            losses["choice"] = self.config.choice * sum(own_losses.values())
+            losses["choice"] = self.config.choice * sum_of(own_losses.values())
         places, goals = _clicks(wanted, objects)
         for place, goal in zip(places, goals, strict=True):
             given = net.segmenter.click(instances, torch.from_numpy(place))

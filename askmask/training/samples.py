@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
+from askmask.records import Round
 from askmask.training.devices import own_share, processes
 
 
@@ -76,7 +78,7 @@ def _published(path: Path) -> list[Sample]:
             Sample(
                 str(path.parent / row["image"]),
                 row["prompt"],
-                lambda mask=mask: Mask.from_png(mask),
+                partial(Mask.from_png, mask),
                 where,
                 row.get("concept") or "",
             )
@@ -100,12 +102,18 @@ def _examples(source: str) -> list[Sample]:
                 Sample(
                     example.image,
                     one.prompt,
-                    lambda one=one, size=size: one.mask(size),
+                    partial(_labelled, one, size),
                     where,
                     one.concept or "",
                 )
             )
     return samples
+
+
+def _labelled(one: Round, size: tuple[int, int]) -> Mask:
+    mask = one.mask(size)
+    assert mask is not None, "unlabelled rounds are passed over"
+    return mask
 
 
 class Mixture:

@@ -86,7 +86,7 @@ class SegmentationTask:
         frozen = config.segmenter != "full"
         self.cache = None
         if config.cache and frozen:
-            encoder = nn.ModuleList([part for part in net.segmenter.children()])
+            encoder = nn.ModuleList([part for part in net.get_submodule("segmenter").children()])
             self.cache = FeatureCache(config.cache, weights=weights_hash(encoder), limit_gb=config.cache_gb)
         self._val: list[Sample] | None = None
 
@@ -148,7 +148,7 @@ class SegmentationTask:
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """BCE + 0.25 Dice on the supervised mask; presence and score besides."""
         self.module.train()
-        self.module.segmenter.eval()  # frozen norms and drop-outs of the image side
+        self.module.get_submodule("segmenter").eval()  # frozen norms and drop-outs of the image side
         with torch.autocast(self.module.device.type, torch.bfloat16, enabled=self.config.bf16):
             out = self.forward(batch)
         logits = out.logits.float()
@@ -172,7 +172,8 @@ class SegmentationTask:
         if self.config.published:
             # The published batch leaves its padding visible: rows of to_sparse's bias. Ours never sees padding.
             adapter = self.module.adapter
-            leak = (adapter.to_sparse.bias * adapter.scale).expand_as(prompts.sparse)
+            leak = adapter.get_parameter("to_sparse.bias") * adapter.get_parameter("scale")
+            leak = leak.expand_as(prompts.sparse)
             kept = prompts.sparse_mask[:, :, None]
             prompts = replace(
                 prompts,

@@ -22,6 +22,7 @@ from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
 from askmask.training.devices import own_share, processes
+from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, gate_target, ignored, of_target, pair_table, select_target
@@ -145,7 +146,7 @@ class SelectionTask:
         losses["pairs"] = pair_loss(pictures.facts, [view.pairs for view, _ in batch], owners)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float().mean()
         figures = {name: float(loss.detach()) for name, loss in losses.items()}
-        return sum(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
+        return sum_of(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
 
     def _regions(self, views: list[SeenView]) -> tuple[Regions, list[np.ndarray]]:
         sights = [view.sight.view(view.row) for view in views]
@@ -233,8 +234,8 @@ def understanding_losses(
     """
     kinds = torch.tensor([config.kinds.index(ask.kind) if ask.kind in config.kinds else 0 for ask in asks])
     none = choice.of.shape[1] - 1
-    of = [of_target(ask, owner) for ask, owner in zip(asks, owners, strict=True)]
-    of = torch.tensor([none if at == len(owner) else at for at, owner in zip(of, owners, strict=True)])
+    spoken = [of_target(ask, owner) for ask, owner in zip(asks, owners, strict=True)]
+    of = torch.tensor([none if at == len(owner) else at for at, owner in zip(spoken, owners, strict=True)])
     losses = {"kind": 0.3 * F.cross_entropy(choice.read.kind, kinds)}
     names = {name: at for at, name in enumerate(names_of(config))}
     for key, logits in (("said", choice.read.said), ("denied", choice.read.denied)):

@@ -38,7 +38,8 @@ class GroundingDino:
         except ImportError as error:
             raise MissingExtra("transformers", "engine") from error
         self._torch, self._device, self._threshold = torch, device, threshold
-        self._model = (model or GroundingDinoForObjectDetection.from_pretrained(folder)).to(device).eval()
+        model = model or GroundingDinoForObjectDetection.from_pretrained(folder)
+        self._model = model.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
         self._tokenizer = tokenizer or AutoTokenizer.from_pretrained(folder)
 
     async def find(

@@ -40,7 +40,8 @@ class Sam2Segmenter:
         except ImportError as error:
             raise MissingExtra("transformers", "engine") from error
         self._torch = torch
-        self._model = (model or Sam2Model.from_pretrained(folder)).to(device).eval()
+        model = model or Sam2Model.from_pretrained(folder)
+        self._model = model.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
         self._device = device
         self._side = int(self._model.config.prompt_encoder_config.image_size)
         self._points, self._least = points_per_side, (least_score, least_stability)

@@ -34,9 +34,10 @@ class LocalVlm:
         self.model = folder.rstrip("/").rsplit("/", 1)[-1]
         self._torch, self._device = torch, device
         # Tokenizer and image processor apart: the joint processor would need torchvision.
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self._images = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        self._net = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype).to(device).eval()
+        net = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        self._net = net.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
         self._lock = asyncio.Lock()
 
     async def complete(self, request: Request) -> Completion:
@@ -52,7 +53,7 @@ class LocalVlm:
         images = self._images(images=[p.rgb for p in request.pictures], return_tensors="pt")
         grids = images["image_grid_thw"]  # [pictures, 3]
         merged = self._images.merge_size**2
-        text = self._tokenizer.apply_chat_template(
+        text: str = self._tokenizer.apply_chat_template(
             _messages(request), tokenize=False, add_generation_prompt=True
         )
         pieces = text.split("<|image_pad|>")
@@ -96,7 +97,10 @@ def _messages(request: Request) -> list[dict[str, Any]]:
         request.schema
     )
     content = [*({"type": "image"} for _ in request.pictures), {"type": "text", "text": request.user_text}]
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": system},
+        {"role": "user", "content": content},
+    ]
     if request.complaint is not None:
         messages += [
             {"role": "assistant", "content": request.broken_reply or ""},

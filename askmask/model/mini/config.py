@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -36,9 +37,10 @@ class MiniConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> MiniConfig:
+    def from_dict(cls, data: Mapping[str, Any]) -> MiniConfig:
         """Read what `to_dict` wrote. Raises CheckpointError for a name this version does not know."""
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             raise CheckpointError("mini's config has unknown names", got=unknown, do="Upgrade askmask.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**values)

@@ -46,7 +46,7 @@ class MiniAdapter(nn.Module):
 
     def forward(self, choice: Choice) -> Painted:
         """Map states [B, T, D] to sparse tokens, the summary and the painted choice to a dense map."""
-        paint = choice.paint
+        paint = choice.painted
         states = self.norm(choice.states)
         rows = torch.arange(len(states), device=states.device)
         dense = self.to_dense(states[rows, choice.dense_at])[:, :, None, None] + self.to_map(paint[:, None])
@@ -98,6 +98,8 @@ class TwoWay(nn.Module):
 class MaskDecoder(nn.Module):
     """Features and Prompts -> MaskOutput with MASKS masks at stride 2."""
 
+    waves: Tensor  # [2, C / 2]
+
     def __init__(self, config: MiniConfig):
         super().__init__()
         width, heads = config.channels, config.heads
@@ -129,8 +131,11 @@ class MaskDecoder(nn.Module):
         # An unpainted pixel starts as "not in the mask"; without this, from-scratch decoders stay at zero IoU long.
         self.bias = nn.Parameter(torch.full((MASKS,), -0.5))
         for head in self.hyper:
-            nn.init.zeros_(head[-1].weight)
-            nn.init.normal_(head[-1].bias, std=0.02)
+            assert isinstance(head, nn.Sequential)
+            last = head[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.normal_(last.bias, std=0.02)
 
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
         """Decode B prompts; features of one picture serve all, or one row per prompt."""

@@ -18,6 +18,10 @@ SHRINK = 0.1  # of the covariance towards its diagonal: there are hundreds of pi
 class Domain(nn.Module):
     """Statistics of the training domain; all zero until `fit`, and then nothing is called unlike."""
 
+    mean: Tensor  # [2C]
+    whiten: Tensor  # [2C, 2C]
+    limit: Tensor  # []
+
     def __init__(self, channels: int):
         super().__init__()
         width = 2 * channels

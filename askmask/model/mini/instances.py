@@ -87,7 +87,7 @@ def stuff_masks(percept: Percept, row: int, config: MiniConfig) -> Tensor:
     return (F.interpolate(chance, size=shape, mode="bilinear") * background)[0]
 
 
-def gather(percept: Percept, maps: tuple[Tensor, Tensor, Tensor], row: int, config: MiniConfig) -> Instances:
+def gather(percept: Percept, maps: tuple[Tensor, ...], row: int, config: MiniConfig) -> Instances:
     """Find the regions of picture `row` and pool its maps over each."""
     things = cluster(percept, row, config.max_objects)
     masks = torch.cat([things, stuff_masks(percept, row, config)])
@@ -166,7 +166,7 @@ def _alike(chances: Tensor) -> Tensor:
 def _pool(map_: Tensor, masks: Tensor) -> Tensor:
     """Average [n, h, w] under each of [O, S/2, S/2]: [O, n]."""
     if masks.shape[-2:] != map_.shape[-2:]:
-        masks = F.adaptive_avg_pool2d(masks[None], map_.shape[-2:])[0]
+        masks = F.adaptive_avg_pool2d(masks[None], (map_.shape[-2], map_.shape[-1]))[0]
     weight = masks.flatten(1)
     return weight @ map_.flatten(1).T / weight.sum(1, keepdim=True).clamp(min=1e-4)
 

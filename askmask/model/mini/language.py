@@ -73,6 +73,12 @@ class Choice(TokenStates):
     of: Tensor  # [B, O + 1] logits: which region the words speak of; the last means none
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
+    @property
+    def painted(self) -> Tensor:
+        """`paint`, of a choice that `on` has made."""
+        assert self.paint is not None, "only a choice that was put on the picture is painted"
+        return self.paint
+
     def on(self, masks: Tensor, parts: Tensor) -> Choice:
         """Paint the choice with region masks [B, O, h, w] and part probabilities [B, P, h, w]."""
         select = self.select[:, : masks.shape[1]]
@@ -106,6 +112,9 @@ class Layer(nn.Module):
 class Language(nn.Module):
     """Regions and words -> Choice."""
 
+    evidence_mean: Tensor  # [E]
+    evidence_scale: Tensor  # [E]
+
     def __init__(self, config: MiniConfig, drop: float = 0.1):
         super().__init__()
         width, heads = config.language_width, config.heads
@@ -130,7 +139,7 @@ class Language(nn.Module):
         self.weigh = nn.Parameter(torch.zeros(len(config.kinds), evidence_width(config) - self.pooled))
         self.weigh_told = nn.Parameter(torch.zeros(len(config.kinds), PAIR))
         self.weigh_match = nn.Parameter(torch.zeros(len(config.kinds), MATCHES))
-        self.half = config.joint_layers // 2  # joint layers before the words' "of" is found
+        self.halfway = config.joint_layers // 2  # joint layers before the words' "of" is found
         self.half_norm = nn.LayerNorm(width)
         self.point, self.nobody = nn.Linear(2 * width, 1), nn.Linear(width, 1)
         self.hear, self.ask = nn.Linear(PAIR, width), nn.Linear(width, width)
@@ -169,7 +178,7 @@ class Language(nn.Module):
         hidden = both.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)[:, None, None]
         of, told = both.new_zeros(batch, objects + 1), seen.states.new_zeros(batch, objects, PAIR)
         for number, layer in enumerate(self.join):
-            if number == self.half:
+            if number == self.halfway:
                 summary, regions = self.half_norm(both).split([length, objects], 1)
                 of = self._of(summary[:, :1], regions, seen.real)
                 told, heard = self._told(summary[:, :1], of, seen)
@@ -219,7 +228,8 @@ class Language(nn.Module):
         """Return the part of each region's logit that is linear for each kind of request, [B, O]."""
         kind = read.kind.softmax(1)
         pairs = ((self.weigh, evidence), (self.weigh_told, told), (self.weigh_match, match))
-        return sum(torch.einsum("bf,bof->bo", kind @ weights, values) for weights, values in pairs)
+        own, towards, said = (torch.einsum("bf,bof->bo", kind @ weights, values) for weights, values in pairs)
+        return own + towards + said
 
 
 def pad_regions(pictures: list[Instances]) -> Regions:

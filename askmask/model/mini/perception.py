@@ -63,6 +63,7 @@ class Perception(nn.Module):
         self.guess = nn.Sequential(conv(w4 + w8, 64, 1), nn.Conv2d(64, fine, 1))
         self.sharpen = nn.Sequential(conv(w2, 32), nn.Conv2d(32, fine, 1))
         for head in (self.guess[-1], self.sharpen[-1]):
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(head.bias)
 

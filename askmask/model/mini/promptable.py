@@ -49,7 +49,9 @@ class PromptableMini:
         _, boxes = geometry(things)
         size = np.array([rgb.shape[1], rgb.shape[0]] * 2, np.float32)
         found = sorted(
-            self.segment_boxes(rgb, boxes.cpu().numpy() * size), key=lambda one: one[1], reverse=True
+            self.segment_boxes(rgb, (boxes.cpu().numpy() * size).tolist()),
+            key=lambda one: one[1],
+            reverse=True,
         )
         kept: list[Scored] = []
         for mask, score in found:
