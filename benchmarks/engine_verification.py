@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--curve-pictures", type=int, default=60)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--segmenter", default="classical")
+    parser.add_argument("--add", action="store_true", help="keep the other rates that the results file has")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     gallery = Gallery([scene for _, scene in zip(range(args.pictures), read_truth(args.data), strict=False)])
@@ -111,8 +112,14 @@ def main() -> None:
             )
         print(f"error {rate}: {seconds:.0f} s, {calls} calls", *rows[-4:], sep="\n  ", flush=True)
         rows[-1] |= {"regions": regions, "calls": calls, "seconds": round(seconds, 1)}
+    commands = [made_by()]
+    if args.add:
+        told = json.loads((args.out / "engine_verification.json").read_text())
+        kept = [row for row in told["rows"] if row["error"] not in rates]
+        rows = sorted([*kept, *rows], key=lambda row: row["error"])
+        commands.insert(0, told["made_by"])
     report = {
-        "made_by": made_by(),
+        "made_by": "; ".join(commands),
         "right_means": f"IoU of accepted mask and true answer >= {FITS_IOU}; both empty is right",
         "right_kept_means": "right pairs relative to the run without any verification at the same error",
         "segmenter": args.segmenter,

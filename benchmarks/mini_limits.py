@@ -1,0 +1,89 @@
+"""What limits mini: its eyes, or what its words choose?
+
+    python benchmarks/mini_limits.py DENSE_FOLDER [--model mini] [--views 80] [--out results/mini/limits.json]
+
+"True choice" paints the regions and parts that the truth names, out of the regions that mini's eyes found, without
+the mask decoder; "said" paints what the words chose, whether or not the model says that anything is there. The
+difference is the words' to gain, what the true choice lacks is the eyes'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from askmask.datasets.dense import read_shard, shards
+from askmask.loading import find_checkpoint
+from askmask.model.checkpoint import load_checkpoint
+from askmask.model.mini.language import paint
+from askmask.model.mini.perception import part_names
+from askmask.training.mini_scores import answer, val_views
+from askmask.training.prompts import asks_of, gate_target, select_target
+from askmask.training.region_cache import owners
+
+SURE = 20.0  # logit of a region that the truth names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--views", type=int, default=80)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", default="results/mini/limits.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    net, _ = load_checkpoint(find_checkpoint(options.model), device="cpu")
+    found = limits(net, options.folder, options.views)
+    found["machine"] = f"{platform.machine()}, torch {torch.__version__}"
+    Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+def limits(net, folder, count):
+    """Return per concept the gIoU of true and of said choices over prompts with a target."""
+    scores = defaultdict(lambda: defaultdict(list))
+    names = part_names(net.config)
+    for view, objects in zip(val_views(net, [folder], count), asked(folder), strict=False):
+        instances = view.prefix.instances
+        owner = owners(instances, objects, net.config.stuff)
+        said, _ = answer(net, view, decode=False)
+        for number, ask in enumerate(view.asks):
+            if not ask.present:
+                continue
+            select = (2 * select_target(ask, owner) - 1) * SURE
+            gate = gate_target(ask, names).clamp(min=1e-9).log()
+            best = paint(select[None], gate[None], instances.masks[None], view.prefix.parts[None])
+            best = F.interpolate(best[:, None], size=view.truth.shape[1:], mode="bilinear")[0, 0] > 0.5
+            counted = ~view.ignored[number]
+            truth = view.truth[number] & counted
+            for name, mask in (("true choice", best.numpy()), ("said", said[number].numpy())):
+                mask = mask & counted
+                iou = (mask & truth).sum() / max(1, (mask | truth).sum())
+                for key in (ask.concept, *(("parts",) if ask.parts else ())):
+                    scores[key][name].append(float(iou))
+    return {
+        key: {name: round(float(np.mean(values)), 3) for name, values in rows.items()}
+        | {"prompts": len(rows["said"])}
+        for key, rows in sorted(scores.items())
+    }
+
+
+def asked(folder):
+    """Yield the objects [H, W] of every view that is asked something."""
+    for path in shards(folder):
+        shard = read_shard(path)
+        for row in range(len(shard.rgb)):
+            if asks_of(*shard.facts(row)):
+                yield shard.objects[row]
+
+
+if __name__ == "__main__":
+    main()
