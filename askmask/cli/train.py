@@ -37,12 +37,12 @@ def train(
 
     from askmask.loading import BUNDLED, find_checkpoint
     from askmask.training.recipes import SegmentationRecipe
-    from askmask.training.run import start
+    from askmask.training.run import sources, start
 
     if isinstance(chosen, SegmentationRecipe):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
     if chosen.start:
-        parts = (str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start.split(","))
+        parts = (str(find_checkpoint(one)) if one in BUNDLED else one for one in sources(chosen.start))
         chosen = replace(chosen, start=",".join(parts))
 
     _watch(start(chosen), chosen.run)

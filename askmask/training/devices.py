@@ -22,16 +22,19 @@ class Devices:
         self.accelerator = accelerator
 
     @classmethod
-    def here(cls) -> Devices:
-        """Look at the environment that `accelerate launch` (or torchrun) sets."""
+    def here(cls, cpu: bool = False) -> Devices:
+        """Look at the environment that `accelerate launch` (or torchrun) sets; `cpu` keeps the network there."""
         if processes() == 1:
             return cls()
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
             raise MissingExtra("accelerate", "train") from error
         # Without being told, accelerate takes processes on machines without CUDA for strangers to each other.
-        return cls(Accelerator(cpu=not torch.cuda.is_available()))
+        cpu = cpu or not torch.cuda.is_available()
+        # Not every step reaches every parameter (no click, no dense prompt): a gradient missing is a gradient of 0.
+        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+        return cls(Accelerator(cpu=cpu, kwargs_handlers=[ddp]))
 
     @property
     def main(self) -> bool:
@@ -63,7 +66,7 @@ class Devices:
 
 def rank() -> int:
     """Return this process's number, 0 when alone."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if processes() > 1 else 0
 
 
 def processes() -> int:
@@ -74,6 +77,6 @@ def processes() -> int:
 def own_share(drawn: Sequence[T]) -> Sequence[T]:
     """Return what of a draw is this process's; at least one item, so that none waits for the others' gradients.
 
-    All processes make the same draws and each keeps its share: one data position, saved once, serves them all.
+    All processes make the same draws of data and each keeps its share: one position, saved once, serves them all.
     """
     return drawn[rank() :: processes()] if len(drawn) > rank() else drawn[:1]

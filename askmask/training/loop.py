@@ -1,7 +1,9 @@
 """The training loop: one page, for every stage. A Task brings data and loss; the loop brings everything else.
 
 Exact resume: weights, optimiser, step, random states and the data position are one state dict. Given the same
-files and thread count, a run killed at any moment and started again logs the same losses bit for bit on CPU.
+files and thread count, a run of one process that is killed at any moment and started again logs the same losses bit
+for bit on CPU. Several processes go on with the same data; their noise (crops, drop-out) is another after a stop.
+Logged figures are the first process's share, `norm` is of all.
 
 A step is one optimiser step of `accumulate` micro-batches, so no gradient is ever left over.
 """
@@ -9,7 +11,6 @@ A step is one optimiser step of `accumulate` micro-batches, so no gradient is ev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
 from askmask.training.run_folder import RunFolder
+
+SEED_STEP = 1009  # between the seeds of processes
 
 
 class Task(Protocol):
@@ -78,18 +81,10 @@ class Told:
 
 
 def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
-    """Train to the end, or on from the folder's newest checkpoint; yields after every step.
-
-    Raises SettingError if another process trains in the folder.
-    """
-    with folder.held() if rank() == 0 else nullcontext():
-        yield from _steps(task, config, folder)
-
-
-def _steps(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
+    """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
     if config.accumulate < 1 or config.steps < 1:
         raise SettingError("steps and accumulate must be at least 1")
-    seed_all(config.seed)
+    seed_all(config.seed + SEED_STEP * rank())
     optimiser: torch.optim.Optimizer = adamw(
         task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay
     )
@@ -98,10 +93,13 @@ def _steps(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         load_weights(task, state["model"], folder.root)
         optimiser.load_state_dict(state["optimiser"])
         task.load_state_dict(state["task"])
-        set_random_state(state["random"])
         step, sums, counted = state["step"], state["sums"], state["counted"]
-        folder.rewind_log(step)
-    devices = Devices.here()
+        if rank() == 0:
+            set_random_state(state["random"])
+            folder.rewind_log(step)
+        else:  # the checkpoint holds the first process's; the others must not repeat its noise
+            seed_all(config.seed + SEED_STEP * rank() + step)
+    devices = Devices.here(cpu=next(task.module.parameters()).device.type == "cpu")
     compute, optimiser = devices.prepare(LossOf(task), optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     while step < config.steps:

@@ -78,7 +78,9 @@ class RefinementTask:
 
     def next_batch(self) -> list[Wanted]:
         """Return some views, with prompts, clicks and boxes on each."""
-        return [wanted for ref in self.stream.next() if (wanted := self._wanted(ref)) is not None]
+        while not (batch := [w for ref in self.stream.next() if (w := self._wanted(ref)) is not None]):
+            pass  # nothing is asked of these views
+        return batch
 
     def _wanted(self, ref: ViewRef) -> Wanted | None:
         asks = asks_of(*ref.shard.facts(ref.row))

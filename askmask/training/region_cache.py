@@ -73,7 +73,9 @@ class RegionCache:
             with np.load(file, allow_pickle=False) as data:
                 return ShardSight(**{key: data[key] for key in ShardSight.__dataclass_fields__})
         sight = self._look(shard or read_shard(path))
-        partial = file.with_suffix(".partial")
+        partial = file.with_suffix(
+            f".{os.getpid()}.partial"
+        )  # another process may be looking at the same shard
         with partial.open("wb") as out:
             np.savez(out, **{key: getattr(sight, key) for key in ShardSight.__dataclass_fields__})
         partial.replace(file)
@@ -87,7 +89,7 @@ class RegionCache:
             if total <= self.limit:
                 return
             total -= file.stat().st_size
-            file.unlink()
+            file.unlink(missing_ok=True)
 
     @torch.no_grad()
     def _look(self, shard: Shard, batch: int = 8) -> ShardSight:

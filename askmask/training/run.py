@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
+from askmask.training.devices import rank
 from askmask.training.loop import Task, Told, train
 from askmask.training.perception import PerceptionNet, PerceptionTask
 from askmask.training.recipes import (
@@ -38,23 +40,34 @@ LANGUAGE = "prompt_encoder.language."
 
 
 def start(recipe: Recipe) -> Iterator[Told]:
-    """Run a recipe to its end; yields after each step. Goes on where the run folder stands."""
+    """Run a recipe to its end; yields after each step. Goes on where the run folder stands.
+
+    Raises SettingError if another process trains in the folder, before anything in it changes.
+    """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.loop.seed)
     folder = RunFolder(recipe.run)
+    with folder.held() if rank() == 0 else nullcontext():
+        yield from _run(recipe, folder)
+
+
+def _run(recipe: Recipe, folder: RunFolder) -> Iterator[Told]:
+    torch.manual_seed(recipe.loop.seed)
     task = BUILDERS[recipe.stage](recipe, folder)
     memory = estimate(task)
-    folder.write_config(
-        {
-            "recipe": asdict(recipe),
-            "memory": memory,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        }
-    )
-    return train(task, recipe.loop, folder)
+    if rank() == 0:
+        folder.write_config(_config(recipe, memory))
+    yield from train(task, recipe.loop, folder)
+
+
+def _config(recipe: Recipe, memory: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "recipe": asdict(recipe),
+        "memory": memory,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
 
 
 def estimate(task: Task) -> dict[str, Any]:
@@ -129,13 +142,16 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net, _ = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
-        weights = newest(recipe.start)["model"]
+        weights = {
+            name: value for one in sources(recipe.start) for name, value in newest(one)["model"].items()
+        }
         foreign = sorted(set(weights) - set(net.state_dict()))
         if foreign:
             raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
         net.load_state_dict(weights, strict=False)
     task = SegmentationTask(net, recipe.data)
-    (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
+    if rank() == 0:
+        (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
     return task
 
 
@@ -158,23 +174,36 @@ def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[M
     return net, _load(net, recipe.start, wanted)
 
 
+def sources(start: str) -> list[str]:
+    """Split what a run starts from ("mini, runs/eyes") into its parts. Raises SettingError for an empty one."""
+    parts = [part.strip() for part in start.split(",")]
+    if not all(parts):
+        raise SettingError("start= names nothing between two commas", got=repr(start))
+    return parts
+
+
 def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
-    """Return the sizes and names of a run, or else of what it starts from; None if neither has any yet."""
-    places = [folder.root / "model.json"]
-    for one in reversed(start.split(",")) if start else ():
-        if (exported := _exported(one)) is not None:
-            return MiniConfig.from_dict(NetConfig.load(exported).segmenter)
+    """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
+    if (own := folder.root / "model.json").exists():
+        return MiniConfig.from_dict(json.loads(own.read_text(encoding="utf-8")))
+    found: list[MiniConfig] = []
+    for one in sources(start) if start else ():
         root = Path(one)
-        places.append(root / "model.json" if root.is_dir() else root.parent.parent / "model.json")
-    for place in places:
-        if place.exists():
-            return MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8")))
-    return None
+        place = root / "model.json" if root.is_dir() else root.parent.parent / "model.json"
+        if (exported := _exported(one)) is not None:
+            found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
+        elif place.exists():
+            found.append(MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8"))))
+    if any(other != found[-1] for other in found):
+        raise CheckpointError("the starts are of networks with other sizes or names", got=start)
+    return found[-1] if found else None
 
 
 def _write_model(folder: RunFolder, model: MiniConfig) -> None:
-    text = json.dumps(model.to_dict(), indent=1) + "\n"
-    (folder.root / "model.json").write_text(text, encoding="utf-8")
+    if rank() == 0:
+        partial = folder.root / "model.json.partial"
+        partial.write_text(json.dumps(model.to_dict(), indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder.root / "model.json")
 
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
@@ -183,7 +212,7 @@ def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
     Of several runs ("mini,runs/eyes") a later one's weights replace an earlier one's.
     """
     known = set(net.state_dict())
-    weights = {name: value for one in start.split(",") for name, value in newest(one)["model"].items()}
+    weights = {name: value for one in sources(start) for name, value in newest(one)["model"].items()}
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))

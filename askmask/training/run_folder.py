@@ -36,13 +36,17 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from training here. Raises SettingError if one does."""
+        lock = FileLock(self.root / ".lock")
         try:
-            with FileLock(self.root / ".lock", timeout=0):
-                yield
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise SettingError(
                 f"another process is training in {self.root}", do="Wait for it, or choose another run=."
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""

@@ -70,9 +70,23 @@ def test_a_second_process_in_the_same_run_folder_is_refused(tmp_path):
     data = tmp_path / "discs"
     write_discs(data, scenes=6, seed=0, size=32)
     run = tmp_path / "run"
+    RunFolder(run).write_config({"recipe": "of the first"})
+    before = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
     with RunFolder(run).held():
         refused = subprocess.run(command(run, data), capture_output=True, text=True)
     assert refused.returncode != 0
     assert "another process is training" in refused.stderr and "run=" in refused.stderr
-    assert not RunFolder(run).checkpoints()
+    after = [
+        (path.name, path.read_bytes()) for path in run.iterdir() if path.is_file() and path.name != ".lock"
+    ]
+    assert sorted(after) == before and not RunFolder(run).checkpoints()
     subprocess.run(command(run, data), check=True, capture_output=True)
+
+
+def test_an_error_during_training_is_not_taken_for_a_second_process(tmp_path):
+    from filelock import Timeout
+
+    with pytest.raises(Timeout), RunFolder(tmp_path).held():
+        raise Timeout("another file")
+    with RunFolder(tmp_path).held():
+        pass

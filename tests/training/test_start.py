@@ -1,11 +1,17 @@
 """What a run starts from."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from askmask.errors import CheckpointError
-from askmask.training.run import _load
+from askmask.errors import CheckpointError, SettingError
+from askmask.loading import find_checkpoint
+from askmask.model.config import NetConfig
+from askmask.model.mini.config import MiniConfig
+from askmask.training.run import _load, model_of, sources
 from askmask.training.run_folder import RunFolder
 
 
@@ -18,7 +24,26 @@ def test_of_several_runs_the_later_ones_weights_count(tmp_path):
     whole = saved(tmp_path / "whole", weight=torch.zeros(1, 2), bias=torch.zeros(1))
     part = saved(tmp_path / "part", weight=torch.ones(1, 2))
     net = nn.Linear(2, 1)
-    assert _load(net, f"{whole},{part}", wanted=("weight", "bias")) == {"weight", "bias"}
+    assert _load(net, f"{whole}, {part}", wanted=("weight", "bias")) == {"weight", "bias"}
     assert net.weight.tolist() == [[1, 1]] and net.bias.tolist() == [0]
     with pytest.raises(CheckpointError, match="bias"):
         _load(net, part, wanted=("weight", "bias"))
+
+
+def test_a_forgotten_name_between_commas_is_named():
+    with pytest.raises(SettingError, match="between two commas"):
+        sources("mini,,runs/eyes")
+
+
+def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_path):
+    bundled = str(find_checkpoint("mini"))
+    model = MiniConfig.from_dict(NetConfig.load(find_checkpoint("mini")).segmenter)
+    other = replace(model, colours=tuple(reversed(model.colours)))  # the same sizes, other names
+    eyes, run = RunFolder(tmp_path / "eyes"), RunFolder(tmp_path / "run")
+    (eyes.root / "model.json").write_text(json.dumps(model.to_dict()))
+    assert model_of(run, f"{bundled},{eyes.root}") == model
+    (eyes.root / "model.json").write_text(json.dumps(other.to_dict()))
+    with pytest.raises(CheckpointError, match="other sizes or names"):
+        model_of(run, f"{bundled},{eyes.root}")
+    (run.root / "model.json").write_text(json.dumps(other.to_dict()))
+    assert model_of(run, bundled) == other
