@@ -115,6 +115,8 @@ def main() -> None:
     commands = [made_by()]
     if args.add:
         told = json.loads((args.out / "engine_verification.json").read_text())
+        if (told["segmenter"], told["seed"]) != (args.segmenter, args.seed):
+            parser.error("the results there are of another --segmenter or --seed")
         kept = [row for row in told["rows"] if row["error"] not in rates]
         rows = sorted([*kept, *rows], key=lambda row: row["error"])
         commands.insert(0, told["made_by"])

@@ -86,7 +86,7 @@ def results(found: dict, latency: dict) -> str:
             aim,
         )
         rows.append("| " + " | ".join(map(str, cells)) + " |")
-    clear, above, level = shortcuts(found)
+    clear, level, below = shortcuts(found)
     hard = found["hard physics"]
     told = [
         f'"Found" for {said(found["target accuracy"])} of prompts with a target (floor .90), "nothing" for '
@@ -96,9 +96,9 @@ def results(found: dict, latency: dict) -> str:
         f"**Against shortcuts.** On the {hard['iou']['prompts']} hard prompts of physics mini scores "
         f"{said(hard['iou'])}; the better of each prompt's own shortcuts, drawn with perfect masks, "
         f"{said(hard['best_shortcut'])}; the difference, paired over scenes, is {said(hard['above_shortcut'])}. "
-        "Shortcut by shortcut, each on the hard prompts that have it (every concept, `tabletop-1.md`): mini's "
-        f"interval is clear above {listed(clear)}; above with intervals that meet: {listed(above)}; not above: "
-        f"{listed(level)}.",
+        "Shortcut by shortcut, each on the hard prompts of every concept that have it (how many in brackets), by the "
+        f"paired difference: clear above {listed(clear)}; not told apart from {listed(level)}; "
+        f"below {listed(below)}.",
     ]
     return "\n".join(rows) + "\n\n" + "\n\n".join(wrapped(text) for text in told)
 
@@ -117,17 +117,15 @@ def card(found: dict) -> str:
 
 
 def shortcuts(found: dict) -> tuple[list[str], list[str], list[str]]:
-    """Return which shortcuts the model is clear above, above with intervals that meet, and not above."""
-    clear, above, level = [], [], []
+    """Return which shortcuts the model is clear above, cannot be told apart from, and is clear below."""
+    clear, level, below = [], [], []
     for name, pair in found["shortcuts"].items():
-        if not (hard := pair["hard"]):
+        if not pair["hard"]:
             continue
-        model, guess = hard["model"], hard["shortcut"]
-        if model["low"] > guess["high"]:
-            clear.append(name)
-        else:
-            (above if model["mean"] > guess["mean"] else level).append(name)
-    return clear, above, level
+        apart = pair["hard"]["difference"]
+        chosen = clear if apart["low"] > 0 else below if apart["high"] < 0 else level
+        chosen.append(f"{name} ({apart['prompts']})")
+    return clear, level, below
 
 
 def listed(names: list[str]) -> str:

@@ -103,14 +103,19 @@ def report(rows):
     }
     shortcuts = {}
     for name in sorted({key for row in positive for key in row if key.startswith("shortcut:")}):
-        own = [row for row in positive if name in row]
-        hard = [row for row in own if row["hard"]]
+        own = [row | {"difference": row["iou"] - row[name]} for row in positive if name in row]
         shortcuts[name.removeprefix("shortcut:")] = {
-            "all": {"model": interval(own, "iou"), "shortcut": interval(own, name)},
-            "hard": {"model": interval(hard, "iou"), "shortcut": interval(hard, name)} if hard else None,
+            subset: {
+                "model": interval(chosen, "iou"),
+                "shortcut": interval(chosen, name),
+                "difference": interval(chosen, "difference"),
+            }
+            if chosen
+            else None
+            for subset, chosen in (("all", own), ("hard", [row for row in own if row["hard"]]))
         }
-    hard = groups["hard physics"]
-    own = {key: interval(hard, key) for key in ("iou", "best_shortcut", "above_shortcut")} if hard else None
+    physics = groups["hard physics"]
+    against = {key: interval(physics, key) for key in ("iou", "best_shortcut", "above_shortcut")}
     kinds = defaultdict(list)
     for row in positive:
         kinds[f"{row['concept']}/{row['family']}/{row['kind']}"].append(row)
@@ -118,7 +123,7 @@ def report(rows):
         row["presence_right"] = float(row["found"] == row["present"])
     return {
         "giou": table,
-        "hard physics": own,
+        "hard physics": against if physics else None,
         "shortcuts": shortcuts,
         "kinds": {name: interval(group, "iou", draws=200) for name, group in sorted(kinds.items())},
         "target accuracy": interval(positive, "presence_right"),
@@ -149,14 +154,16 @@ def markdown(found):
             "",
         ]
     lines += [
-        "| shortcut (with perfect masks) | model, all | shortcut, all | model, hard | shortcut, hard |",
-        "|---|---|---|---|---|",
+        "| shortcut (with perfect masks) | model, all | shortcut, all | n hard | model, hard | shortcut, hard "
+        "| paired difference, hard |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, pair in found["shortcuts"].items():
-        hard = pair["hard"] or {"model": None, "shortcut": None}
+        hard = pair["hard"] or {"model": None, "shortcut": None, "difference": None}
+        count = hard["model"]["prompts"] if hard["model"] else 0
         lines.append(
             f"| {name} | {said(pair['all']['model'])} | {said(pair['all']['shortcut'])} "
-            f"| {said(hard['model'])} | {said(hard['shortcut'])} |"
+            f"| {count} | {said(hard['model'])} | {said(hard['shortcut'])} | {said(hard['difference'])} |"
         )
     lines += ["", "| kind | n | gIoU |", "|---|---|---|"]
     lines += [f"| {name} | {value['prompts']} | {said(value)} |" for name, value in found["kinds"].items()]
