@@ -39,6 +39,7 @@ from askmask.training.run import BUILDERS, EYES, model_of, newest
 from askmask.training.run_folder import RunFolder
 from askmask.training.selection import SelectionConfig
 
+SETTINGS = ("steps", "mask_steps", "shards", "views")  # arms are compared under the same ones
 DECODER = ("adapter.", "segmenter.decoder.", "segmenter.clicks.")
 FAST, SLOW = 1.2e-3, 6e-4  # rates of the two phases
 LORA = r"language\.(read|join)\.\d+\.(qkv|out|mlp\.0|mlp\.2)"
@@ -125,7 +126,12 @@ class Lab:
     def arm(self, claim, name, seed, make):
         """Make one arm's score unless it is there."""
         path = self.out / f"{claim}-{name.replace(' ', '_')}-{seed}.json"
+        settings = {name: getattr(self.options, name) for name in SETTINGS}
         if path.exists():
+            if (kept := json.loads(path.read_text())["settings"]) != settings:
+                raise SystemExit(
+                    f"{path} is of other settings: {kept}, not {settings}. Use another --out and --work."
+                )
             return
         began = time.time()
         print(f"{claim}: {name}, seed {seed}", flush=True)
@@ -134,6 +140,7 @@ class Lab:
             "claim": claim,
             "arm": name,
             "seed": seed,
+            "settings": settings,
             "seconds": round(time.time() - began),
             "scores": scores,
         }
@@ -231,8 +238,12 @@ def table(out):
         if not own:
             continue
         order = sorted(own, key=lambda arm: ARMS.index(arm))
+        settings = next(iter(own.values()))[0]["settings"].items()
+        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings)
         lines += [
             f"## {claim}",
+            "",
+            f"`python benchmarks/claims.py {claim} mini --train TRAIN --val VAL {flags}`",
             "",
             "| arm | seeds | conversational gIoU | literal gIoU | against the first arm |",
         ]
