@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from askmask.evaluation.bootstrap import intervals
+from askmask.evaluation.bootstrap import mean_interval
 from askmask.loading import find_checkpoint
 from askmask.training.loop import LoopConfig, train
 from askmask.training.mini_scores import answer, prefix_now, val_views
@@ -96,9 +96,12 @@ class Lab:
         task = BUILDERS[recipe.stage](recipe, folder)
         if change:
             change(task.module)
-        for told in train(task, recipe.loop, folder):
-            if told.step % 50 == 0:
-                print(f"  {recipe.run} {told.step}/{told.steps} loss {told.figures['loss']:.3f}", flush=True)
+        with folder.held():
+            for told in train(task, recipe.loop, folder):
+                if told.step % 50 == 0:
+                    print(
+                        f"  {recipe.run} {told.step}/{told.steps} loss {told.figures['loss']:.3f}", flush=True
+                    )
         return recipe.run, task.module
 
     def score(self, net, *, decode, blind=False, dense=True):
@@ -219,10 +222,6 @@ def adaptation(lab, seed):
             lab.masks(f"adapt-{name}", seed, start, lab.options.mask_steps, change)[1], decode=True))  # fmt: skip
 
 
-def mean_of(sums):
-    return {"mean": sums[:, 0] / sums[:, 1]}
-
-
 CLAIMS = {"curriculum": curriculum, "blind": blind, "adaptation": adaptation, "dense": dense}
 
 
@@ -296,11 +295,9 @@ def _interval(means, sign=False):
     """Mean over scenes and its 95 % interval, as text."""
     if not means:
         return "-"
-    values = np.array(list(means.values()))[:, None]
-    spread = intervals(np.hstack([values, np.ones_like(values)]), list(means), mean_of, resamples=2000)
-    low, high = spread["mean"]
+    mean, low, high = mean_interval(list(means.values()), list(means), resamples=2000)
     form = "{:+.3f} ({:+.3f} to {:+.3f})" if sign else "{:.3f} ({:.3f}-{:.3f})"
-    return form.format(values.mean(), low, high)
+    return form.format(mean, low, high)
 
 
 def main():

@@ -20,7 +20,7 @@ import torch
 
 import askmask
 from askmask.datasets.dense import answer_masks, read_shard, shards
-from askmask.evaluation.bootstrap import intervals
+from askmask.evaluation.bootstrap import mean_interval
 from askmask.records import CONCEPTS
 
 
@@ -76,15 +76,9 @@ def interval(rows, key, draws=1000):
     """Mean and 95 % interval over scenes."""
     if not rows:
         return None
-    terms = np.array([[row[key], 1.0] for row in rows])
-    spread = intervals(terms, [str(row["scene"]) for row in rows], mean_of, resamples=draws)
-    low, high = spread["mean"]
-    return {"mean": round(float(terms[:, 0].mean()), 4), "low": round(low, 4), "high": round(high, 4),
-            "prompts": len(rows)}  # fmt: skip
-
-
-def mean_of(sums):
-    return {"mean": sums[:, 0] / sums[:, 1]}
+    scenes = [str(row["scene"]) for row in rows]
+    mean, low, high = mean_interval([row[key] for row in rows], scenes, resamples=draws)
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "prompts": len(rows)}
 
 
 def report(rows):

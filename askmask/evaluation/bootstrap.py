@@ -54,6 +54,18 @@ def intervals(
     }
 
 
+def mean_interval(
+    values: Sequence[float], clusters: Sequence[str], *, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the mean of at least one value and its 95 % interval over clusters: (mean, low, high)."""
+    terms = np.array([[value, 1.0] for value in values])
+    spread = intervals(
+        terms, clusters, lambda sums: {"mean": sums[:, 0] / sums[:, 1]}, resamples=resamples, seed=seed
+    )["mean"]
+    assert spread is not None  # every resample has a mean
+    return float(terms[:, 0].mean()), spread[0], spread[1]
+
+
 def percentile_interval(values: np.ndarray, level: float = 0.95) -> list[float] | None:
     """Return [low, high] of the defined values [resamples]; None if fewer than half are defined."""
     if np.isfinite(values).mean() < 0.5:

@@ -73,9 +73,8 @@ class RegionCache:
             with np.load(file, allow_pickle=False) as data:
                 return ShardSight(**{key: data[key] for key in ShardSight.__dataclass_fields__})
         sight = self._look(shard or read_shard(path))
-        partial = file.with_suffix(
-            f".{os.getpid()}.partial"
-        )  # another process may be looking at the same shard
+        # Another process may be looking at the same shard.
+        partial = file.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as out:
             np.savez(out, **{key: getattr(sight, key) for key in ShardSight.__dataclass_fields__})
         partial.replace(file)

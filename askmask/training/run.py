@@ -142,9 +142,7 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net, _ = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
-        weights = {
-            name: value for one in sources(recipe.start) for name, value in newest(one)["model"].items()
-        }
+        weights = started_from(recipe.start)
         foreign = sorted(set(weights) - set(net.state_dict()))
         if foreign:
             raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
@@ -182,6 +180,11 @@ def sources(start: str) -> list[str]:
     return parts
 
 
+def started_from(start: str) -> dict[str, torch.Tensor]:
+    """Return the weights of all parts of `start`, a later one's in place of an earlier one's."""
+    return {name: value for one in sources(start) for name, value in newest(one)["model"].items()}
+
+
 def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
     if (own := folder.root / "model.json").exists():
@@ -207,12 +210,9 @@ def _write_model(folder: RunFolder, model: MiniConfig) -> None:
 
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
-    """Load the weights of other runs that `net` has; under `wanted`, both must have the same ones.
-
-    Of several runs ("mini,runs/eyes") a later one's weights replace an earlier one's.
-    """
+    """Load the weights of other runs that `net` has; under `wanted`, both must have the same ones."""
     known = set(net.state_dict())
-    weights = {name: value for one in sources(start) for name, value in newest(one)["model"].items()}
+    weights = started_from(start)
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
