@@ -7,20 +7,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from askmask.answer import Answer
+    from askmask.conversation import Example, Reference, Round
     from askmask.errors import AskMaskError
     from askmask.imaging.mask import Mask
     from askmask.loading import load
-    from askmask.records import Example, Reference, Round
     from askmask.session import Model, Session
 
 _HOME = {
     "Answer": "askmask.answer",
     "AskMaskError": "askmask.errors",
-    "Example": "askmask.records",
+    "Example": "askmask.conversation",
     "Mask": "askmask.imaging.mask",
     "Model": "askmask.session",
-    "Reference": "askmask.records",
-    "Round": "askmask.records",
+    "Reference": "askmask.conversation",
+    "Round": "askmask.conversation",
     "Session": "askmask.session",
     "load": "askmask.loading",
 }

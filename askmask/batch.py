@@ -18,8 +18,8 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from askmask.answer import Answer, draw_answers, json_text
-from askmask.datasets.own import read_rows
 from askmask.errors import AskMaskError, DataError, SettingError
+from askmask.formats.own import read_rows
 from askmask.imaging.files import list_pictures, read_picture
 from askmask.session import Model, Session
 

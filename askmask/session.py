@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from askmask.answer import Answer
+from askmask.conversation import Round
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
@@ -24,7 +25,6 @@ from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
 from askmask.model.protocols import Protocol
 from askmask.model.seams import MAX_PROMPT_CHARS, Features, MaskOutput
-from askmask.records import Round
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together

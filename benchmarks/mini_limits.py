@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from askmask.datasets.dense import read_shard, shards
+from askmask.formats.dense import read_shard, shards
 from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.language import paint

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 import askmask
-from askmask.datasets.dense import answer_masks, read_shard, shards
+from askmask.conversation import CONCEPTS
 from askmask.evaluation.bootstrap import mean_interval
-from askmask.records import CONCEPTS
+from askmask.formats.dense import answer_masks, read_shard, shards
 
 
 def iou(one, other):

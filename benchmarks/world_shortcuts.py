@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askmask.datasets import dense
+from askmask.formats import dense
 
 
 def iou(objects: np.ndarray, guess: list[int], truth: list[int], ignore: list[int]) -> float:

@@ -189,9 +189,9 @@ def retry(
 ) -> None:
     """Ask again where it failed in these ways; everything answered well is kept."""
     need_engine()
-    from askmask.engine.errors import ERROR_CLASSES
     from askmask.engine.runs import Limits
     from askmask.engine.store import RunStore
+    from askmask.vlm.errors import ERROR_CLASSES
 
     classes = [name.strip() for name in only.split(",") if name.strip()]
     unknown = sorted(set(classes) - set(ERROR_CLASSES))
@@ -264,10 +264,10 @@ def estimate(
     from askmask.engine.estimate import estimate as estimate_of
     from askmask.engine.estimate import from_run
     from askmask.engine.pictures import find_pictures
-    from askmask.engine.prices import price_of
     from askmask.engine.runs import plan_of
     from askmask.engine.settings import Settings
     from askmask.engine.store import RunStore
+    from askmask.vlm.prices import price_of
 
     if (pictures / RunStore.FILE).is_file():
         with RunStore(pictures, read_only=True) as store:
@@ -343,7 +343,7 @@ def open_any_segmenter(choice: Any) -> Any:
         return open_segmenter(choice)
     from askmask.loading import load
     from askmask.model.mini.net import Mini
-    from askmask.model.mini.promptable import PromptableMini
+    from askmask.segmenters.mini import PromptableMini
 
     model = load(choice.segmenter_at or "mini", device=choice.device)
     if not isinstance(model.net, Mini):
@@ -353,7 +353,7 @@ def open_any_segmenter(choice: Any) -> Any:
 
 def _concepts(text: str | None) -> tuple[Concept, ...]:
     """Return the concepts named with commas, or all; Settings refuses a name that it does not know."""
-    from askmask.records import CONCEPTS
+    from askmask.conversation import CONCEPTS
 
     return cast("tuple[Concept, ...]", tuple(text.split(","))) if text else CONCEPTS
 
@@ -364,9 +364,9 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
     from rich.live import Live
 
     from askmask.cli.engine_tables import status_table
-    from askmask.engine.errors import BudgetSpent, RunStopped
     from askmask.engine.report import report_of
     from askmask.engine.runs import plan_of, work
+    from askmask.vlm.errors import BudgetSpent, RunStopped
 
     console = Console(stderr=True)
     stopped: AskMaskError | None = None

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from askmask.records import CONCEPTS
+from askmask.conversation import CONCEPTS
 
 
 def status_table(run: Path, report: Any) -> Group:

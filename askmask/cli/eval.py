@@ -221,9 +221,9 @@ class _WrittenLines:
 
 
 def _plan(dataset: str, history: str) -> list:
-    from askmask.datasets import open_dataset
     from askmask.errors import DataError
     from askmask.evaluation.predict import plan
+    from askmask.formats import open_dataset
 
     pictures = plan(open_dataset(dataset), history=history)
     if not pictures:
@@ -247,9 +247,9 @@ def _shard(text: str | None) -> tuple[int, int]:
 def _score(
     dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
 ) -> None:
-    from askmask.datasets import open_dataset
     from askmask.evaluation.predict import plan
     from askmask.evaluation.truth import truths_of
+    from askmask.formats import open_dataset
 
     kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
     examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)

@@ -130,8 +130,8 @@ def reask(
     """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
     from rich.progress import track
 
-    from askmask.datasets.dense import shards
     from askmask.errors import DataError
+    from askmask.formats.dense import shards
     from askmask.world.generate import reask as reask_shard
 
     paths = shards(folder)

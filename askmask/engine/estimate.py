@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmask.engine.budget import Price
 from askmask.engine.pictures import Picture, shrink
 from askmask.engine.replies import (
     AlignmentReply,
@@ -28,6 +27,7 @@ from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.templates import fill_write, text_of
 from askmask.errors import PictureError
+from askmask.vlm.budget import Price
 
 REGIONS = 6  # described; of them:
 FOUND, ACCEPTED = 5.5, 4.0

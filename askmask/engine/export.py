@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from askmask.datasets.own import write_examples
-from askmask.datasets.parquet import write_parquet
+from askmask.conversation import CONCEPTS, Example, Round
 from askmask.engine.card import write_card
 from askmask.engine.dedup import distinct_pairs, picture_groups
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import Aligned, Pair, Region, Verified
 from askmask.errors import DataError
+from askmask.formats.own import write_examples
+from askmask.formats.parquet import write_parquet
 from askmask.imaging.files import read_picture
-from askmask.records import CONCEPTS, Example, Round
 
 
 @dataclass

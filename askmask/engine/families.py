@@ -5,7 +5,7 @@ The list follows the ConverSeg paper (section 3 and the supplement's section B);
 
 from __future__ import annotations
 
-from askmask.records import CONCEPTS
+from askmask.conversation import CONCEPTS
 
 FAMILIES: dict[str, dict[str, str]] = {
     "entities": {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from askmask.conversation import CONCEPTS
 from askmask.engine.overlay import mark_numbered
 from askmask.engine.pictures import Picture, shrink
 from askmask.engine.report import report_of
@@ -18,7 +19,6 @@ from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
 from askmask.errors import PictureError
 from askmask.imaging.mask import Mask
-from askmask.records import CONCEPTS
 
 WIDE_PX, THUMB_PX = 480, 240
 _ICON = {True: "yes", False: "no", None: "none"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from askmask.engine.prices import check_pinned
 from askmask.engine.tools import Detector
 from askmask.engine.values import Value
-from askmask.engine.vision.segmenter import PromptableSegmenter
-from askmask.engine.vlm.request import Vlm
 from askmask.errors import SettingError
+from askmask.segmenters.segmenter import PromptableSegmenter
+from askmask.vlm.prices import check_pinned
+from askmask.vlm.request import Vlm
 
 
 class ModelChoice(Value):
@@ -47,19 +47,19 @@ def open_vlm(choice: ModelChoice, *, allow_floating: bool = False) -> Vlm:
     if choice.api_key_env:
         options["api_key_env"] = choice.api_key_env
     if choice.provider == "openai":
-        from askmask.engine.vlm.openai_api import OpenAIVlm
+        from askmask.vlm.openai_api import OpenAIVlm
 
         return OpenAIVlm(choice.model, base_url=choice.base_url, **options)
     if choice.provider == "google":
-        from askmask.engine.vlm.google import GoogleVlm
+        from askmask.vlm.google import GoogleVlm
 
         return GoogleVlm(choice.model, base_url=choice.base_url, **options)
     if choice.provider == "local":
-        from askmask.engine.vlm.local import LocalVlm
+        from askmask.vlm.local import LocalVlm
 
         return LocalVlm(choice.model)
     if choice.provider == "replay":
-        from askmask.engine.vlm.replay import ReplayVlm
+        from askmask.vlm.replay import ReplayVlm
 
         return ReplayVlm(choice.model)
     raise SettingError(
@@ -70,17 +70,17 @@ def open_vlm(choice: ModelChoice, *, allow_floating: bool = False) -> Vlm:
 def open_detector(choice: VisionChoice) -> Detector:
     """Make a detector."""
     if choice.detector == "vlm":
-        from askmask.engine.vision.vlm_boxes import VlmBoxes
+        from askmask.detectors.vlm_boxes import VlmBoxes
 
         return VlmBoxes()
     if choice.detector == "grounding-dino":
-        from askmask.engine.vision.grounding_dino import GroundingDino
+        from askmask.detectors.grounding_dino import GroundingDino
 
         if choice.detector_at:
             return GroundingDino(choice.detector_at, device=choice.device)
         return GroundingDino(device=choice.device)
     if choice.detector == "moondream":
-        from askmask.engine.vision.moondream import Moondream
+        from askmask.detectors.moondream import Moondream
 
         return Moondream(choice.detector_at) if choice.detector_at else Moondream()
     raise SettingError(
@@ -91,11 +91,11 @@ def open_detector(choice: VisionChoice) -> Detector:
 def open_segmenter(choice: VisionChoice) -> PromptableSegmenter:
     """Make a promptable segmenter."""
     if choice.segmenter == "classical":
-        from askmask.engine.vision.classical import ClassicalSegmenter
+        from askmask.segmenters.classical import ClassicalSegmenter
 
         return ClassicalSegmenter()
     if choice.segmenter == "sam2":
-        from askmask.engine.vision.sam2 import Sam2Segmenter
+        from askmask.segmenters.sam2 import Sam2Segmenter
 
         if choice.segmenter_at:
             return Sam2Segmenter(choice.segmenter_at, device=choice.device)

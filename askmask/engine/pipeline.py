@@ -14,7 +14,6 @@ from typing import Any
 
 from askmask.engine.align import align
 from askmask.engine.describe import describe
-from askmask.engine.errors import QUARANTINED, REFUSED, RETRYABLE, RunStopped
 from askmask.engine.pictures import Picture, difference_hash
 from askmask.engine.segment import segment
 from askmask.engine.store import PictureRow, RunStore
@@ -23,6 +22,7 @@ from askmask.engine.values import STAGES, Failure, Value
 from askmask.engine.verify import verify
 from askmask.engine.write import write
 from askmask.errors import PictureError
+from askmask.vlm.errors import QUARANTINED, REFUSED, RETRYABLE, RunStopped
 
 # So many pictures in a row without a single reply mean that the endpoint is gone, not that they are bad.
 GONE_AFTER = 5

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from askmask.engine.errors import BudgetSpent, RunStopped
 from askmask.engine.opening import VisionChoice, open_segmenter
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
 from askmask.engine.store import PictureRow, RunStore
-from askmask.engine.vision.segmenter import PromptableSegmenter
 from askmask.errors import MissingExtra
+from askmask.segmenters.segmenter import PromptableSegmenter
+from askmask.vlm.errors import BudgetSpent, RunStopped
 
 PICTURES_A_BATCH = 4
 

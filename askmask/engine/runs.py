@@ -9,19 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from askmask.engine.budget import Budget
 from askmask.engine.opening import ModelChoice, VisionChoice, open_detector, open_segmenter, open_vlm
 from askmask.engine.pipeline import Progress, run_pictures
-from askmask.engine.prices import price_of
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
-from askmask.engine.vision.queue import SegmentationQueue
-from askmask.engine.vlm.caller import Caller
-from askmask.engine.vlm.rate import Pace
 from askmask.errors import SettingError
+from askmask.segmenters.queue import SegmentationQueue
+from askmask.vlm.budget import Budget
+from askmask.vlm.caller import Caller
+from askmask.vlm.prices import price_of
+from askmask.vlm.rate import Pace
 
 
 class RunPlan(Value):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from askmask.engine.errors import UnitFailed
 from askmask.engine.pictures import Picture
 from askmask.engine.tools import Tools, run_units
 from askmask.engine.values import Box, Described, Description, Dropped, Failure, Region, Segmented
 from askmask.imaging.mask import Mask
+from askmask.vlm.errors import UnitFailed
 
 
 async def segment(

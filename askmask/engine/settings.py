@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from askmask.conversation import CONCEPTS
 from askmask.engine.values import Concept, Value
-from askmask.records import CONCEPTS
 
 COCO_AREA_PX = 640 * 480
 

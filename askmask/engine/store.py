@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
-from askmask.engine.vlm.request import Completion
 from askmask.errors import DataError
+from askmask.vlm.request import Completion
 
 SCHEMA = 1
 _TABLES = """

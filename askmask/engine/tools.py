@@ -11,15 +11,15 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from askmask.engine.errors import UnitFailed
 from askmask.engine.pictures import Picture, SentPicture, shrink
 from askmask.engine.replies import ReplySchema
 from askmask.engine.settings import Settings
 from askmask.engine.templates import hash_of
 from askmask.engine.values import Box, Description, Failure, Verdict
-from askmask.engine.vision.queue import SegmentationQueue
-from askmask.engine.vlm.caller import Caller
-from askmask.engine.vlm.request import Request
+from askmask.segmenters.queue import SegmentationQueue
+from askmask.vlm.caller import Caller
+from askmask.vlm.errors import UnitFailed
+from askmask.vlm.request import Request
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from askmask.conversation import CONCEPTS
 from askmask.imaging.mask import Mask
-from askmask.records import CONCEPTS
 
 Box = tuple[float, float, float, float]
 Kind = Literal["thing", "part", "stuff", "group"]

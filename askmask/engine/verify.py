@@ -10,7 +10,6 @@ So the mask that goes on is always one that was itself verified.
 
 from __future__ import annotations
 
-from askmask.engine.errors import UnitFailed
 from askmask.engine.overlay import fit, mark, tint_for
 from askmask.engine.pictures import Picture, SentPicture
 from askmask.engine.replies import ChoiceReply, MaskReply
@@ -18,6 +17,7 @@ from askmask.engine.templates import fill
 from askmask.engine.tools import Tools, request_for, run_units, vote
 from askmask.engine.values import Failure, Region, Segmented, Verified
 from askmask.imaging.mask import Mask
+from askmask.vlm.errors import UnitFailed
 
 SAME_IOU = 0.98  # a pool mask this close to the initial one is no alternative
 

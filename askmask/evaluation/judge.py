@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from askmask.conversation import Round
 from askmask.errors import AskMaskError, DataError, MissingExtra
-from askmask.records import Round
 
 RUBRIC = ("PR", "LC", "CC", "TR")
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from askmask.datasets import open_dataset
-from askmask.datasets.own import read_rows
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
+from askmask.formats import open_dataset
+from askmask.formats.own import read_rows
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.truth import item_id
 from askmask.imaging.mask import Mask
-from askmask.records import Example
 
 
 class Reply(Protocol):

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from askmask.datasets.own import MAX_LINE_BYTES, locate_rows, parse_row
 from askmask.errors import AskMaskError, DataError
 from askmask.evaluation.truth import mask_list, mask_of_size
+from askmask.formats.own import MAX_LINE_BYTES, locate_rows, parse_row
 from askmask.imaging.mask import Mask, union_of
 
 MAX_MASKS = 1_000  # in one answer; matching them one to one is cubic

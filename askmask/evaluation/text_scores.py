@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from askmask.datasets.own import read_rows
+from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
 from askmask.evaluation.truth import item_id
-from askmask.records import Example
+from askmask.formats.own import read_rows
 
 _SPECIAL = re.compile(r"\[[A-Z]{2,}\]|<[^<>\s]{1,40}>|\{seg\}")
 _TOKEN = re.compile(r"\w+|[^\w\s]")

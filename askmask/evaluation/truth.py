@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from askmask.datasets.own import read_rows
+from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError
+from askmask.formats.own import read_rows
 from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
-from askmask.records import Example
 
 GROUPINGS = (
     "concept",

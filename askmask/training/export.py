@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError
+from askmask.formats.dense import read_shard, shards
 from askmask.model.build import TOKENIZER
 from askmask.model.checkpoint import load_checkpoint, save_checkpoint, sha256
 from askmask.model.config import NetConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from askmask.datasets.dense import read_shard, shards
+from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.language import pad_regions
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from askmask.datasets.dense import Shard, read_shard, shards
+from askmask.formats.dense import Shard, read_shard, shards
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import cluster

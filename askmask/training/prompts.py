@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from askmask.datasets.dense import TABLE, answer_masks
+from askmask.formats.dense import TABLE, answer_masks
 from askmask.model.mini.pairs import FACTS
 from askmask.model.mini.perception import SURFACE
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from askmask.datasets.dense import FLOOR, TABLE, WALL, Shard, read_shard
+from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
 

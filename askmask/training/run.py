@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from askmask.datasets.dense import read_shard, shards
 from askmask.errors import CheckpointError, DataError, SettingError
+from askmask.formats.dense import read_shard, shards
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets.own import read_rows
+from askmask.conversation import Round
 from askmask.errors import AskMaskError, DataError, SettingError
+from askmask.formats.own import read_rows
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
-from askmask.records import Round
 from askmask.training.devices import own_share, processes
 
 
@@ -87,7 +87,7 @@ def _published(path: Path) -> list[Sample]:
 
 
 def _examples(source: str) -> list[Sample]:
-    from askmask.datasets import open_dataset
+    from askmask.formats import open_dataset
 
     samples = []
     for example in open_dataset(source):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from askmask.datasets.dense import shards
-from askmask.datasets.own import read_rows
+from askmask.formats.dense import shards
+from askmask.formats.own import read_rows
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets.dense import Shard, read_shard, shards
 from askmask.errors import DataError
+from askmask.formats.dense import Shard, read_shard, shards
 from askmask.training.devices import own_share, processes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets.dense import FLOOR, TABLE, TABLE_REST, WALL
+from askmask.formats.dense import FLOOR, TABLE, TABLE_REST, WALL
 
 STUFF = {"wall": WALL, "table": TABLE, "floor": FLOOR}
 SAID = ("material", "pose", "place")  # fields of an object that become yes/no attributes, "material=glass"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from askmask.datasets import own
-from askmask.datasets.parquet import write_parquet
+from askmask.formats import own
+from askmask.formats.parquet import write_parquet
 
 
 def to_converseg(folder: Path) -> int:

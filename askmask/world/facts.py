@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets import dense
+from askmask.formats import dense
 from askmask.world import surfaces, trials
 from askmask.world.looks import MATERIALS
 from askmask.world.objects import CATEGORIES

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from askmask import records
-from askmask.datasets import dense, own
+from askmask import conversation
 from askmask.errors import SettingError
+from askmask.formats import dense, own
 from askmask.world.prompts import PER_VIEW, to_round
 from askmask.world.record import FORMAT, VIEWS, SceneRecord, ask, record, surface_of
 from askmask.world.render import LARGEST
@@ -193,7 +193,7 @@ def _in_worker(plan: Plan, out: Path, shard: int) -> tuple[int, dict[int, str]]:
 def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> tuple[int, dict[int, str]]:
     """Make one shard; return (scenes made, why some seeds gave none)."""
     kept: list[SceneRecord] = []
-    examples: list[records.Example] = []
+    examples: list[conversation.Example] = []
     failed = {}
     for seed in plan.seeds(shard):
         try:
@@ -243,7 +243,7 @@ def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
     return len(shard.scenes)
 
 
-def examples_of(found: SceneRecord, folder: str = "images") -> list[records.Example]:
+def examples_of(found: SceneRecord, folder: str = "images") -> list[conversation.Example]:
     """Return a scene's Examples: one for each view's single prompts, one for each dialogue."""
     examples = []
     facts = found.facts
@@ -264,15 +264,15 @@ def examples_of(found: SceneRecord, folder: str = "images") -> list[records.Exam
             "scene": facts["hash"],
         }
         for k, prompt in enumerate(seen["prompts"]):
-            rounds: tuple[records.Round, ...] = (to_round(prompt, view.objects, view.parts),)
-            examples.append(records.Example(id=f"world-{name}-{k}", rounds=rounds, meta=meta, **common))
+            rounds: tuple[conversation.Round, ...] = (to_round(prompt, view.objects, view.parts),)
+            examples.append(conversation.Example(id=f"world-{name}-{k}", rounds=rounds, meta=meta, **common))
         for k, dialogue in enumerate(seen["dialogues"]):
             rounds = tuple(to_round(prompt, view.objects, view.parts) for prompt in dialogue)
-            examples.append(records.Example(id=f"world-{name}-d{k}", rounds=rounds, meta=meta, **common))
+            examples.append(conversation.Example(id=f"world-{name}-d{k}", rounds=rounds, meta=meta, **common))
     return examples
 
 
-def _write_images(out: Path, found: SceneRecord) -> list[records.Example]:
+def _write_images(out: Path, found: SceneRecord) -> list[conversation.Example]:
     from PIL import Image
 
     folder = out / "images"

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from askmask.datasets.dense import FLOOR, TABLE, answer_masks, read_shard, shards
 from askmask.errors import DataError, SettingError
+from askmask.formats.dense import FLOOR, TABLE, answer_masks, read_shard, shards
 from askmask.imaging.mask import Mask
 from askmask.world.seen_masks import shrink_mask
 
@@ -192,7 +192,7 @@ def read_truth(folder: str | Path) -> Iterator[TrueScene]:
 
 
 def _simulate_again(folder: Path) -> Iterator[TrueScene]:
-    from askmask.datasets.own import read_examples
+    from askmask.formats.own import read_examples
     from askmask.imaging.files import read_picture
     from askmask.world.record import record
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets import dense
+from askmask.conversation import Reference, Round
+from askmask.formats import dense
 from askmask.imaging.mask import Mask, union_of
-from askmask.records import Reference, Round
 from askmask.world.concepts import ASK
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose

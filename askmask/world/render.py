@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets import dense
+from askmask.formats import dense
 from askmask.world.engine import gl_context, load_mujoco
 from askmask.world.scene import Camera
 from askmask.world.simulate import GROUND, SEEN, TABLE, World
@@ -46,7 +46,7 @@ class Eye:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One picture of a world. Ids follow askmask.datasets.dense: every pixel has exactly one."""
+    """One picture of a world. Ids follow askmask.formats.dense: every pixel has exactly one."""
 
     rgb: np.ndarray  # uint8 [H, W, 3]
     objects: np.ndarray  # uint8 [H, W]

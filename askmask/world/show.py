@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from askmask.datasets import dense
-from askmask.records import CONCEPTS
+from askmask.conversation import CONCEPTS
+from askmask.formats import dense
 from askmask.world.record import SceneRecord
 
 GREEN, GREY = np.array([40, 220, 90]), np.array([150, 150, 150])

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from askmask.datasets import dense
 from askmask.errors import DataError, SettingError
+from askmask.formats import dense
 from askmask.world.engine import gl_name, load_mujoco
 from askmask.world.generate import Plan
 from askmask.world.record import record

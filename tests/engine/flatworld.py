@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from askmask.datasets.dense import FLOOR, TABLE, Shard, write_shard
+from askmask.formats.dense import FLOOR, TABLE, Shard, write_shard
 
 COLOURS = {
     "red": (205, 45, 40),

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askmask.engine.budget import Budget, Price
-from askmask.engine.errors import BudgetSpent, keep_secret, redact
-from askmask.engine.prices import check_pinned, price_of
-from askmask.engine.vlm import rate
-from askmask.engine.vlm.openai_api import retry_after
 from askmask.errors import SettingError
+from askmask.vlm import rate
+from askmask.vlm.budget import Budget, Price
+from askmask.vlm.errors import BudgetSpent, keep_secret, redact
+from askmask.vlm.openai_api import retry_after
+from askmask.vlm.prices import check_pinned, price_of
 
 cents = st.floats(0.001, 0.5)
 

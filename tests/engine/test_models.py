@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from askmask.engine.errors import CallFailed, UnitFailed
 from askmask.engine.pictures import Picture, SentPicture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.tools import request_for
 from askmask.engine.values import Description
-from askmask.engine.vision.classical import ClassicalSegmenter
-from askmask.engine.vision.queue import SegmentationQueue
 from askmask.imaging.mask import Mask
+from askmask.segmenters.classical import ClassicalSegmenter
+from askmask.segmenters.queue import SegmentationQueue
+from askmask.vlm.errors import CallFailed, UnitFailed
 from tests.conftest import GOLDEN
 from tests.engine.endpoint import failure, scripted
 from tests.engine.flatworld import draw_scene
@@ -44,7 +44,7 @@ def google_reply(text: str, finish: str = "STOP", **more):
 
 def ask_google(monkeypatch, entry):
     pytest.importorskip("google.genai", reason="needs the extra [google]")
-    from askmask.engine.vlm.google import GoogleVlm
+    from askmask.vlm.google import GoogleVlm
 
     monkeypatch.setenv("GEMINI_API_KEY", "google-test-key-123")
 
@@ -87,7 +87,7 @@ def test_google_faults(monkeypatch):
 def test_local_model_generates_within_its_limit():
     if not GOLDEN.is_dir():
         pytest.skip(f"the tiny Qwen2.5-VL is not at {GOLDEN}")
-    from askmask.engine.vlm.local import LocalVlm
+    from askmask.vlm.local import LocalVlm
 
     vlm = LocalVlm(str(GOLDEN / "tiny_qwen"))
     completion = asyncio.run(vlm.complete(question()))
@@ -108,7 +108,7 @@ def find(detector, picture, *texts):
 
 
 def test_moondream_over_http(monkeypatch):
-    from askmask.engine.vision.moondream import Moondream
+    from askmask.detectors.moondream import Moondream
 
     monkeypatch.setenv("MOONDREAM_API_KEY", "moon-test-key-1")
     picture = Picture("p", np.zeros((100, 200, 3), np.uint8))
@@ -134,7 +134,7 @@ def test_grounding_dino_with_random_weights():
         SwinConfig,
     )
 
-    from askmask.engine.vision import grounding_dino
+    from askmask.detectors import grounding_dino
 
     torch.manual_seed(0)
     backbone = SwinConfig(
@@ -191,7 +191,7 @@ def tiny_sam2():
 
 
 def test_sam2_with_random_weights_batches_as_it_would_alone():
-    from askmask.engine.vision.sam2 import Sam2Segmenter
+    from askmask.segmenters.sam2 import Sam2Segmenter
 
     segmenter = Sam2Segmenter(model=tiny_sam2(), points_per_side=4, least_score=-9, least_stability=0)
     rgb = [draw_scene(n)[0] for n in range(2)]

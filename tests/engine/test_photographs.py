@@ -10,8 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from askmask.cli.app import app, register_commands
-from askmask.datasets.own import read_examples, read_rows
 from askmask.engine.pictures import Picture, difference_hash
+from askmask.formats.own import read_examples, read_rows
 from askmask.imaging.files import read_luminance, read_picture
 from tests.conftest import GOLDEN, ROOT
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from askmask.engine import pipeline
-from askmask.engine.errors import BudgetSpent, RunStopped
 from askmask.engine.opening import ModelChoice
 from askmask.engine.report import report_of
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
@@ -16,6 +15,7 @@ from askmask.engine.store import RunStore
 from askmask.engine.values import STAGES, Aligned, Verified
 from askmask.errors import DataError, SettingError
 from askmask.imaging.mask import Mask
+from askmask.vlm.errors import BudgetSpent, RunStopped
 from askmask.world.oracle import FITS_IOU
 from tests.engine.conftest import QUICK, run_engine
 

@@ -10,10 +10,10 @@ from askmask.engine.segment import clip, merge_duplicates
 from askmask.engine.templates import all_hashes, fill, fill_write, hash_of
 from askmask.engine.values import Region, WrittenPrompt
 from askmask.engine.verify import assign_pool
-from askmask.engine.vision.segmenter import suppress
 from askmask.engine.words import caption_solves, normal_words, same_request, starts_with_verb
 from askmask.engine.write import broken_rule, tidy
 from askmask.imaging.mask import Mask
+from askmask.segmenters.segmenter import suppress
 
 
 def box_mask(x0, y0, x1, y1, size=(40, 40)) -> Mask:

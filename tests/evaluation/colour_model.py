@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from askmask.conversation import Example, Round
 from askmask.errors import PromptError
 from askmask.imaging.files import read_picture
 from askmask.imaging.mask import Mask
-from askmask.records import Example, Round
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
 SIZE = (24, 32)

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
+from askmask.conversation import Round
 from askmask.errors import AskMaskError, DataError
 from askmask.evaluation.judge import (
     Dialogue,
@@ -16,7 +17,6 @@ from askmask.evaluation.judge import (
     parse_grades,
     win_rate,
 )
-from askmask.records import Round
 
 pytest.importorskip("openai")
 

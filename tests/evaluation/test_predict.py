@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from askmask.datasets import own
+from askmask.conversation import Round
 from askmask.errors import DataError, SettingError
 from askmask.evaluation.predict import failures, plan, predict, predictor_of
 from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.scoring import score
 from askmask.evaluation.truth import truths_of
-from askmask.records import Round
+from askmask.formats import own
 from tests.evaluation.colour_model import ColourModel, make_dataset
 
 ROOT = Path(__file__).parents[2]

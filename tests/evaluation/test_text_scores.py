@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.evaluation.text_scores import (
     Reference,
@@ -14,7 +15,6 @@ from askmask.evaluation.text_scores import (
     text_scores,
     tokenize,
 )
-from askmask.records import Example, Round
 
 pytest.importorskip("sacrebleu")
 pytest.importorskip("rouge_score")

@@ -25,10 +25,10 @@ from askmask.model.mini.instances import (
 from askmask.model.mini.language import NEVER
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import FREE, PLANE_SCALE, Percept, plane_of
-from askmask.model.mini.promptable import PromptableMini
 from askmask.model.mini.reading import GROUPS, Read, Reading, names_of
 from askmask.model.mini.words import WordEmbedding, split
 from askmask.model.seams import Features
+from askmask.segmenters.mini import PromptableMini
 
 SIZES = MiniConfig(
     image_size=64,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askmask.datasets.dense import Shard, write_shard
+from askmask.formats.dense import Shard, write_shard
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 

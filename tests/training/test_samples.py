@@ -116,8 +116,8 @@ def test_feature_cache_is_bounded_and_repairs_a_cut_file(tmp_path):
 
 
 def test_mask_is_the_union_of_a_rounds_instances(tmp_path):
-    from askmask.datasets.own import write_examples
-    from askmask.records import Example, Round
+    from askmask.conversation import Example, Round
+    from askmask.formats.own import write_examples
 
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     left, right = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
@@ -128,7 +128,7 @@ def test_mask_is_the_union_of_a_rounds_instances(tmp_path):
         Round(prompt="nothing", masks=()),
     )
     write_examples([Example(id="1", image="a.png", rounds=rounds)], tmp_path / "examples.jsonl")
-    pytest.importorskip("askmask.datasets.catalogue", reason="the loaders of other data sets are not there")
+    pytest.importorskip("askmask.formats.catalogue", reason="the loaders of other data sets are not there")
     samples = read_samples(str(tmp_path))
     assert [sample.prompt for sample in samples] == ["both", "nothing"]
     assert [sample.mask().area for sample in samples] == [32, 0]

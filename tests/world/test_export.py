@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from askmask.datasets import own
 from askmask.errors import DataError, SettingError
+from askmask.formats import own
 from askmask.imaging.mask import Mask
 from askmask.world import tabletop
 from askmask.world.export import to_converseg, to_parquet

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from askmask.datasets import dense, own
 from askmask.errors import DataError, SettingError
+from askmask.formats import dense, own
 from askmask.world import engine
 from askmask.world.generate import Plan, make, reask
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from askmask.datasets import dense
+from askmask.formats import dense
 from askmask.imaging.mask import Mask
 from askmask.world.facts import look, measure
 from askmask.world.generate import dense_shard, examples_of

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from askmask.datasets.reading import naming
+from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra, SettingError
 from askmask.evaluation.protocols import protocol_named
 from askmask.evaluation.truth import item_id
-from askmask.records import Example
+from askmask.formats.reading import naming
 
 _YAML = """task: {name}
 dataset_path: parquet

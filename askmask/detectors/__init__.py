@@ -1,0 +1,1 @@
+"""Detectors: a description in words -> boxes on a picture."""

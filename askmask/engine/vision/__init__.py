@@ -1,1 +1,0 @@
-"""Seeing without a VLM: detectors (words -> boxes) and promptable segmenters (boxes -> masks)."""

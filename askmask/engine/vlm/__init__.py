@@ -1,1 +1,0 @@
-"""Clients of vision-language models behind one small protocol; retries, rates, cache and budget around them."""

@@ -1,0 +1,96 @@
+"""Dense truth of simulated scenes: shards of pixels (.npz) and facts (.jsonl). Read and written here only.
+
+The format is described in docs/world.md. Numpy alone: reading needs neither the simulator nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from askmask.errors import DataError
+from askmask.formats.own import read_rows
+from askmask.imaging.mask import Mask
+
+FORMAT = 1
+WALL, TABLE, FLOOR, TABLE_REST = 0, 200, 201, 202  # ids of what is no object (`parts`: 200 = the table's top)
+ARRAYS = ("rgb", "objects", "parts", "depth", "scene", "view")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The views of some scenes. Row v of every array belongs to `scenes[scene[v]]["views"][view[v]]`."""
+
+    rgb: np.ndarray  # uint8 [V, H, W, 3]
+    objects: np.ndarray  # uint8 [V, H, W]
+    parts: np.ndarray  # uint8 [V, H, W]
+    depth: np.ndarray  # float16 [V, H, W], metres
+    scene: np.ndarray  # int32 [V]
+    view: np.ndarray  # uint8 [V]
+    scenes: Sequence[dict[str, Any]]
+
+    def facts(self, row: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return (the scene, its view) that row `row` shows."""
+        scene = self.scenes[int(self.scene[row])]
+        return scene, scene["views"][int(self.view[row])]
+
+    def answer_masks(self, row: int, prompt: Mapping[str, Any]) -> list[np.ndarray]:
+        """Return one bool [H, W] per instance of a prompt's answer; [] when nothing matches."""
+        return answer_masks(prompt["answer"], self.objects[row], self.parts[row])
+
+
+def answer_masks(answer: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
+    """Turn a prompt's `answer` into one bool [H, W] per instance, given the id maps [H, W] of its view."""
+    if "objects" in answer:
+        return [objects == number for number in answer["objects"]]
+    if "parts" in answer:
+        return [parts == number for number in answer["parts"]]
+    return [Mask.from_dict(mask).to_array() for mask in answer["masks"]]
+
+
+def shards(folder: str | Path) -> list[Path]:
+    """Return the .npz of every finished shard in a folder, in order."""
+    return sorted(Path(folder).glob("shard-*.npz"))
+
+
+def read_shard(path: str | Path) -> Shard:
+    """Read one shard by its .npz. Raises DataError for a damaged file, or pixels and facts that disagree."""
+    path = Path(path)
+    scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in ARRAYS}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no shard of dense truth", got=error) from error
+    if any(row.get("format", FORMAT) > FORMAT for row in scenes):
+        raise DataError(f"{path}: a newer format than {FORMAT}", do="Upgrade askmask.")
+    if arrays["rgb"].shape[:3] != arrays["objects"].shape or arrays["scene"].max(initial=-1) >= len(scenes):
+        raise DataError(f"{path}: its pixels and its facts do not belong together")
+    return Shard(**arrays, scenes=scenes)
+
+
+def write_shard(path: str | Path, shard: Shard) -> None:
+    """Write a shard's .jsonl, then its .npz, each whole or not at all; equal shards are equal bytes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_facts(path, shard.scenes)
+    partial = path.with_suffix(".npz.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **{name: getattr(shard, name) for name in ARRAYS})
+    partial.replace(path)
+
+
+def write_facts(path: str | Path, scenes: Sequence[Mapping[str, Any]]) -> None:
+    """Write the .jsonl of a shard (given by its .npz) whole or not at all."""
+    facts = Path(path).with_suffix(".jsonl")
+    partial = facts.with_suffix(".jsonl.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for scene in scenes:
+            file.write(json.dumps(scene, ensure_ascii=False, separators=(",", ":")) + "\n")
+    partial.replace(facts)

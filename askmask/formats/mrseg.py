@@ -1,0 +1,246 @@
+"""MRSeg, the multi-round conversations of SegLLM, in their file format.
+
+Hugging Face: Marlo-Z/SegLLM_dataset
+
+    ROOT/conversations_folder/**/NAME.json     list of conversations
+    ROOT/annotations.yaml                      which annotation file belongs to which data set name
+    ROOT/images_folder/                        coco/train2014, vg/VG_100K, pascal, ade20k, reason_seg, ...
+
+One conversation; markers in square brackets stand for the picture, an earlier mask or box, and the answer:
+
+    {"task": "segmentation", "conv_id": "7", "conversations": [
+      {"from": "human", "value": "[IMAGE256:coco/train2014/a.jpg] segment the dog"},
+      {"from": "gpt", "value": "Sure. [MASK-DECODE:coco/train2014/a.jpg|refcoco|12]"},
+      {"from": "human", "ind": 1, "value": "[MASK-ENCODE:coco/train2014/a.jpg|refcoco|12]
+          [BOX-ENCODE:coco/train2014/a.jpg|refcoco|12] who stands left of instance 1?"},
+      {"from": "gpt", "value": "[MASK-DECODE:relational:12:31:coco/train2014/a.jpg:refcoco]"}]}
+
+annotations.yaml: {"datasets": [{"name": "refcoco", "path": "annotations_folder/refcoco/instances.json",
+"path_eval"?: "..."}]}. An annotation file is COCO instances, a dict id -> run-length code, a dict id ->
+{"segmentation", "image_dim": [h, w]}, or a folder (class maps of ADE20K and COCO-Stuff, ReasonSeg JSON files).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from askmask.conversation import Example, Reference, Round
+from askmask.errors import DataError, MissingExtra
+from askmask.formats.polygons import mask_of_coco
+from askmask.formats.reading import inside, naming, picture_size, read_json
+from askmask.formats.reasonseg import paint_shapes
+from askmask.imaging.mask import Mask
+
+_MARKER = re.compile(r"\[(IMAGE256|MASK-ENCODE|BOX-ENCODE|MASK-DECODE):([^\]]*)\]")
+CLASS_MAPS = {"ade20k": 1, "cocostuff": 0}  # stored value of class 0
+NO_ID = ("", "none", "None")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a marker points at: a mask of a picture in one of the annotation files."""
+
+    image: str
+    dataset: str
+    mask_id: str
+    task: str = "none"
+    references: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Equal for markers of the same mask."""
+        return self.image, self.dataset, self.mask_id
+
+
+def read_mrseg(
+    root: str | Path, split: str = "", *, annotations: str = "annotations.yaml"
+) -> Iterator[Example]:
+    """Yield one Example per conversation of the file(s) at ROOT/conversations_folder/SPLIT (a file or a folder).
+
+    A reference to a mask that an earlier round answered becomes `refers_to` that round: the one `ind` names,
+    else the latest. A mask given from outside (the "hard" files) is kept in the round's meta as "given_masks".
+    """
+    root = Path(root)
+    store = AnnotationStore(root, read_annotation_list(root / annotations), evaluating="train" not in split)
+    place = root / "conversations_folder" / split
+    files = sorted(place.rglob("*.json")) if place.is_dir() else [place.with_suffix(".json")]
+    for path in files:
+        for number, row in enumerate(read_json(path, kind=list)):
+            with naming(f"{path}, conversation {number}"):
+                name = f"mrseg-{path.stem}-{row.get('conv_id', number)}"
+                yield _conversation(row, name, path.stem, store, root / "images_folder")
+
+
+def _conversation(
+    row: dict[str, Any], name: str, split: str, store: AnnotationStore, images: Path
+) -> Example:
+    turns = row["conversations"]
+    if not turns or len(turns) % 2:
+        raise DataError("turns must come in pairs of human and gpt", got=f"{len(turns)} turns")
+    rounds: list[Round] = []
+    answered: list[list[tuple[str, str, str]]] = []  # keys of the masks that each round answered
+    image = None
+    for human, gpt in zip(turns[::2], turns[1::2], strict=True):
+        if human["from"] != "human" or gpt["from"] != "gpt":
+            raise DataError("turns must alternate human, gpt", got=f"{human['from']}, {gpt['from']}")
+        targets = [read_decode(body) for kind, body in _MARKER.findall(gpt["value"]) if kind == "MASK-DECODE"]
+        references, given = [], []
+        for kind, body in _MARKER.findall(human["value"]):
+            if kind == "IMAGE256":
+                image = body
+            elif kind == "MASK-ENCODE":
+                target = read_encode(body)
+                found = _earlier(target, answered, human.get("ind"))
+                if found is None:
+                    given.append(store.mask(target).to_dict())
+                else:
+                    references.append(found)
+        if image is None:
+            raise DataError("the first turn names no picture", got=human["value"][:80])
+        masks = tuple(store.mask(target) for target in targets)
+        meta: dict[str, Any] = {"tasks": [t.task for t in targets]} | (
+            {"given_masks": given} if given else {}
+        )
+        rounds.append(
+            Round(
+                prompt=_words(human["value"]),
+                masks=masks if targets else None,
+                reply=_words(gpt["value"]) or None,
+                refers_to=tuple(references),
+                meta=meta,
+            )
+        )
+        answered.append([target.key for target in targets])
+    size = next((mask.size for round in rounds for mask in round.masks or ()), None)
+    return Example(
+        id=name,
+        image=str(inside(images, image)),
+        size=size,
+        rounds=tuple(rounds),
+        source="mrseg",
+        split=split,
+    )
+
+
+def read_encode(body: str) -> Target:
+    """Read IMAGE|DATASET|ID of a reference (or of an answer without one)."""
+    parts = body.split("|")
+    if len(parts) != 3:
+        raise DataError("a marker needs IMAGE|DATASET|ID", got=repr(body)[:80])
+    image, dataset, mask_id = parts
+    return Target(image, dataset, mask_id)
+
+
+def read_decode(body: str) -> Target:
+    """Read an answer's marker: IMAGE|DATASET|ID, or TASK:REF[:REF]:TARGET:IMAGE:DATASET."""
+    if "|" in body:
+        return read_encode(body)
+    parts = body.split(":")
+    if len(parts) not in (5, 6):
+        raise DataError("an answer's marker needs 5 or 6 parts", got=repr(body)[:80])
+    task, *references, mask_id, image, dataset = parts
+    return Target(image, dataset, mask_id, task, tuple(r for r in references if r not in NO_ID))
+
+
+def _earlier(target: Target, answered: list[list[tuple[str, str, str]]], ind: Any) -> Reference | None:
+    """Find the round that a reference means. One instance may recur: then `ind`, from 1, tells which round."""
+    named = [i - 1 for i in (ind if isinstance(ind, list) else [ind]) if isinstance(i, int) and i > 0]
+    for index in [*named, *reversed(range(len(answered)))]:
+        if index < len(answered) and target.key in answered[index]:
+            position = answered[index].index(target.key)
+            return Reference(round=index, mask=position if len(answered[index]) > 1 else None)
+    return None
+
+
+def _words(value: str) -> str:
+    return " ".join(_MARKER.sub(" ", value).split())
+
+
+def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
+    """Read annotations.yaml into {name: {"path", "path_eval"?}}."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("pyyaml", "eval") from error
+    if not path.is_file():
+        raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
+    with naming(str(path)):
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise DataError("not YAML", got=error) from error
+        return {str(entry["name"]): entry for entry in data["datasets"]}
+
+
+class AnnotationStore:
+    """Masks of the annotation files, each file read when first needed."""
+
+    def __init__(self, root: Path, files: Mapping[str, Mapping[str, str]], *, evaluating: bool):
+        self.root, self.files, self.evaluating = root, files, evaluating
+        self._table = cache(self._read_table)
+
+    def mask(self, target: Target) -> Mask:
+        """Return the mask that a marker means. Raises DataError if the files do not hold it."""
+        path = self._path(target.dataset)
+        if target.dataset in CLASS_MAPS:
+            return self._class_mask(path, target)
+        if target.dataset == "reason_seg":
+            return self._reasonseg_mask(path, target)
+        table = self._table(path)
+        if target.mask_id not in table:
+            raise DataError(f"{path} has no mask", got=f"id {target.mask_id!r}")
+        entry = table[target.mask_id]
+        with naming(f"{path}, id {target.mask_id}"):
+            if "counts" in entry:
+                return Mask.from_dict(entry)
+            size = entry["image_dim"] if "image_dim" in entry else entry["segmentation"]["size"]
+            return mask_of_coco(entry["segmentation"], (int(size[0]), int(size[1])))
+
+    def _path(self, dataset: str) -> Path:
+        if dataset not in self.files:
+            raise DataError("a data set that annotations.yaml does not list", got=repr(dataset))
+        entry = self.files[dataset]
+        name = entry.get("path_eval") if self.evaluating else None
+        return inside(self.root, name or entry["path"])
+
+    def _read_table(self, path: Path) -> dict[str, dict[str, Any]]:
+        data = read_json(path)
+        with naming(str(path)):
+            if "annotations" not in data:
+                return {str(key): value for key, value in data.items()}
+            sizes = {row["id"]: [row["height"], row["width"]] for row in data["images"]}
+            return {
+                str(row["id"]): {"segmentation": row["segmentation"], "image_dim": sizes[row["image_id"]]}
+                for row in data["annotations"]
+            }
+
+    def _class_mask(self, folder: Path, target: Target) -> Mask:
+        path = folder / (Path(target.image).stem + ".png")
+        stored = int(target.mask_id) + CLASS_MAPS[target.dataset]
+        picture_size(path)  # refuses what is no picture, or too large, before pixels are decoded
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P"):
+                raise DataError(f"{path}: a class map must have one 8-bit channel", got=image.mode)
+            mask = Mask.from_array(np.asarray(image) == stored)
+        if not mask:
+            raise DataError(f"{path} holds no pixel of the class", got=target.mask_id)
+        return mask
+
+    def _reasonseg_mask(self, folder: Path, target: Target) -> Mask:
+        """SegLLM skips ignored shapes where LISA leaves their pixels out of the score."""
+        name = Path(target.image).with_suffix(".json").name
+        paths = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.exists()]
+        if not paths:
+            raise DataError(f"{folder} has no annotation", got=name)
+        data = read_json(paths[0], encodings=("utf-8", "cp1252"))
+        shapes = [shape for shape in data["shapes"] if "ignore" not in shape["label"].lower()]
+        size = picture_size(inside(self.root / "images_folder", target.image))
+        return paint_shapes(shapes, size)[0]

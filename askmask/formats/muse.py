@@ -1,0 +1,81 @@
+"""MUSE, several targets in one answer.
+
+From PixelLM, https://github.com/MaverickRen/PixelLM
+
+    ROOT/muse_{train,val,test_less,test_many}.json      pictures: ROOT/{train2014,train2017,val2017}/
+
+One picture's row; question i belongs to answers[i] and text_answers[i], with one literal {seg} per target:
+
+    {"file_name": "COCO_train2014_000000000009.jpg", "height": 480, "width": 640, "ann_list": [...],
+     "questions": ["What could I eat and drink here?"],
+     "answers": [[{"bbox": [x, y, w, h], "segmentation": [[x0, y0, ...]], "category_name": "bowl",
+                   "rephrased_name": "the soup"}, {...}]],
+     "text_answers": ["You could eat {seg} and drink {seg}."]}
+
+Rows with "coco_url" instead of "file_name" are of COCO 2017; the URL tells the folder and is never fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from askmask.conversation import Example, Round
+from askmask.errors import DataError
+from askmask.formats.polygons import mask_of_coco
+from askmask.formats.reading import inside, naming, read_json
+
+
+def read_muse(
+    root: str | Path, split: str = "val", *, name: str = "muse", mismatched: str = "skip"
+) -> Iterator[Example]:
+    """Yield one Example per question, one mask per target in the order of the answer.
+
+    A question whose text answer holds another number of {seg} than it has targets is left out, as the published
+    loader does; `mismatched="error"` stops there instead.
+    """
+    path = Path(root) / f"{name}_{split}.json"
+    for number, row in enumerate(read_json(path, kind=list)):
+        with naming(f"{path}, row {number}"):
+            size = (int(row["height"]), int(row["width"]))
+            image = str(inside(Path(root), _picture(row)))
+            questions, answers = row["questions"], row["answers"]
+            texts = row.get("text_answers") or [None] * len(questions)
+            if not len(questions) == len(answers) == len(texts):
+                raise DataError(
+                    "questions, answers and text_answers must be equally many",
+                    got=f"{len(questions)}, {len(answers)}, {len(texts)}",
+                )
+            for index, (question, targets, text) in enumerate(zip(questions, answers, texts, strict=True)):
+                if text is not None and text.count("{seg}") != len(targets):
+                    if mismatched == "error":
+                        raise DataError(
+                            f"question {index}: {len(targets)} targets",
+                            got=f"{text.count('{seg}')} {{seg}} in the text",
+                        )
+                    continue
+                names = [target.get("rephrased_name") or target["category_name"] for target in targets]
+                yield Example(
+                    id=f"{name}-{split}-{number}-{index}",
+                    image=image,
+                    size=size,
+                    source=name,
+                    split=split,
+                    rounds=(
+                        Round(
+                            prompt=question,
+                            masks=tuple(mask_of_coco(target["segmentation"], size) for target in targets),
+                            reply=text,
+                            meta={"names": names},
+                        ),
+                    ),
+                )
+
+
+def _picture(row: dict[str, Any]) -> str:
+    if "file_name" in row:
+        name = row["file_name"]
+        return name if "/" in name or not name.startswith("COCO_train2014") else f"train2014/{name}"
+    parts = PurePosixPath(row["coco_url"]).parts  # http://images.cocodataset.org/train2017/000000000009.jpg
+    return "/".join(parts[-2:])

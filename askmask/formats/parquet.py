@@ -1,0 +1,120 @@
+"""Parquet tables: rows of any, and our own Examples with their pictures inside.
+
+One row of our own table: "id", "image" {"bytes", "path"} (shown by the Hugging Face viewer), "prompts" (the
+rounds' prompts, for people), "example" (the whole Example as one line of JSON, see own.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from askmask.conversation import Example
+from askmask.errors import DataError, MissingExtra
+from askmask.formats.pictures import keep_picture
+from askmask.formats.reading import naming
+
+ROWS_PER_GROUP = 64  # pictures are read a group at a time
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number from 0, row) of a Parquet file, a small batch in memory at a time."""
+    parquet = _pyarrow_parquet()
+    try:
+        file = parquet.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise DataError("no such file", got=path) from error
+    except Exception as error:  # pyarrow raises its own and OSError for damaged files
+        raise DataError(f"{path}: not a Parquet file", got=error) from error
+    with file:
+        missing = set(columns or ()) - set(file.schema_arrow.names)
+        if missing:
+            raise DataError(
+                f"{path}: columns are missing", got=f"{file.schema_arrow.names} without {sorted(missing)}"
+            )
+        number = 0
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
+            for row in batch.to_pylist():
+                yield number, row
+                number += 1
+
+
+def write_parquet(
+    examples: Iterable[Example], path: str | Path, *, root: str | Path | None = None, embed: bool = True
+) -> int:
+    """Write Examples to one Parquet file, whole or not at all; return their number.
+
+    With `embed` each row carries its picture's bytes, read from `image` (relative ones below `root`).
+    """
+    parquet = _pyarrow_parquet()
+    import pyarrow
+
+    schema = pyarrow.schema(
+        [
+            ("id", pyarrow.string()),
+            ("image", pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])),
+            ("prompts", pyarrow.list_(pyarrow.string())),
+            ("example", pyarrow.string()),
+        ],
+        # What the Hugging Face viewer needs to show the column as pictures.
+        metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    rows: list[dict[str, Any]] = []
+    with parquet.ParquetWriter(partial, schema) as writer:
+        for example in examples:
+            data = None
+            if embed:
+                source = Path(root or ".") / example.image
+                with naming(f"example {example.id!r}"):
+                    if not source.is_file():
+                        raise DataError("its picture is not there", got=source)
+                    data = source.read_bytes()
+            rows.append(
+                {
+                    "id": example.id,
+                    "image": {"bytes": data, "path": example.image},
+                    "prompts": [round.prompt for round in example.rounds],
+                    "example": json.dumps(example.to_dict(), ensure_ascii=False, separators=(",", ":")),
+                }
+            )
+            count += 1
+            if len(rows) == ROWS_PER_GROUP:
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+                rows.clear()
+        if rows or not count:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+    partial.replace(path)
+    return count
+
+
+def read_parquet(path: str | Path, *, pictures: str | Path | None = None) -> Iterator[Example]:
+    """Yield the Examples of our own Parquet file.
+
+    Embedded pictures are written once to the folder `pictures` (default: the user's cache) and `image` points
+    there; without bytes a relative `image` is taken from the file's folder.
+    """
+    path = Path(path)
+    for number, row in read_table(path, ["image", "example"]):
+        with naming(f"{path}, row {number}"):
+            example = Example.from_dict(json.loads(row["example"]))
+            image = row["image"] or {}
+            if image.get("bytes"):
+                kept = keep_picture(image["bytes"], folder=None if pictures is None else Path(pictures))
+                yield replace(example, image=str(kept))
+            else:
+                yield replace(example, image=str(path.parent / example.image))
+
+
+def _pyarrow_parquet() -> Any:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "eval") from error
+    return parquet

@@ -1,0 +1,95 @@
+"""ReasonSeg: implicit prompts, LabelMe polygons, ignored regions.
+
+https://github.com/dvlab-research/LISA
+
+    ROOT/{train,val,test}/NAME.jpg beside NAME.json;   ROOT/explanatory/train.json (optional)
+
+One annotation:
+
+    {"text": ["the part that keeps rain off", ...], "is_sentence": true,
+     "shapes": [{"label": "target", "points": [[10.5, 3.2], ...]}, {"label": "ignore", "points": [...]},
+                {"label": "flag", "points": [...]}]}
+
+and one explanation: {"image": "NAME.jpg", "query": "...", "outputs": "The roof keeps the rain off."}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from askmask.conversation import Example, Round
+from askmask.errors import DataError
+from askmask.formats.polygons import paint_polygon, polygon_area
+from askmask.formats.reading import naming, picture_size, read_json
+from askmask.imaging.mask import Mask
+
+IGNORED = 255
+
+
+def read_reasonseg(root: str | Path, split: str = "val") -> Iterator[Example]:
+    """Yield the Examples of a split by file name; their length is "long" (a sentence) or "short" (a phrase).
+
+    val and test ask `text[0]`, as every published number does; train yields each of its phrasings.
+    """
+    folder = Path(root) / split
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise DataError("no annotations", got=folder, do="Give the folder that holds train/, val/, test/.")
+    replies = _explanations(Path(root)) if split == "train" else {}
+    for path in files:
+        # Some of the published files are not UTF-8.
+        data = read_json(path, encodings=("utf-8", "cp1252"))
+        with naming(str(path)):
+            image = path.with_suffix(".jpg")
+            size = picture_size(image)
+            mask, ignore = paint_shapes(data["shapes"], size)
+            texts = data["text"] if split == "train" else data["text"][:1]
+            if isinstance(texts, str) or not texts:
+                raise DataError('"text" must be a list of one phrasing or more', got=repr(texts)[:80])
+            length = "long" if data["is_sentence"] else "short"
+            for index, text in enumerate(texts):
+                yield Example(
+                    id=f"reasonseg-{split}-{path.stem}" + (f"-{index}" if len(texts) > 1 else ""),
+                    image=str(image),
+                    size=size,
+                    source="reasonseg",
+                    split=split,
+                    rounds=(
+                        Round(
+                            prompt=text,
+                            masks=(mask,) if mask else (),
+                            ignore=ignore,
+                            reply=replies.get(image.name),
+                            meta={"length": length},
+                        ),
+                    ),
+                )
+
+
+def paint_shapes(shapes: list[dict[str, Any]], size: tuple[int, int]) -> tuple[Mask, Mask | None]:
+    """Paint LabelMe shapes, largest first so that small ones lie on top; return target and ignored region.
+
+    Shapes labelled "flag" are no regions; a label containing "ignore" marks pixels that are not scored.
+    """
+    regions = [shape for shape in shapes if shape["label"].lower() != "flag"]
+    regions.sort(key=lambda shape: -polygon_area(shape["points"], size))
+    canvas = np.zeros(size, np.uint8)
+    for shape in regions:
+        paint_polygon(canvas, shape["points"], IGNORED if "ignore" in shape["label"].lower() else 1)
+    ignore = canvas == IGNORED
+    return Mask.from_array(canvas == 1), Mask.from_array(ignore) if ignore.any() else None
+
+
+def _explanations(root: Path) -> dict[str, str]:
+    path = root / "explanatory" / "train.json"
+    if not path.exists():
+        return {}
+    replies = {}
+    for number, row in enumerate(read_json(path, kind=list)):
+        with naming(f"{path}, row {number}"):
+            replies[Path(row["image"]).name] = row["outputs"]
+    return replies

@@ -1,0 +1,1 @@
+"""Promptable segmenters: a picture and boxes, points or nothing -> masks with scores."""
