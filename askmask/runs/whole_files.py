@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,6 +76,16 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file."""
     write_text(path, json_text(value, indent=indent) + "\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], *, compact: bool = False) -> int:
+    """Write a JSON-lines file, a row a line; return how many. `compact`: no spaces after commas and colons."""
+    count = 0
+    with open_whole(path) as file:
+        for row in rows:
+            file.write(json_text(row, compact=compact).encode() + b"\n")
+            count += 1
+    return count
 
 
 def copy_file(source: str | Path, path: str | Path) -> None:
