@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from askmask.answer import Answer, draw_answers, json_text
 from askmask.errors import AskMaskError, DataError, SettingError
-from askmask.formats.own import read_rows
 from askmask.imaging.files import list_pictures, read_picture
+from askmask.runs.json_text import read_rows
 from askmask.session import Model, Session
 
 AT_ONCE = 16  # prompts on one picture between two writes: what a kill can cost
