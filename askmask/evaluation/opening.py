@@ -9,7 +9,8 @@ from pathlib import Path
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
-from askmask.runs.json_text import read_rows
+from askmask.runs.json_text import read_json, read_rows
+from askmask.runs.manifest import MANIFEST
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:
@@ -35,6 +36,17 @@ def truth_hash(source: str | Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run_facts(predictions: str | Path) -> dict[str, str]:
+    """Return what the run that wrote a folder of predictions says of itself: model, protocol, history, ..."""
+    for name in (MANIFEST, "run.json"):
+        path = Path(predictions) / name
+        if path.is_file():
+            row = read_json(path)
+            facts = row.get("facts", row) if isinstance(row, dict) else {}
+            return {key: value for key, value in facts.items() if isinstance(value, str)}
+    return {}
 
 
 def _holds_rounds(path: Path) -> bool:

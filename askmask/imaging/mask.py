@@ -7,6 +7,7 @@ content, small in memory; boolean operations stay in run-length form (pycocotool
 from __future__ import annotations
 
 import io
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 from pycocotools import mask as coco
 
 from askmask.errors import MaskError
+from askmask.imaging.overlap import ratio
 
 MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
+MAX_CODE = 8 << 20  # characters of a run-length code; decoding one takes about 80 bytes a character
 MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memory when decoded
 
 
@@ -96,25 +99,30 @@ class Mask:
         size exactly.
         """
         try:
-            height, width = (int(side) for side in data["size"])
+            height, width = map(operator.index, data["size"])
             counts = data["counts"]
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
         size = (height, width)
         _check_size(size)
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         if isinstance(counts, str):
+            most = min(12 * (2 * height * width + 2), MAX_CODE)  # a run takes at most 12, and may be empty
+            if len(counts) > most:
+                raise MaskError(
+                    f"the code of a mask of {height} x {width} pixels has at most {most} characters",
+                    got=len(counts),
+                )
             runs = _decode_counts(counts)
             _check_runs(runs, size)
             if runs[1:].all():
                 return cls(size, counts)
         else:
-            try:
-                given = [int(run) for run in counts]
-            except (TypeError, ValueError, OverflowError) as error:
-                raise MaskError("run lengths must be whole numbers", got=repr(counts)[:80]) from error
-            if any(not 0 <= run <= height * width for run in given):
+            given = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
+            if not all(isinstance(run, (int, np.integer)) and not isinstance(run, bool) for run in given):
+                raise MaskError("run lengths must be a list of whole numbers", got=repr(counts)[:80])
+            if len(given) > 2 * height * width + 2 or any(not 0 <= run <= height * width for run in given):
                 raise MaskError(f"run lengths must lie in 0..{height * width}", got=repr(counts)[:80])
             runs = np.array(given, np.int64)
             _check_runs(runs, size)
@@ -182,10 +190,8 @@ class Mask:
 
     def iou(self, other: Mask) -> float:
         """Intersection over union in [0, 1]; two empty masks agree fully (1.0)."""
-        self._check_same_size(other)
-        if not self and not other:
-            return 1.0
-        return float(coco.iou([self._rle()], [other._rle()], [0])[0, 0])
+        both = (self & other).area
+        return float(ratio(both, self.area + other.area - both))
 
     def union(self, *others: Mask) -> Mask:
         """Pixels in this mask or any other."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import add
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from askmask.imaging.overlap import iou
 
 DICE_WEIGHT = 0.25  # paper, section 5
 
@@ -36,10 +37,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def iou_of(logits: Tensor, target: Tensor) -> Tensor:
     """IoU of logits > 0 with target > 0.5 over the last two axes; two empty masks score 1."""
-    mask, true = logits > 0, target > 0.5
-    both = (mask & true).flatten(-2).sum(-1).float()
-    either = (mask | true).flatten(-2).sum(-1).float()
-    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
+    return iou(logits > 0, target > 0.5)
 
 
 def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:
