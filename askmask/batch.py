@@ -98,7 +98,11 @@ def run_batch(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with _only_run(out):
-        facts = {"model": model.name, "weights": model.fingerprint, "protocol": model.protocol.name}
+        facts = {
+            "model": model.name,
+            "weights": model.backend.fingerprint,
+            "protocol": model.backend.protocol_name,
+        }
         _check_same_run(out / RUN, facts | {"source": str(Path(source).resolve())})
         done = finished(out / RESULTS)
         todo = [item for item in items if not _answered(item, done)]
@@ -147,7 +151,7 @@ def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outco
 
 def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
-        return Outcome(item, session.ask(item.prompt))
+        return Outcome(item, session.ask_many([item.prompt])[0])
     except Exception as error:
         return Outcome(item, None, _reason(error))
 

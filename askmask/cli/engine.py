@@ -346,9 +346,10 @@ def open_any_segmenter(choice: Any) -> Any:
     from askmask.segmenters.mini import PromptableMini
 
     model = load(choice.segmenter_at or "mini", device=choice.device)
-    if not isinstance(model.net, Mini):
+    net = getattr(model.backend, "net", None)
+    if not isinstance(net, Mini):
         raise SettingError("the segmenter is not a mini", got=model.name, do="Name a mini: --segmenter-at.")
-    return PromptableMini(model.net)
+    return PromptableMini(net)
 
 
 def _concepts(text: str | None) -> tuple[Concept, ...]:

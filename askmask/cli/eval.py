@@ -46,7 +46,9 @@ def eval_command(
     ] = ProtocolName.askmask,
     history: Annotated[
         str,
-        typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept)."),
+        typer.Option(
+            help="Rounds of a conversation: none (each prompt alone) or own (earlier answers are seen)."
+        ),
     ] = "none",
     processes: Annotated[
         int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")
@@ -107,7 +109,7 @@ def _run_shard(
         pictures = _plan(dataset, history)
     loaded = load_model(model, protocol, device, dtype, yes)
     facts = {
-        "model": loaded.name, "net_protocol": loaded.protocol.name, "dataset": dataset, "history": history,
+        "model": loaded.name, "net_protocol": loaded.backend.protocol_name, "dataset": dataset, "history": history,
         "mode": "generation",
     }  # fmt: skip
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -144,7 +146,7 @@ def _run_processes(
     from askmask.errors import AskMaskError
     from askmask.evaluation.predict import answered_ids, failures
 
-    total = sum(len(c) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
+    total = sum(len(c.items) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
     devices = device.split(",") if device else [None]
     out.mkdir(parents=True, exist_ok=True)
     children = []

@@ -62,7 +62,7 @@ def segment(
         "image": str(image),
         "size": list(picture.size),
         "model": loaded.name,
-        "protocol": loaded.protocol.name,
+        "protocol": loaded.backend.protocol_name,
         "answers": [
             {
                 key: value
