@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError
 from askmask.imaging.mask import Mask, union_of
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,30 +132,48 @@ class Answer:
             timings=dict(data.get("timings", {})),
         )
 
-    def save(self, folder: str | Path, number: int = 0) -> list[Path]:
-        """Write mask-NN.png, overlay-NN.png and answer-NN.json; return their paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{stem}-{number:02d}.{end}" for stem, end in FILES]
-        self.mask.to_png(paths[0])
-        if self.picture is not None:
-            self.overlay().save(paths[1])
-        paths[2].write_text(json_text(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-        return [path for path in paths if path.exists()]
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write mask-00.png, overlay-00.png and result.json; see `save_answers`."""
+        return save_answers([self], folder)
 
     def light(self) -> Answer:
         """Return the same answer without picture and logits, to keep many in memory."""
         return replace(self, picture=None, logits=None)
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    """Write JSON with letters as they are; escaped where a file's name holds bytes that are no text."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return text if text.isascii() or not _BROKEN.search(text) else json.dumps(value, indent=indent)
+def result_of(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Return the answers to prompts about one picture in a form ready for JSON: what result.json holds."""
+    first, parts = answers[0], [answer.to_dict() for answer in answers]
+    return {
+        "image": first.picture.name if first.picture is not None else None,
+        "size": list(first.size),
+        "model": first.model,
+        "protocol": first.protocol,
+        "answers": [
+            {key: value for key, value in part.items() if key not in ("size", "model", "protocol")}
+            for part in parts
+        ],
+    }
 
 
-_BROKEN = re.compile("[\ud800-\udfff]")
-FILES = (("mask", "png"), ("overlay", "png"), ("answer", "json"))
+def save_answers(answers: Sequence[Answer], folder: str | Path) -> list[Path]:
+    """Write mask-NN.png, overlay-NN.png (if the picture is there) and result.json; return their paths.
+
+    Files of an earlier call that this one does not write anew are removed; nothing else is. Raises SettingError
+    for a folder that holds anything but our own earlier answers.
+    """
+    masks = {f"mask-{number:02d}.png": answer for number, answer in enumerate(answers)}
+    overlays = {f"overlay-{number:02d}.png": a for number, a in enumerate(answers) if a.picture is not None}
+    with output_folder(folder, SAVED_BY, {}) as out, out.anew() as fresh:
+        for name, answer in masks.items():
+            answer.mask.to_png(fresh / name)
+        for name, answer in overlays.items():
+            answer.overlay().save(fresh / name)
+        write_json(fresh / "result.json", result_of(answers))
+    return [out.root / name for name in (*masks, *overlays, "result.json")]
+
+
+SAVED_BY = "askmask segment"
 
 
 def draw_answers(answers: Sequence[Answer]) -> Image.Image:

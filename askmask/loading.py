@@ -33,7 +33,7 @@ def load(
     Raises CheckpointError or SettingError, both AskMaskError.
     """
     from askmask.backends.neural import NeuralBackend, memory_guard
-    from askmask.model.checkpoint import CARD, load_checkpoint, sha256
+    from askmask.model.checkpoint import fingerprint, load_checkpoint
     from askmask.model.config import NetConfig
     from askmask.model.protocols import protocol_named
     from askmask.session import Model
@@ -43,7 +43,7 @@ def load(
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
-    return Model(NeuralBackend(net, config, rules, fingerprint=sha256(folder / CARD)[:16]))
+    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16]))
 
 
 def find_checkpoint(

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from askmask.evaluation.bootstrap import mean_interval
 from askmask.loading import find_checkpoint
+from askmask.runs.whole_files import write_json
 from askmask.training.loop import LoopConfig, train
 from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.optimiser import Schedule
@@ -62,7 +63,7 @@ class Lab:
             source = source if Path(source).exists() else str(find_checkpoint(source))
             weights = newest(source)["model"]
             model = model_of(folder, source).to_dict()
-            (folder.root / "model.json").write_text(json.dumps(model))
+            write_json(folder.root / "model.json", model)
             kept = {name: value for name, value in weights.items() if name.startswith(prefixes)}
             folder.save(1, {"model": kept, "step": 1})
         return str(folder.root)
@@ -92,11 +93,11 @@ class Lab:
 
     def _run(self, recipe, change=None):
         folder = RunFolder(recipe.run)
-        torch.manual_seed(recipe.loop.seed)
-        task = BUILDERS[recipe.stage](recipe, folder)
-        if change:
-            change(task.module)
-        with folder.held():
+        with folder.held(recipe.stage):
+            torch.manual_seed(recipe.loop.seed)
+            task = BUILDERS[recipe.stage](recipe, folder)
+            if change:
+                change(task.module)
             for told in train(task, recipe.loop, folder):
                 if told.step % 50 == 0:
                     print(

@@ -144,6 +144,28 @@ def test_fetched_converted_once_and_then_offline(hub, tmp_path):
     assert run(by_branch, hub, tmp_path).stdout == first.stdout  # the same commit: not converted again
 
 
+KILLED = """
+import os, signal
+import askmask.model.published as published
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+published.write_checkpoint = killed
+import askmask
+askmask.load('converseg-net-3b', device='cpu')
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_conversion_that_was_killed_is_done_again(hub, tmp_path):
+    assert run(KILLED, hub, tmp_path).returncode < 0
+    folder = tmp_path / "cache" / "converseg-net-3b" / COMMIT
+    assert list(folder.rglob("tokenizer_config.json")), "it must have been killed in the middle"
+    again = run(LOAD, hub, tmp_path)
+    assert again.stdout == "converseg-net-3b published-eval\n", again.stderr
+    assert not [p for p in folder.iterdir() if p.name.endswith(".tmp")]
+
+
 @pytest.mark.slow
 def test_a_broken_download_is_told_and_resumed(hub, tmp_path):
     hub.break_after = 200_000

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NEAR = 15  # cells around an object that still go to it, where nothing else claims them
+# Where no object claims a cell, the nearest one gets it: sides of windows around a cell, and what they count for.
+NEAR = {3: 1e-2, 7: 1e-3, 15: 1e-4, 31: 1e-5}
 LEAST = 0.02  # share of the answer below which a piece is a fringe of its neighbour, not an object
 
 
@@ -21,7 +22,8 @@ def split(mask: np.ndarray, objects: Tensor, chosen: Tensor) -> list[tuple[np.nd
     if len(picked) < 2 or not mask.any():
         return [(mask, 1.0)]
     soft = objects[picked][None].float()
-    soft = soft + 1e-3 * F.avg_pool2d(soft, NEAR, 1, NEAR // 2, count_include_pad=False)
+    for cells, weight in NEAR.items():
+        soft = soft + weight * F.avg_pool2d(objects[picked][None].float(), cells, 1, cells // 2)
     soft = F.interpolate(soft, size=mask.shape, mode="bilinear", align_corners=False)[0]
     owner = soft.argmax(0).cpu().numpy()
     sizes = np.bincount(owner[mask], minlength=len(picked))

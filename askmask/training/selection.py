@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.formats.dense import shards
-from askmask.formats.own import read_rows
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
+from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views

@@ -18,7 +18,7 @@ from typing import Any
 
 from askmask.engine.pictures import difference_hash
 from askmask.errors import DataError
-from askmask.formats.own import read_rows
+from askmask.runs.json_text import read_rows
 from askmask.vlm.errors import CallFailed
 from askmask.vlm.request import Completion, Request
 

@@ -194,9 +194,10 @@ def read_truth(folder: str | Path) -> Iterator[TrueScene]:
 def _simulate_again(folder: Path) -> Iterator[TrueScene]:
     from askmask.formats.own import read_examples
     from askmask.imaging.files import read_picture
+    from askmask.runs.json_text import read_object
     from askmask.world.record import record
 
-    plan = json.loads((folder / "world.json").read_text())
+    plan = read_object(folder / "world.json")
     views: dict[tuple[int, int], dict[int, str]] = {}  # (seed, size) -> view -> picture
     for example in read_examples(folder):
         if example.size is None or "seed" not in example.meta:

@@ -60,7 +60,10 @@ def test_imports_point_one_way(path):
     here = part(path)
     if here in ("cli", "__init__", "__main__", "errors"):
         return
-    allowed = ALLOWED.get(here, set()) | {here, "errors", "__init__"}
+    # How things are written to disk is everybody's.
+    allowed = (
+        ALLOWED.get(here, set()) | {here, "errors", "__init__"} | ({"runs"} if here != "runs" else set())
+    )
     for name in imports(path):
         if name.split(".")[0] == "askmask":
             target = name.split(".")[1] if "." in name else "__init__"
@@ -82,6 +85,7 @@ def test_heavy_libraries_stay_where_they_belong(path):
         "cli",
         "evaluation",
         "world",
+        "runs",
     ):
         found = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
         assert not found, f"{path.name} imports {found} at its top"

@@ -19,7 +19,7 @@ def table():
 
 
 def test_a_click_finds_the_thing_that_words_find(table):
-    asked = table.ask_many(["the cup", "the mug", "the book"])
+    asked = [a for a in table.ask_many(["everything", "the mug", "the book", "the bowl"]) if a.found]
     found = max(asked, key=lambda answer: answer.score)
     rows, columns = np.nonzero(found.segments[0].mask.to_array())
     inside = (columns[len(columns) // 2] + 0.5, rows[len(rows) // 2] + 0.5)

@@ -112,8 +112,8 @@ def test_answers_are_values(tiny, picture_path, tmp_path):
     assert answer.mask.size == answer.size == (96, 128)
     assert answer.masks[0].box is not None
     assert set(answer.timings) == {"picture", "prompt", "mask"}
-    paths = answer.save(tmp_path, 3)
-    assert [p.name for p in paths] == ["mask-03.png", "overlay-03.png", "answer-03.json"]
+    paths = answer.save(tmp_path / "saved")
+    assert [p.name for p in paths] == ["mask-00.png", "overlay-00.png", "result.json"]
     assert askmask.Mask.from_png(paths[0]) == answer.mask
     with pytest.raises(AskMaskError, match="no picture"):
         answer.light().overlay()
