@@ -11,16 +11,14 @@ import numpy as np
 
 from askmask.formats import dense
 from askmask.world import surfaces, trials
-from askmask.world.looks import MATERIALS
-from askmask.world.objects import CATEGORIES
+from askmask.world.appearance import MATERIALS
+from askmask.world.assets import ASSETS
 from askmask.world.render import View
 from askmask.world.simulate import TABLE, Touch, World, touches
 from askmask.world.trials import Truth, graded
 
 Facts = dict[str, Any]
 UPRIGHT, LYING = 0.93, 0.35  # cosine between a thing's up and the world's
-ROUND = frozenset(("ball", "apple"))
-EITHER_WAY_UP = frozenset(("box", "plank", "book", "board", "cloth", "trivet", "cushion", "knife", "spoon"))
 KEPT = (0.3, 0.5, 0.75)  # share of beads a vessel keeps
 VISIBLE_PIXELS = 0.0006  # of the picture: what has fewer cannot be asked for
 CUT = 0.02  # share of a thing's points outside the frame above which it is cut off
@@ -82,7 +80,7 @@ def measure(world: World) -> list[Facts]:
                 "colour": thing.colour,
                 "material": thing.material,
                 "pose": pose_of(thing.category, up),
-                "traits": sorted(CATEGORIES[thing.category].traits),
+                "traits": sorted(ASSETS[thing.category].traits),
                 "place": thing.place,
                 "parts": part_ids[n],
                 "position": _rounded((low + high) / 2),
@@ -118,13 +116,13 @@ def pose_of(category: str, up: float) -> str:
 
     Round things have no pose, a box on its side is a box, and a book on its edge has not fallen over.
     """
-    if category in ROUND:
-        return "upright"
-    if category in EITHER_WAY_UP:
-        return "upright" if abs(up) > UPRIGHT or (category == "box" and abs(up) < LYING) else "tilted"
-    if abs(up) < LYING:
-        return "lying"
-    return "upright" if up > UPRIGHT else "upside_down" if up < -UPRIGHT else "tilted"
+    looks, way = ASSETS[category].upright, abs(up)
+    if looks == "one":
+        return (
+            "lying" if way < LYING else "tilted" if way <= UPRIGHT else "upright" if up > 0 else "upside_down"
+        )
+    same = looks == "any" or way > UPRIGHT or (looks == "sides" and way < LYING)
+    return "upright" if same else "tilted"
 
 
 def _ids(world: World) -> range:
@@ -142,7 +140,7 @@ def _handle(world: World, n: int) -> list[float] | None:
     """Return the direction [2] in which a vessel's one handle stands out, None if it has none or two."""
     thing, shape = world.scene.things[n - 1], world.shape(n)
     pieces = [v.vertices for v in shape.visuals if v.part == "handle"]
-    if not pieces or "vessel" not in CATEGORIES[thing.category].traits:
+    if not pieces or "vessel" not in ASSETS[thing.category].traits:
         return None
     out = world.rotation(n) @ np.concatenate(pieces).mean(0)
     length = float(np.hypot(out[0], out[1]))

@@ -15,10 +15,10 @@ import numpy as np
 from askmask.conversation import Reference, Round
 from askmask.formats import dense
 from askmask.imaging.mask import Mask, union_of
+from askmask.world.appearance import COLOURS
 from askmask.world.concepts import ASK
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
-from askmask.world.looks import COLOURS
 from askmask.world.phrases import ABSENT, BANK, CLAUSES, FRAMES_HELD, FRAMES_TRAIN, NOUNS
 
 PER_VIEW = 20

@@ -19,7 +19,7 @@ SIDES = 20  # of a turned mesh: round at 200 px, cheap to compile
 class Visual:
     """What is seen of one part: a mesh in the thing's frame; `box` keeps sharp edges and grain.
 
-    `paint` is "body" (the thing's own colour) or a fixed paint of looks.PAINTS.
+    `paint` is "body" (the thing's own colour) or a fixed paint of appearance.PAINTS.
     """
 
     part: str
@@ -65,7 +65,6 @@ class Interior:
     half: tuple[float, float]
     floor: float
     rim: float
-    round: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,8 +124,8 @@ def vessel(
     return lathe(part, [(0, outer[0][1]), *outer, *inner, (max(at_floor, 0.002), floor), (0, floor)], paint)
 
 
-def block(part: str, half: Vector, at: Vector, paint: str = "body", quat: Vector = UPRIGHT) -> Visual:
-    """Return a box given its half sizes and centre; its sides are split so that visibility can be sampled."""
+def block(part: str, half: Vector, at: Vector, paint: str = "body", heading: float = 0.0) -> Visual:
+    """Return a box given its half sizes, centre and heading; its sides are split to sample visibility on."""
     n = 6
     grid = np.linspace(-1, 1, n)
     u, v = (m.ravel() for m in np.meshgrid(grid, grid, indexing="ij"))
@@ -142,6 +141,7 @@ def block(part: str, half: Vector, at: Vector, paint: str = "body", quat: Vector
             side[:, axis], side[:, (axis + 1) % 3], side[:, (axis + 2) % 3] = sign, u, v
             faces.append((quads if sign > 0 else quads[:, ::-1]) + n * n * len(vertices))
             vertices.append(side)
+    quat = about_z(heading)
     points = rotate(quat, np.concatenate(vertices) * np.asarray(half)) + np.asarray(at)
     return Visual(part, paint, points, np.concatenate(faces), (half, at, quat))
 
@@ -175,15 +175,42 @@ def tube(part: str, path: Sequence[Vector], radius: float, paint: str = "body", 
 
 
 def ring_handle(
-    part: str, x: float, z: float, reach: float, tall: float, thick: float, paint: str = "body"
+    part: str,
+    x: float,
+    z: float,
+    reach: float,
+    tall: float,
+    thick: float,
+    paint: str = "body",
+    *,
+    side: int = 1,
+    points: int = 9,
+    sides: int = 8,
 ) -> Visual:
-    """Return a D-shaped handle that leaves a wall at `x`, around height `z`, and stands out by `reach`."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
-    path = [(x + reach * float(np.cos(a)), 0.0, z + tall / 2 * float(np.sin(a))) for a in angle]
-    return tube(part, path, thick, paint)
+    """Return a D-shaped handle that leaves a wall at `x` (or -x), around height `z`, by `reach`."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, points)
+    path = [(side * (x + reach * float(np.cos(a))), 0.0, z + tall / 2 * float(np.sin(a))) for a in angle]
+    return tube(part, path, thick, paint, sides)
 
 
-def wall(radius: float, low: float, high: float, thick: float, sides: int, top_radius: float | None = None):
+def globe(
+    part: str, radius: float, half: float, centre: float, paint: str = "body", rings: int = 9
+) -> Visual:
+    """Return an ellipsoid turned about z: `half` its half height, `centre` its middle's height."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, rings)
+    profile = [(max(radius * float(np.cos(a)), 0.0), centre + half * float(np.sin(a))) for a in angle]
+    profile[0], profile[-1] = (0.0, centre - half), (0.0, centre + half)
+    return lathe(part, profile, paint)
+
+
+def column(radius: float, tall: float, low: float = 0.0) -> Collider:
+    """Return an upright cylinder that begins at height `low`."""
+    return Collider("cylinder", (radius, tall / 2), (0.0, 0.0, low + tall / 2))
+
+
+def wall(
+    radius: float, low: float, high: float, thick: float, sides: int, top_radius: float | None = None
+) -> tuple[Collider, ...]:
     """Return a round wall from height `low` to `high`: boxes in a ring, leaning if the radii differ."""
     top_radius = radius if top_radius is None else top_radius
     lean = float(np.arctan2(top_radius - radius, high - low))

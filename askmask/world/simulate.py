@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from askmask.world.appearance import MATERIALS, PAINTS, TEXTURE, texture
 from askmask.world.engine import load_mujoco
 from askmask.world.layouts import sample_scene
-from askmask.world.looks import MATERIALS, PAINTS, TEXTURE, texture
 from askmask.world.scene import FLOOR, Scene
 from askmask.world.shapes import Shape
 
@@ -121,7 +121,7 @@ def build(scene: Scene) -> World:
     parts: list[tuple[int, str]] = []
     texels = {
         name: texture(paper.pattern, paper.low, paper.high, paper.seed)
-        for name, paper in zip(ROOM, scene.papers, strict=True)
+        for name, paper in zip(ROOM, scene.textures, strict=True)
     }
     for grain in sorted({m.grain for m in (MATERIALS[t.material] for t in scene.things) if m.grain}):
         _texture(spec, grain)
@@ -163,7 +163,7 @@ def _texture(spec: Any, name: str, repeat: float = 1, *, uniform: bool = False) 
 
 def _room(spec: Any, scene: Scene, owners: list[int]) -> None:
     mujoco = load_mujoco()
-    for name, paper in zip(ROOM, scene.papers, strict=True):
+    for name, paper in zip(ROOM, scene.textures, strict=True):
         _texture(spec, name, paper.repeat, uniform=True)
     plane, box = mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX
     world, table = spec.worldbody, scene.table

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from askmask.world.appearance import MATERIALS
 from askmask.world.engine import load_mujoco
-from askmask.world.looks import MATERIALS
 from askmask.world.simulate import FELT, Touch, World
 from askmask.world.trials import Truth
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from askmask.world import scene, shapes, stage, surfaces, trials
+from askmask.world.assets import ASSETS
 from askmask.world.facts import measure
-from askmask.world.objects import CATEGORIES
 from askmask.world.scene import shape_of
 from askmask.world.shapes import UPRIGHT, Collider, Shape, about_y, about_z, multiply
 from askmask.world.simulate import touches
@@ -123,7 +123,7 @@ def test_trials_leave_the_world_as_it_was(lay):
 
 
 @pytest.mark.parametrize(
-    "category", [c for c, k in CATEGORIES.items() if "vessel" in k.traits or "holder" in k.traits]
+    "category", [c for c, k in ASSETS.items() if "vessel" in k.traits or "holder" in k.traits]
 )
 def test_beads_stay_in_an_open_upright_vessel(lay, category):
     form = next(f for f in range(40) if not shape_of(category, f).lidded)

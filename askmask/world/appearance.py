@@ -70,7 +70,6 @@ def shade(colour: str, rng: np.random.Generator) -> tuple[float, float, float]:
     return tuple(round(c, 4) for c in colorsys.hsv_to_rgb(hue, saturation, value))  # type: ignore[return-value]
 
 
-PATTERNS = ("plain", "wood", "stripes", "checker", "tiles", "marble", "speckle", "weave")
 TEXTURE = 128  # texels a side
 _GRID = np.meshgrid(np.arange(TEXTURE) / TEXTURE, np.arange(TEXTURE) / TEXTURE, indexing="xy")
 
