@@ -82,6 +82,11 @@ class Shape:
     lidded: bool = False
     parts: tuple[str, ...] = field(init=False)
 
+    @property
+    def ball(self) -> bool:
+        """Whether it has no edge to stand or tip on."""
+        return any(c.kind in ("sphere", "ellipsoid") for c in self.colliders)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(dict.fromkeys(v.part for v in self.visuals)))
 

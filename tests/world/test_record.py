@@ -16,7 +16,7 @@ from askmask.world.ground import Ground
 from askmask.world.layouts import PAIRED, sample_scene
 from askmask.world.prompts import queries
 from askmask.world.record import record
-from askmask.world.render import Painter
+from askmask.world.render import Renderer
 from askmask.world.scene import FLOOR, Scene, split_of
 from askmask.world.simulate import build, settle, settled_world
 
@@ -65,7 +65,7 @@ def test_depth_and_heights_agree_with_the_world(recorded):
     """Table pixels lie at z = 0, floor pixels at the floor's height, by depth and camera alone."""
     for found in recorded.values():
         for view in found.views:
-            heights = view.eye.heights(view.depth)
+            heights = view.camera.heights(view.depth)
             assert abs(np.median(heights[view.parts == dense.TABLE])) < 0.003
             floor = heights[view.objects == dense.FLOOR]
             if floor.size > 50:
@@ -131,8 +131,8 @@ def test_mirroring_swaps_left_and_right_and_nothing_else():
                 assert a[name] == b[name]
         grounds = []
         for w, things in ((world, ours), (other, theirs)):
-            with Painter(w, 96) as painter:
-                view = painter.draw(w.scene.cameras[0])
+            with Renderer(w, 96) as renderer:
+                view = renderer.draw(w.scene.cameras[0])
             grounds.append((Ground(things, look(w, view), 96), view))
         (ground, view), (flipped, back) = grounds
         assert (view.objects == back.objects[:, ::-1]).mean() > 0.985
@@ -202,7 +202,7 @@ def test_surfaces_are_level(recorded):
     checked = 0
     for found in recorded.values():
         for view, seen in zip(found.views, found.facts["views"], strict=True):
-            heights = view.eye.heights(view.depth)
+            heights = view.camera.heights(view.depth)
             for prompt in seen["prompts"]:
                 if prompt["kind"] == "surface":
                     (mask,) = dense.answer_masks(prompt["answer"], view.objects, view.parts)
