@@ -195,7 +195,7 @@ def _json_object(reply: str) -> dict[str, Any] | None:
 
 
 def _script(rounds: Sequence[Round]) -> str:
-    return "\n".join(f"Person: {round.prompt}\nAssistant: {round.reply or '(no words)'}" for round in rounds)
+    return "\n".join(f"Person: {round.text}\nAssistant: {round.reply or '(no words)'}" for round in rounds)
 
 
 def _template(name: str) -> str:
