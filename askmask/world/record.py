@@ -30,6 +30,7 @@ class SceneRecord:
 
 def record(seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
+    split_of(seed)  # a seed of no split is refused before anything is built
     for world in resting_worlds(seed):
         found = record_world(world, size, prompts=prompts, views=views)
         if not world.unsteady():
@@ -46,15 +47,8 @@ def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int
         for number, camera in enumerate(scene.cameras[:views]):
             view = renderer.draw(camera)
             seen = look(world, view)
-            seen |= ask(
-                things,
-                seen,
-                surface_of(view.objects, view.depth, seen["camera"], things),
-                scene.seed,
-                number,
-                split,
-                prompts=prompts,
-            )
+            surface = surface_of(view.objects, view.depth, seen["camera"], things)
+            seen |= ask(things, seen, surface, scene.seed, number, split, prompts=prompts)
             drawn.append(view)
             facts.append(seen)
     line = {
@@ -96,8 +90,8 @@ def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: li
 
     Uses what is stored (half-precision depth, rounded camera), so that stored scenes give the same surfaces.
     """
-    eye = CameraPose(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
-    heights = eye.heights(depth.astype(np.float16).astype(np.float32))
+    pose = CameraPose(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
+    heights = pose.heights(depth.astype(np.float16).astype(np.float32))
 
     def mask(number: int) -> np.ndarray:
         return (objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from askmask.errors import SettingError
 from askmask.world.assets import ASSETS
 from askmask.world.shapes import Shape, Vector, matrix
 
@@ -128,8 +129,13 @@ def first_seed(split: str) -> int:
 
 
 def split_of(seed: int) -> str:
-    """Return the split a seed belongs to."""
-    return next(name for name, start in SPLITS.items() if start <= seed < start + SPLIT_SEEDS)
+    """Return the split a seed belongs to. Raises SettingError for a seed of none."""
+    for name, start in SPLITS.items():
+        if start <= seed < start + SPLIT_SEEDS:
+            return name
+    raise SettingError(
+        "no such seed", got=seed, do=f"Use one of 0..{max(SPLITS.values()) + SPLIT_SEEDS - 1}."
+    )
 
 
 def extent(shape: Shape, turn: Vector) -> tuple[np.ndarray, np.ndarray]:
