@@ -1,4 +1,4 @@
-"""How things look: colour names and their shades, paints of fixed parts, materials, procedural textures."""
+"""How things look: shades of named colours, paints of parts, materials, procedural textures."""
 
 from __future__ import annotations
 

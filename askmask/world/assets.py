@@ -1,4 +1,4 @@
-"""The things that can stand in a scene, read from assets.toml: what each may be, and the form a seed gives it."""
+"""The kinds of things a scene can hold, read from assets.toml, and the form a seed gives each."""
 
 from __future__ import annotations
 

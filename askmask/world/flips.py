@@ -1,4 +1,4 @@
-"""How steady labels are: perturb friction, mass or poses, measure anew, count the truths that turned over."""
+"""How steady labels are: perturb friction, mass or poses, measure anew, count what changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things are put: towers, piles, bridges, pyramids, counterweights, nests, edges, settings, scatter.
+"""Where things are put: towers, piles, bridges, pyramids, counterweights, nests, edges and more.
 
 A layout only proposes; physics disposes. The values that decide are drawn for both scenes of a counterfactual pair
 from the same random stream, so that the two look the same but for a few centimetres.

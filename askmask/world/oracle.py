@@ -1,4 +1,4 @@
-"""The oracle: answers a data engine's questions about simulated pictures from truth, with set error rates.
+"""The oracle answers a data engine's questions about simulated pictures, with set error rates.
 
 It is a model that never errs, made to err on purpose: each kind of mistake has a rate, drawn from a seed and the
 request alone, so that equal requests get equal replies. It sees pictures only as a model does, shrunk and encoded:

@@ -1,4 +1,4 @@
-"""The oracle over HTTP: OpenAI's chat-completions protocol on 127.0.0.1, with faults of the line on request.
+"""The oracle over HTTP: chat completions on 127.0.0.1, with faults of the line on request.
 
 Every request gets a reply or, when it comes too slowly, a closed connection; whatever is wrong with it is said.
 Faults of content (malformed, cut short, refused, blocked) depend on the request alone. Faults of the line (429, 500,
@@ -140,8 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        self.timeout = self.server.patience_s
         super().setup()
+        self.connection.settimeout(self.server.patience_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Draw a world: RGB, thing and part ids and depth per pixel, and the camera that relates pixels to metres."""
+"""Render a world: colour, depth, ids of things and parts per pixel, and the camera's pose."""
 
 from __future__ import annotations
 

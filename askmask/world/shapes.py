@@ -1,11 +1,11 @@
-"""Forms that things are made of: turned (lathe) meshes, tubes and primitives, in metres, z up, base at z = 0.
+"""Meshes and colliders that things are made of: lathed forms, tubes, boxes; quaternions.
 
-Pure numpy. Each form is symmetric about its own x-z plane, so that a mirrored scene needs no mirrored mesh.
+Pure numpy, in metres, z up, base at z = 0. Each form is symmetric about its own x-z plane, so that a mirrored scene needs no mirrored mesh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,14 +100,21 @@ def lathe(part: str, profile: Sequence[Sequence[float]], paint: str = "body", si
         [np.concatenate([circle * r, np.full((sides, 1), z)], 1) for r, z in rings]
     )  # [rings * sides, 3]
     faces = []
-    here, after = np.arange(sides), (np.arange(sides) + 1) % sides
-    for k in range(len(rings) - 1):
-        a, b, c, d = k * sides + here, k * sides + after, (k + 1) * sides + after, (k + 1) * sides + here
+    for k, (lower, upper) in enumerate(_bands(len(rings), sides)):
         if rings[k][0] > 1e-6:
-            faces.append(np.stack([a, b, c], 1))
+            faces.append(lower)
         if rings[k + 1][0] > 1e-6:
-            faces.append(np.stack([a, c, d], 1))
+            faces.append(upper)
     return Visual(part, paint, *_merged(vertices, np.concatenate(faces)))
+
+
+def _bands(rings: int, sides: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the faces between each ring of vertices and the next: those on the first, those on the second."""
+    here = np.arange(sides)
+    after = (here + 1) % sides
+    for k in range(rings - 1):
+        a, b, c, d = k * sides + here, k * sides + after, (k + 1) * sides + after, (k + 1) * sides + here
+        yield np.stack([a, b, c], 1), np.stack([a, c, d], 1)
 
 
 def _merged(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,16 +169,12 @@ def tube(part: str, path: Sequence[Vector], radius: float, paint: str = "body", 
     rings = points[:, None] + radius * (
         np.cos(turn)[None, :, None] * side + np.sin(turn)[None, :, None] * other[:, None]
     )
-    k = len(points)
     vertices = np.concatenate([rings.reshape(-1, 3), points[:1], points[-1:]])
-    here, after = np.arange(sides), (np.arange(sides) + 1) % sides
-    faces = [np.stack([after, here, np.full(sides, k * sides)], 1)]
-    for j in range(k - 1):
-        a, b, c, d = j * sides + here, j * sides + after, (j + 1) * sides + after, (j + 1) * sides + here
-        faces += [np.stack([a, b, c], 1), np.stack([a, c, d], 1)]
-    faces.append(
-        np.stack([(k - 1) * sides + here, (k - 1) * sides + after, np.full(sides, k * sides + 1)], 1)
-    )
+    here, last = np.arange(sides), (len(points) - 1) * sides
+    after, end = (here + 1) % sides, np.full(sides, len(points) * sides)
+    faces = [np.stack([after, here, end], 1)]
+    faces += [face for band in _bands(len(points), sides) for face in band]
+    faces.append(np.stack([last + here, last + after, end + 1], 1))
     joined = np.concatenate(faces)
     centre = vertices.mean(0)
     a, b, c = (vertices[joined[:, j]] - centre for j in range(3))

@@ -267,7 +267,7 @@ def resting_worlds(seed: int) -> Iterator[World]:
         if not scene.things or (world := settled(scene)) is None:
             continue
         if scene.pair is None or settled(sample_scene(scene.pair, attempt)) is not None:
-            yield world  # twins must come from the same attempt, or they would not look the same
+            yield world  # a pair must come from one attempt, or the two would not look the same
     raise RuntimeError(f"seed {seed}: none of {ATTEMPTS} proposals came to rest")
 
 

@@ -1,4 +1,4 @@
-"""Truths by geometry at rest: free flat surfaces, reach from the front, distance to the edge, containment."""
+"""Truths by geometry at rest: free surfaces, reach from the front, support, containment."""
 
 from __future__ import annotations
 
