@@ -1,6 +1,7 @@
 """Meshes and colliders that things are made of: lathed forms, tubes, boxes; quaternions.
 
-Pure numpy, in metres, z up, base at z = 0. Each form is symmetric about its own x-z plane, so that a mirrored scene needs no mirrored mesh.
+Pure numpy, in metres, z up, base at z = 0. Each form is symmetric about its own x-z plane, so that a mirrored scene
+needs no mirrored mesh.
 """
 
 from __future__ import annotations
