@@ -12,13 +12,14 @@ from PIL import Image
 
 from askmask.conversation import CONCEPTS
 from askmask.engine.overlay import mark_numbered
-from askmask.engine.pictures import Picture, shrink
+from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
 from askmask.errors import PictureError
 from askmask.imaging.mask import Mask
+from askmask.vlm.pictures import shrink
 
 WIDE_PX, THUMB_PX = 480, 240
 _ICON = {True: "yes", False: "no", None: "none"}
