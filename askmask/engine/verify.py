@@ -10,13 +10,14 @@ So the mask that goes on is always one that was itself verified.
 
 from __future__ import annotations
 
-from askmask.engine.overlay import fit, mark, tint_for
+from askmask.engine.overlay import mark, tint_for
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import ChoiceReply, MaskReply
 from askmask.engine.templates import fill
 from askmask.engine.tools import Tools, request_for, run_units, vote
 from askmask.engine.values import Failure, Region, Segmented, Verified
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlay import fit
 from askmask.vlm.errors import UnitFailed
 from askmask.vlm.pictures import SentPicture
 
