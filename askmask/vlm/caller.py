@@ -27,6 +27,7 @@ T = TypeVar("T", bound=BaseModel)
 LONGEST_TOLD_S = 300.0  # a server that asks to wait longer stops the run
 WORTH_TELLING_S = 5.0
 IN_A_ROW = 5  # so many refused requests of one kind, none answered between them, stop the run
+STOPPED_S = 10.0  # after a stop, so long no waiting request is sent: none would fare better
 MOST_ADAPTED = 12  # parameters that one request may lose on its way
 THINKING = "thinking"  # the whole limit went on thinking: asked again with more room
 MORE_TOKENS = (8_192, 24_576)  # beside the reply itself, where thinking used it up
@@ -83,6 +84,7 @@ class Caller:
         self._thinking = thinking_tokens
         self._stop, self._tell = stop, tell
         self._told_until = 0.0
+        self._stopped: tuple[float, RunStopped] | None = None
         self._refused: Counter[tuple[str, str]] = Counter()  # by stage and schema
         self._in_flight: dict[str, asyncio.Task[Completion]] = {}
 
@@ -157,6 +159,8 @@ class Caller:
                 raise RunStopped(
                     "interrupted; what was answered is kept", do="Go on with: askmask engine resume"
                 )
+            if self._stopped and time.monotonic() - self._stopped[0] < STOPPED_S:
+                raise RunStopped(self._stopped[1].what, do=self._stopped[1].do)
             self._budget.reserve(worst)
             call = self._ledger.begin_call(key, request.stage, self.vlm.model, worst)
             started, cost = time.monotonic(), worst
@@ -231,7 +235,8 @@ class Caller:
                 )
 
     def _raise_stopped(self, what: str, do: str, error: CallFailed) -> NoReturn:
-        raise RunStopped(what, do=do) from error
+        self._stopped = time.monotonic(), RunStopped(what, do=do)
+        raise self._stopped[1] from error
 
 
 def parse(completion: Completion, schema: type[T], key: str) -> T:

@@ -17,6 +17,7 @@ from askmask.errors import MissingExtra, SettingError
 from askmask.vlm.budget import sane
 from askmask.vlm.errors import ADAPTED, CallFailed
 from askmask.vlm.http import (
+    LOOPBACK,
     MOST_BYTES,
     Headers,
     bound_errors,
@@ -75,11 +76,12 @@ class OpenAIVlm:
                 timeout=timeout_s,
                 event_hooks={"response": [bound_errors]},
                 headers={"Accept-Encoding": "identity"},
+                trust_env=address.hostname not in LOOPBACK,  # no proxy leads to this machine
             )
         except ImportError as error:  # raised for a SOCKS proxy of the environment
             raise SettingError(
                 "the proxy that ALL_PROXY or HTTPS_PROXY names is a SOCKS proxy, which needs socksio",
-                do="pip install socksio, or unset the variable; NO_PROXY=127.0.0.1 is enough for a local server.",
+                do="pip install socksio, or unset the variable.",
             ) from error
         self._client = openai.AsyncOpenAI(
             api_key=key or "none-needed",

@@ -22,7 +22,7 @@ MOST_NESTING = 64
 MOST_VALUES = 400  # JSON values looked at in one reply
 MOST_CLOSERS = 4
 
-_THINKING = re.compile(r"<(think|thinking|reasoning|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_THINKING = re.compile(r"<(/?)(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _FENCED = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
 _BETWEEN = re.compile(r"[\s,;]*")
 _WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -73,9 +73,12 @@ def _no_constant(name: str) -> Any:
 
 
 def _after_thinking(text: str) -> str:
-    """Leave out what a model thought aloud, also where only the end of it is marked."""
-    text = _THINKING.sub("", text)
-    return re.split(r"</(?:think|thinking|reasoning|thought)>", text, flags=re.IGNORECASE)[-1]
+    """Return what stands after all thinking aloud, or before it where nothing comes after."""
+    marks = list(_THINKING.finditer(text))
+    if not marks:
+        return text
+    after = text[marks[-1].end() :] if marks[-1][1] else ""
+    return after if after.strip() else text[: marks[0].start()]
 
 
 def _unfenced(text: str) -> str:

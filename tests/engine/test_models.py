@@ -18,8 +18,8 @@ from askmask.vlm.errors import CallFailed, Quarantined
 from askmask.vlm.ledger import Ledger
 from askmask.vlm.pictures import SentPicture
 from tests.conftest import GOLDEN
-from tests.engine.endpoint import failure, scripted
 from tests.engine.flatworld import draw_scene
+from tests.vlm.endpoint import failure, scripted
 
 
 def question(**inputs):

@@ -15,7 +15,7 @@ from askmask.vlm.caller import Caller
 from askmask.vlm.errors import BudgetSpent, CallFailed, Quarantined, Refused, RunStopped
 from askmask.vlm.openai_api import OpenAIVlm
 from askmask.vlm.pictures import SentPicture
-from tests.engine.endpoint import failure, reply, scripted
+from tests.vlm.endpoint import failure, reply, scripted
 
 GOOD = json.dumps({"reason": "it fits", "accept": True})
 KEY = "sk-test-4b1d5e7a9c"
