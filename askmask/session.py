@@ -226,7 +226,9 @@ class Session:
                 )
                 for row, prompt in enumerate(group)
             ]
-        self.rounds += [Round(prompt=a.prompt, masks=a.masks, reply=a.text or None) for a in answers]
+        self.rounds += [
+            Round.of(a.prompt, a.masks, source="predicted", reply=a.text or None) for a in answers
+        ]
         return answers
 
 

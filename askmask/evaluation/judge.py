@@ -223,7 +223,7 @@ def _read(reply: str, schema: type[BaseModel]) -> dict[str, Any] | None:
 
 
 def _script(rounds: Sequence[Round]) -> str:
-    return "\n".join(f"Person: {round.prompt}\nAssistant: {round.reply or '(no words)'}" for round in rounds)
+    return "\n".join(f"Person: {round.text}\nAssistant: {round.reply or '(no words)'}" for round in rounds)
 
 
 def _template(name: str) -> str:

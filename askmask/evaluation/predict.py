@@ -93,7 +93,7 @@ def plan(examples: Iterable[Example], *, history: str = "none") -> list[Pictured
     seen: set[str] = set()
     for example in examples:
         questions = tuple(
-            Question(item_id(example, index), round.prompt, round.masks is not None)
+            Question(item_id(example, index), round.text, round.masks is not None)
             for index, round in enumerate(example.rounds)
             if history == "self" or round.masks is not None
         )

@@ -102,7 +102,7 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
                 conversation=example.id if many else None,
                 groups={name: str(value) for name, value in groups.items() if value},
                 image=example.image,
-                prompt=round.prompt,
+                prompt=round.text,
                 reply=round.reply,
             )
 

@@ -101,7 +101,7 @@ def _example(name: str, image: Path, mask: Mask, prompt: str, concept: str | Non
         size=size,
         source="converseg",
         split=split,
-        rounds=(Round(prompt=prompt, masks=(mask,) if mask else (), concept=concept),),
+        rounds=(Round.of(prompt, masks=(mask,) if mask else (), concept=concept),),
     )
 
 

@@ -2,9 +2,9 @@
 
 One row of `examples.jsonl`:
 
-    {"schema": 1, "id": "tabletop-7", "image": "images/7.png", "size": [192, 192], "rounds": [
-        {"prompt": "what could roll off", "concept": "physics",
-         "masks": [{"size": [192, 192], "counts": "..."}]}]}
+    {"schema": 2, "id": "tabletop-7", "image": "images/7.png", "size": [192, 192], "rounds": [
+        {"id": "r1", "prompt": "what could roll off", "concept": "physics",
+         "segments": [{"id": "m1", "size": [192, 192], "counts": "..."}]}]}
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def write_parquet(
                 {
                     "id": example.id,
                     "image": {"bytes": data, "path": example.image},
-                    "prompts": [round.prompt for round in example.rounds],
+                    "prompts": [round.text for round in example.rounds],
                     "example": json.dumps(example.to_dict(), ensure_ascii=False, separators=(",", ":")),
                 }
             )

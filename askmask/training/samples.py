@@ -92,7 +92,7 @@ def _examples(source: str) -> list[Sample]:
     samples = []
     for example in open_dataset(source):
         for number, one in enumerate(example.rounds):
-            if one.masks is None or one.refers_to:
+            if one.masks is None or one.needs_history:
                 continue  # unlabelled, or not to be understood without the rounds before it
             where = f"{source}, example {example.id}, round {number}"
             size = example.size or (one.masks[0].size if one.masks else None)
@@ -101,7 +101,7 @@ def _examples(source: str) -> list[Sample]:
             samples.append(
                 Sample(
                     example.image,
-                    one.prompt,
+                    one.text,
                     partial(_labelled, one, size),
                     where,
                     one.concept or "",

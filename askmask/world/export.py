@@ -25,13 +25,13 @@ def to_converseg(folder: Path) -> int:
             continue
         path = f"masks/{example.id}.png"
         mask.to_png(folder / path)
-        rows.append({"image": example.image, "mask_merged": path, "prompt": asked.prompt})
+        rows.append({"image": example.image, "mask_merged": path, "prompt": asked.text})
         items.append(
             {
                 "id": example.id,
                 "image": example.image,
                 "mask": path,
-                "prompt": asked.prompt,
+                "prompt": asked.text,
                 "concept": asked.concept,
             }
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.conversation import Reference, Round
+from askmask.conversation import Round
 from askmask.formats import dense
 from askmask.imaging.mask import Mask, union_of
 from askmask.world.concepts import ASK
@@ -311,13 +311,18 @@ def to_round(prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) 
         name: {"answer": ids, "right": ids == prompt["satisfying"]}
         for name, ids in prompt["shortcuts"].items()
     }
-    return Round(
+    return Round.of(
         prompt=prompt["prompt"],
         masks=masks,
         reply=prompt.get("reply"),
-        refers_to=tuple(Reference.from_dict(r) for r in prompt.get("refers_to", ())),
+        refers_to=[_name_of(reference) for reference in prompt.get("refers_to", ())],
         concept=prompt["concept"],
         family=prompt["family"],
         ignore=ignore if ignore else None,
         meta=known,
     )
+
+
+def _name_of(reference: Mapping[str, Any]) -> str:
+    """Name what a stored reference (round and mask, both from 0) points at: "r2", or "r2.1"."""
+    return f"r{reference['round'] + 1}" + (f".{reference['mask'] + 1}" if "mask" in reference else "")

@@ -78,7 +78,7 @@ def make_dataset(folder, pictures=5):
         path = folder / f"{number}.png"
         Image.fromarray(rgb).save(path)
         for name in COLOURS:
-            rounds = (Round(prompt=f"the {name} thing", masks=(masks[name],), concept="entities"),)
+            rounds = (Round.of(f"the {name} thing", masks=(masks[name],), concept="entities"),)
             examples.append(Example(id=f"p{number}-{name}", image=str(path), size=SIZE, rounds=rounds))
         examples.append(
             Example(
@@ -86,10 +86,10 @@ def make_dataset(folder, pictures=5):
                 image=str(path),
                 size=SIZE,
                 rounds=(
-                    Round(prompt="hello", reply="hello"),
-                    Round(prompt="the red thing", masks=(masks["red"],)),
-                    Round(prompt="that again", masks=(masks["red"],)),
-                    Round(prompt="the purple thing", masks=()),
+                    Round.of("hello", reply="hello"),
+                    Round.of("the red thing", masks=(masks["red"],)),
+                    Round.of("that again", masks=(masks["red"],)),
+                    Round.of("the purple thing", masks=()),
                 ),
             )
         )

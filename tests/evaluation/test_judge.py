@@ -79,7 +79,7 @@ def judge_of(monkeypatch):
 
 
 def dialogue(name="d", reply="A bottle.", image=None):
-    rounds = (Round(prompt="What is there?", reply=reply), Round(prompt="Segment it.", reply="There."))
+    rounds = (Round.of("What is there?", reply=reply), Round.of("Segment it.", reply="There."))
     return Dialogue(id=name, rounds=rounds, target="the bottle", image=image)
 
 

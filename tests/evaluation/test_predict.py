@@ -119,7 +119,7 @@ def test_a_torn_line_is_cut_and_asked_again(examples, tmp_path):
 def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
     from dataclasses import replace
 
-    bad = [replace(examples[0], id="bad", rounds=(Round(prompt="unanswerable", masks=()),)), *examples]
+    bad = [replace(examples[0], id="bad", rounds=(Round.of("unanswerable", masks=()),)), *examples]
     lost = [*bad, replace(examples[0], id="lost", image=str(tmp_path / "gone.png"))]
     last = run(lost, tmp_path / "out")
     assert (last.done, last.failed) == (30, 2)

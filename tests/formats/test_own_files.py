@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from askmask.conversation import Example, Reference, Round
+from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset, own
 from askmask.imaging.mask import Mask
@@ -22,10 +22,8 @@ def example(number, split="val"):
         source="test",
         split=split,
         rounds=(
-            Round(prompt="the cup", masks=(CUP,), concept="entities"),
-            Round(
-                prompt="what is on it", masks=(), refers_to=(Reference(round=0, mask=0),), meta={"n": number}
-            ),
+            Round.of("the cup", masks=(CUP,), concept="entities"),
+            Round.of(prompt="what is on it", masks=(), refers_to=["r1.1"], meta={"n": number}),
         ),
     )
 

@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ALLOWED = {
     "imaging": set(),
     "conversation": {"imaging"},
+    "history": {"conversation"},
     "answer": {"imaging"},
     "formats": {"conversation", "imaging"},
     "model": {"imaging"},

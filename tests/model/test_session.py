@@ -87,7 +87,7 @@ def test_sessions_do_not_disturb_each_other(tiny, picture_path):
     before = first.ask(PROMPTS[1]).mask
     second.ask_many(PROMPTS)
     assert first.ask(PROMPTS[1]).mask == before
-    assert [r.prompt for r in first.rounds] == [PROMPTS[1]] * 2
+    assert [r.text for r in first.rounds] == [PROMPTS[1]] * 2
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n ", "x" * 10_000_000, "word " * 300, None, b"bytes"])

@@ -123,9 +123,9 @@ def test_mask_is_the_union_of_a_rounds_instances(tmp_path):
     left, right = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
     left[:, :2], right[:, 6:] = True, True
     rounds = (
-        Round(prompt="both", masks=(Mask.from_array(left), Mask.from_array(right))),
-        Round(prompt="unlabelled"),
-        Round(prompt="nothing", masks=()),
+        Round.of("both", masks=(Mask.from_array(left), Mask.from_array(right))),
+        Round.of("unlabelled"),
+        Round.of("nothing", masks=()),
     )
     write_examples([Example(id="1", image="a.png", rounds=rounds)], tmp_path / "examples.jsonl")
     pytest.importorskip("askmask.formats.catalogue", reason="the loaders of other data sets are not there")

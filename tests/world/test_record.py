@@ -219,8 +219,8 @@ def test_examples_and_dense_rows_say_the_same(recorded, tmp_path):
         for k, prompt in enumerate(seen["prompts"]):
             (asked,) = examples[f"world-24-{row}-{k}"].rounds
             masks = shard.answer_masks(row, prompt)
-            assert asked.prompt == prompt["prompt"]
+            assert asked.text == prompt["prompt"]
             assert asked.masks == tuple(Mask.from_array(mask) for mask in masks)
             assert set(asked.meta) >= {"candidates", "satisfying", "facts", "shortcuts", "margin"}
     chats = [e for e in examples.values() if len(e.rounds) > 1]
-    assert chats and all(e.rounds[1].refers_to for e in chats)
+    assert chats and all(e.rounds[1].needs_history for e in chats)

@@ -141,7 +141,7 @@ def _rows(example: Example) -> list[dict[str, Any]]:
                     "id": item_id(example, index),
                     "image": {"bytes": path.read_bytes(), "path": path.name},
                     "image_id": example.image,
-                    "expression": round.prompt,
+                    "expression": round.text,
                     "size": list(size),
                     "masks": json.dumps([mask.to_dict() for mask in round.masks]),
                     "ignore": json.dumps(round.ignore.to_dict()) if round.ignore else "",
