@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif outcome == "truncate":
             text, finish = whole[: len(whole) // 2], "length"
         elif outcome == "json":
-            text = "Sure! Here it is: " + whole.replace('"', "'")
+            text = "Sure! Here it is: " + whole.replace('"', "")
         reply_id = self.server.next_id()
         message = {"role": "assistant", "content": text, "refusal": refusal}
         spoken = len(text or "") // 4
