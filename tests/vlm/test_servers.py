@@ -129,7 +129,7 @@ def test_thinking_that_uses_up_the_limit_gets_room_once_for_all():
         return reply(None, finish="length") if sent["max_tokens"] < 6000 else reply(GOOD)
 
     told = []
-    with scripted(answer) as (url, seen):
+    with scripted(answer) as (url, _):
         outcomes, states = ask(url, question(), question("the jug"), tell=told.append)
         assert outcomes == [True, True] and states == ["thinking", "ok", "ok"] and len(told) == 1
         assert ask(url, thinking_tokens=5000)[1] == ["ok"]
