@@ -1,4 +1,4 @@
-"""The visual back-end of the large networks: SAM2's image encoder and mask decoder (transformers' Sam2Model).
+"""SAM2: image encoder, prompt encoder and mask decoder (transformers' Sam2Model), for networks and for clicks.
 
 Letters: B prompts, N prompt tokens, C decoder channels, S side of the input square (1024).
 Source: Ravi et al. 2024, "SAM 2"; ConverSeg feeds its decoder language instead of clicks.
@@ -24,14 +24,21 @@ DECODE_AT_ONCE = 16  # prompts a decoder call: a prompt's maps take about 30 MB 
 
 
 class Sam2Segmenter(nn.Module):
-    """SAM2 behind the Segmenter seam; prompts of any number of tokens, each decoded as if alone."""
+    """SAM2 behind the Segmenter seam; prompts of any number of tokens, each decoded as if alone.
 
-    def __init__(self, config: dict[str, Any]):
+    `given`: the sizes of a network whose weights are loaded later, or a model with its weights.
+    """
+
+    def __init__(self, given: dict[str, Any] | Sam2Model):
         super().__init__()
-        settings: Any = Sam2Config(**config)
-        # Trained and used through one mask token: SAM2's fallback to the other three would hide what was trained.
-        settings.mask_decoder_config.dynamic_multimask_via_stability = False
-        self.model = Sam2Model(settings)
+        settings: Any
+        if isinstance(given, Sam2Model):
+            self.model, settings = given, given.config
+        else:
+            settings = Sam2Config(**given)
+            # Trained and used through one mask token: SAM2's fallback to the other three would hide what was trained.
+            settings.mask_decoder_config.dynamic_multimask_via_stability = False
+            self.model = Sam2Model(settings)
         self.channels: int = settings.mask_decoder_config.hidden_size
         self.image_size: int = settings.prompt_encoder_config.image_size
 
@@ -80,6 +87,32 @@ class Sam2Segmenter(nn.Module):
         back = torch.cat(order).argsort()
         logits, scores, presence = (torch.cat(part)[back] for part in zip(*parts, strict=True))
         return MaskOutput(logits, scores, presence)
+
+    def decode_geometry(
+        self,
+        features: Features,
+        *,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode N prompts on one picture through SAM2's own prompt encoder.
+
+        Returns logits [N, K, S/4, S/4] and scores [N, K], K = 3 with `multimask`, else 1. `points` [N, P, 2] and
+        `boxes` [N, 4] (x0, y0, x1, y1) in pixels of the input square; `labels` [N, P]: 1 inside, 0 outside, -1 no
+        point; `masks` [N, 1, S/4, S/4] are logits of an earlier answer, for N = 1.
+        """
+        out = self.model(
+            image_embeddings=list(features.maps),
+            input_points=None if points is None else points[None],
+            input_labels=None if labels is None else labels[None],
+            input_boxes=None if boxes is None else boxes[None],
+            input_masks=masks,
+            multimask_output=multimask,
+        )
+        return out.pred_masks[0], out.iou_scores[0]
 
     def _decode_equal(
         self,

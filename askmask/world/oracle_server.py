@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             whole = json.dumps(reply)
             text, finish, outcome = whole[: len(whole) // 2], "length", "truncate"
         elif broken["json"]:
-            text, outcome = "Sure! Here it is: " + json.dumps(reply).replace('"', "'"), "json"
+            text, outcome = "Sure! Here it is: " + json.dumps(reply).replace('"', ""), "json"
         reply_id = self.server.next_id()
         body = {
             "id": reply_id,
