@@ -163,7 +163,9 @@ def bare_answer(net, view, *, blind, dense):
     if blind:
         seen = replace(seen, real=torch.zeros_like(seen.real))
     masks = view.prefix.instances.masks.expand(len(prompts), -1, -1, -1)
-    choice = net.language(seen, prompts).on(masks, view.prefix.parts.expand(len(prompts), -1, -1, -1))
+    choice = net.language(seen, net.language.words.tokens(prompts)).on(
+        masks, view.prefix.parts.expand(len(prompts), -1, -1, -1)
+    )
     said = net.adapter(choice)
     out = net.segmenter.decode(view.features, said if dense else said.without_dense(), multimask=False)
     return F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0

@@ -124,7 +124,7 @@ def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
     )
 
 
-LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.protocol.name)"
+LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.backend.protocol_name)"
 
 
 @pytest.mark.slow

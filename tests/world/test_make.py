@@ -17,6 +17,7 @@ from askmask.errors import DataError, SettingError
 from askmask.formats import dense, own
 from askmask.world import engine
 from askmask.world.generate import Plan, make, reask
+from askmask.world.record import record
 
 COMMAND = [sys.executable, "-c", "from askmask.cli import main; main()", "world", "make"]
 
@@ -133,3 +134,9 @@ def test_without_a_way_to_draw_the_package_to_install_is_named(monkeypatch):
         engine._offscreen()
     monkeypatch.setattr(engine.ctypes.util, "find_library", lambda name: name == "OSMesa")
     assert engine._offscreen() == "osmesa"
+
+
+@pytest.mark.parametrize("seed", [-1, 300_000_000, 10**20])
+def test_a_seed_of_no_split_is_refused(seed):
+    with pytest.raises(SettingError, match="no such seed"):
+        record(seed, 48)
