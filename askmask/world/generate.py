@@ -97,8 +97,10 @@ def make(plan: Plan, out: Path, *, workers: int = 1, progress: Progress | None =
         raise SettingError("workers must be at least 1", got=workers)
     progress = progress or (lambda _: None)
     outcome = Outcome(failed={})
+    path = out / ("dense.json" if plan.dense else "world.json")
+    _check_plan(plan, path)
     with output_folder(out, MADE_BY, _facts(plan), adopt=_adopted(plan.dense)) as folder:
-        _check_plan(plan, folder)
+        write_json(folder.path(path.name), {**_facts(plan), "count": plan.count})
         todo = []
         for shard in range(plan.shards):
             if _shard_path(plan, out, shard).exists():
@@ -135,19 +137,17 @@ def _facts(plan: Plan) -> dict[str, Any]:
     return facts
 
 
-def _check_plan(plan: Plan, folder: OutputFolder) -> None:
-    """Write the plan into the folder; an earlier one may only be shorter, and end with a whole shard."""
-    path = folder.path("dense.json" if plan.dense else "world.json")
-    known = {**_facts(plan), "count": plan.count}
-    if path.exists():
-        found = read_object(path)
-        count = found.pop("count")
-        check_same(found, {key: value for key, value in known.items() if key != "count"}, folder.root)
-        if count > plan.count or (count < plan.count and count % plan.per_shard):
-            raise SettingError(
-                f"{folder.root} was made with --count {count}", got=plan.count, do="Choose another --out."
-            )
-    write_json(path, known)
+def _check_plan(plan: Plan, path: Path) -> None:
+    """Hold a plan against that of an earlier run, which may only be shorter, and end with a whole shard."""
+    if not path.exists():
+        return
+    found = read_object(path)
+    count = found.pop("count", 0)
+    check_same(found, _facts(plan), path.parent)
+    if count > plan.count or (count < plan.count and count % plan.per_shard):
+        raise SettingError(
+            f"{path.parent} was made with --count {count}", got=plan.count, do="Choose another --out."
+        )
 
 
 def _shard_path(plan: Plan, out: Path, shard: int) -> Path:
