@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
 from askmask.errors import DataError
 from askmask.vlm.ledger import Ledger
@@ -66,8 +68,10 @@ class RunStore(Ledger):
         super().__init__(path, read_only=read_only)
         found = self.meta("schema")
         if found is None and not read_only:
-            self.set_meta("schema", SCHEMA)
-        elif found is not None and found > SCHEMA:
+            self.set_meta(schema=SCHEMA)
+        elif type(found) is not int:
+            raise self.damaged(f"schema {found!r}")
+        elif found > SCHEMA:
             raise DataError(f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask.")
 
     def lock(self) -> None:
@@ -97,17 +101,26 @@ class RunStore(Ledger):
     # -- meta ---------------------------------------------------------------------------------------------
 
     def meta(self, name: str) -> Any:
-        """Return a stored JSON value, None if absent."""
+        """Return a stored JSON value, None if absent. Raises DataError for a damaged store."""
         try:
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        except sqlite3.OperationalError:
-            return None
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
+        except (sqlite3.Error, ValueError, RecursionError) as error:
+            raise self.damaged(f"{name}: {error}") from error
 
-    def set_meta(self, name: str, value: Any) -> None:
-        """Store a JSON value."""
+    def set_meta(self, **values: Any) -> None:
+        """Store JSON values, all or none."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+            rows = [(name, json.dumps(value)) for name, value in values.items()]
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def damaged(self, what: str) -> DataError:
+        """Return the error for content that this program did not write."""
+        return DataError(
+            f"{self.folder / self.FILE} is damaged, or no run of askmask's",
+            got=" ".join(what.split())[:200],
+            do="Put it back from a copy, or begin another run.",
+        )
 
     # -- pictures -----------------------------------------------------------------------------------------
 
@@ -185,7 +198,10 @@ class RunStore(Ledger):
         ).fetchone()
         if row is None:
             return "pending", None
-        return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        try:
+            return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        except ValidationError as error:
+            raise self.damaged(f"{stage} of {sha256[:12]}: {error.errors()[0]['msg']}") from error
 
     def finished(self, sha256: str) -> bool:
         """Whether no stage of the picture is left to do."""
