@@ -7,7 +7,6 @@ cache is used.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from askmask.errors import AskMaskError, CheckpointError
+from askmask.runs.claim import in_turn
+from askmask.runs.content_hash import cache_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +39,12 @@ VLM_FILES = ("*.json", "*.txt", "*.jinja")
 WEIGHT_FILES = (*VLM_FILES, "*.safetensors")  # no pickles
 
 
-def cache_root() -> Path:
-    """Return the folder of converted checkpoints: $ASKMASK_CACHE, else ~/.cache/askmask."""
-    root = os.environ.get("ASKMASK_CACHE")
-    return (
-        Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "askmask"
-    )
-
-
 def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bool] | None = None) -> Path:
     """Return the checkpoint folder of a release, fetching and converting it if it is not in the cache.
 
     `confirm` gets the notice about origin and licence and says whether to go on; without it the notice is
     printed to stderr. Raises CheckpointError when the Hub cannot be reached or the release has changed shape.
     """
-    from askmask.model.published import convert_published
-
     release = RELEASES[name]
     root = cache_root() / name
     folder = root / revision if revision else _kept(root)
@@ -71,22 +62,26 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
     patterns = (release.sam2, release.adapter, release.lora, release.sam2_config)
     commit, files = _snapshot(release.repo, revision or release.revision, patterns)
     final = root / commit
-    if (final / "card.json").is_file():  # `revision` was a branch or tag of a commit converted before
-        return final
+    with in_turn(root / ".askmask-lock"):  # of two processes that begin together, one converts
+        # There already if `revision` was a branch or tag of a commit converted before.
+        return final if (final / "card.json").is_file() else _convert(release, name, files, final)
+
+
+def _convert(release: Release, name: str, files: Path, final: Path) -> Path:
+    from askmask.model.published import convert_published
+
     sizes = files / release.sam2_config
     vlm = fetch_vlm(release.vlm, release.vlm_revision)
-    out = convert_published(
+    return convert_published(
         _one(files, release.sam2),
         _one(files, release.adapter),
         _one(files, release.lora.replace("/*", "/adapter_config.json")).parent,
         vlm,
-        root / f"{commit}.partial",
+        final,
         sam2_config=sizes if sizes.is_file() else None,
         name=name,
-        origin=f"huggingface.co/{release.repo} at {commit}; tokenizer and config: {release.vlm} at {vlm.name}",
+        origin=f"huggingface.co/{release.repo} at {final.name}; tokenizer and config: {release.vlm} at {vlm.name}",
     )
-    out.rename(final)
-    return final
 
 
 def fetch_vlm(repo: str, revision: str = "main") -> Path:
@@ -132,7 +127,7 @@ def _complete(name: str) -> Path | None:
 
 def _kept(root: Path) -> Path | None:
     """Return the converted checkpoint fetched before, the newest if there are several."""
-    done = [path.parent for path in root.glob("*/card.json") if not path.parent.name.endswith(".partial")]
+    done = [path.parent for path in root.glob("*/card.json")]
     return max(done, key=lambda path: path.stat().st_mtime, default=None)
 
 

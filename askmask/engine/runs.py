@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +17,7 @@ from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
 from askmask.errors import DataError, SettingError
+from askmask.runs.manifest import git_commit
 from askmask.segmenters.queue import SegmentationQueue
 from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
@@ -175,21 +174,7 @@ def manifest() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _git_head(), "templates": all_hashes()}
-
-
-def _git_head() -> str | None:
-    """The commit of the source tree, None when installed from a package."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
+    return {"versions": versions, "git": git_commit(), "templates": all_hashes()}
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
-from askmask.formats.own import read_rows
+from askmask.runs.json_text import read_rows
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:

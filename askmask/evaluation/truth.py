@@ -17,8 +17,8 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError
-from askmask.formats.own import read_rows
 from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
+from askmask.runs.json_text import read_rows
 
 GROUPINGS = (
     "concept",

@@ -23,12 +23,12 @@ from PIL import Image
 
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
-from askmask.formats.own import read_rows
 from askmask.formats.parquet import read_table
 from askmask.formats.pictures import keep_picture
 from askmask.formats.reading import inside, naming, picture_size, read_json
 from askmask.imaging.files import MAX_PICTURE_PIXELS
 from askmask.imaging.mask import Mask
+from askmask.runs.json_text import read_rows
 
 SPLITS = ("sam_seeded", "human_annotated")
 

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam2Config, Sam2Model
 
+from askmask.errors import PromptError
 from askmask.imaging.resize import Letterbox
-from askmask.model.seams import Features, MaskOutput, Prompts
+from askmask.model.seams import Features, Marks, MaskOutput, Prompts
 
 # ImageNet statistics, as SAM2 was trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -67,13 +68,27 @@ class Sam2Segmenter(nn.Module):
             )
         )
 
+    def mark(self, marks: Marks) -> Prompts:
+        """Encode points, a box and a mask to begin from with SAM2's own prompt encoder."""
+        if not len(marks.points) and marks.box is None:
+            raise PromptError("a mask alone says not what to change", do="Add a point or a box.")
+        encode: Any = self.model.get_prompt_embeddings  # typed for integers alone
+        sparse, dense = encode(
+            input_points=marks.points[None, None] * self.image_size if len(marks.points) else None,
+            input_labels=marks.inside[None, None].int() if len(marks.points) else None,
+            input_boxes=None if marks.box is None else marks.box[None, None] * self.image_size,
+            input_masks=None if marks.mask is None else marks.mask[None, None],
+        )  # [1, 1, N, C], [1, C, h, w]
+        real = torch.ones(sparse.shape[1:3], dtype=torch.bool, device=sparse.device)
+        return Prompts(sparse[0], real, dense, torch.zeros(1, dtype=torch.long, device=sparse.device))
+
     def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
-        """Decode B prompts to logits [B, K, S/4, S/4]: K = 1, the supervised token, or with `multimask` 3.
+        """Decode Q masks to logits [Q, K, S/4, S/4]: K = 1, the supervised token, or with `multimask` 3.
 
         SAM2's decoder knows no padding among its prompt tokens, so prompts are decoded by equal length: what
         else is in the batch cannot change an answer.
         """
-        lengths = prompts.sparse_mask.sum(1)  # [B]
+        lengths = prompts.sparse_mask.sum(1)  # [Q]
         position = self.model.get_image_wide_positional_embeddings()  # [1, C, h, w]
         order: list[Tensor] = []
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -81,12 +96,13 @@ class Sam2Segmenter(nn.Module):
             for rows in (lengths == length).nonzero()[:, 0].split(DECODE_AT_ONCE):
                 order.append(rows)
                 sparse = prompts.sparse[rows][prompts.sparse_mask[rows]].reshape(len(rows), length, -1)
+                asked = prompts.row[rows]
                 parts.append(
-                    self._decode_equal(features, rows, sparse, prompts.dense[rows], position, multimask)
+                    self._decode_equal(features, asked, sparse, prompts.dense[rows], position, multimask)
                 )
         back = torch.cat(order).argsort()
         logits, scores, presence = (torch.cat(part)[back] for part in zip(*parts, strict=True))
-        return MaskOutput(logits, scores, presence)
+        return MaskOutput(logits, scores, presence, prompts.row)
 
     def decode_geometry(
         self,

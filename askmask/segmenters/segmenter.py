@@ -67,9 +67,10 @@ def open_segmenter(
         from askmask.segmenters.mini import PromptableMini
 
         model = load(at or "mini", device=device, confirm=confirm)
-        if not isinstance(model.net, Mini):
+        net = getattr(model.backend, "net", None)
+        if not isinstance(net, Mini):
             raise SettingError("the segmenter is not a mini", got=at, do="Name the folder of a mini.")
-        return PromptableMini(model.net)
+        return PromptableMini(net)
     if name == "sam2":
         from askmask.hub import fetch_weights
         from askmask.segmenters.sam2 import HUB_NAME, PromptableSam2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +14,13 @@ from torch import Tensor
 from askmask.errors import CheckpointError, DataError
 from askmask.formats.dense import read_shard, shards
 from askmask.model.build import TOKENIZER
-from askmask.model.checkpoint import load_checkpoint, save_checkpoint, sha256
+from askmask.model.checkpoint import compare_keys, load_checkpoint, save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
+from askmask.runs.content_hash import sha256
+from askmask.runs.json_text import read_object
 from askmask.training.mini_scores import answer, val_views
 from askmask.training.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     state = folder.load()
     if state is None:
         raise CheckpointError("no checkpoint in this run", got=run)
-    net = Mini(MiniConfig.from_dict(json.loads((folder.root / "model.json").read_text(encoding="utf-8"))))
+    net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
     missing, unexpected = net.load_state_dict(state["model"], strict=False)
     if unexpected:
         raise CheckpointError(f"{run} does not fit", got=f"unexpected {unexpected[:5]}")
@@ -55,14 +55,11 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     if state is None:
         raise CheckpointError("no checkpoint in this run", got=run)
     whole = dict(net.state_dict())
-    foreign = sorted(set(state["model"]) - set(whole))
-    if foreign:
-        raise CheckpointError(f"{source} is not what {run} began with", got=f"foreign {foreign[:4]}")
+    shapes, trained_shapes = ({k: tuple(v.shape) for k, v in s.items()} for s in (whole, state["model"]))
+    if problems := compare_keys(shapes, trained_shapes, missing=False):
+        raise CheckpointError(f"{source} is not what {run} began with", got=problems)
     whole |= {name: value.to(whole[name].dtype) for name, value in state["model"].items()}
-    out = Path(out)
-    if (source / TOKENIZER).is_dir():
-        shutil.copytree(source / TOKENIZER, out / TOKENIZER, dirs_exist_ok=True)
-    published = json.loads((root / "config.json").read_text(encoding="utf-8"))["recipe"]["data"]["published"]
+    published = read_object(root / "config.json")["recipe"]["data"]["published"]
     # A run with our losses has supervised both heads, on the mask that `native` uses.
     trained = (
         config
@@ -70,7 +67,11 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
         else replace(config, protocol="native", trained_heads={"score": True, "presence": True})
     )
     return save_checkpoint(
-        out, trained, whole, {"made_by": "askmask export", "run": str(run), "step": state["step"]}
+        out,
+        trained,
+        whole,
+        {"made_by": "askmask export", "run": str(run), "step": state["step"]},
+        tokenizer=source / TOKENIZER if (source / TOKENIZER).is_dir() else None,
     )
 
 

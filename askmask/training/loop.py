@@ -90,15 +90,25 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:
-        load_weights(task, state["model"], folder.root)
-        optimiser.load_state_dict(state["optimiser"])
-        task.load_state_dict(state["task"])
-        step, sums, counted = state["step"], state["sums"], state["counted"]
-        if rank() == 0:
-            set_random_state(state["random"])
-            folder.rewind_log(step)
-        else:  # the checkpoint holds the first process's; the others must not repeat its noise
+        try:
+            load_weights(task, state["model"], folder.root)
+            optimiser.load_state_dict(state["optimiser"])
+            task.load_state_dict(state["task"])
+            step, sums, counted = state["step"], state["sums"], state["counted"]
+            if rank() == 0:
+                set_random_state(state["random"])
+        except AskMaskError:
+            raise
+        except Exception as error:  # what torch says of a state that is another's has no one kind
+            raise CheckpointError(
+                f"the newest checkpoint in {folder.root} does not belong to this run",
+                got=f"{type(error).__name__}: {str(error)[:200]}",
+                do="Delete it to go on from the one before.",
+            ) from error
+        if rank() != 0:  # the checkpoint holds the first process's; the others must not repeat its noise
             seed_all(config.seed + SEED_STEP * rank() + step)
+    if rank() == 0:
+        folder.rewind_log(step)  # also where a run was killed before its first checkpoint
     devices = Devices.here(cpu=next(task.module.parameters()).device.type == "cpu")
     compute, optimiser = devices.prepare(LossOf(task), optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -120,7 +130,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             raise AskMaskError(
                 f"step {step + 1}: the gradient is not finite",
                 got=norm,
-                do="Lower lr; the checkpoint is good.",
+                do=f"Lower lr. {folder.newest_said()}",
             )
         optimiser.step()
         step += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -19,6 +18,8 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
+from askmask.runs.json_text import read_object
+from askmask.runs.whole_files import write_json, write_text
 from askmask.training.devices import rank
 from askmask.training.loop import Task, Told, train
 from askmask.training.perception import PerceptionNet, PerceptionTask
@@ -47,7 +48,7 @@ def start(recipe: Recipe) -> Iterator[Told]:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     folder = RunFolder(recipe.run)
-    with folder.held() if rank() == 0 else nullcontext():
+    with folder.held(recipe.stage) if rank() == 0 else nullcontext():
         yield from _run(recipe, folder)
 
 
@@ -149,7 +150,7 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
         net.load_state_dict(weights, strict=False)
     task = SegmentationTask(net, recipe.data)
     if rank() == 0:
-        (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
+        write_text(folder.root / "source.txt", f"{source.resolve()}\n")
     return task
 
 
@@ -188,7 +189,7 @@ def started_from(start: str) -> dict[str, torch.Tensor]:
 def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
     if (own := folder.root / "model.json").exists():
-        return MiniConfig.from_dict(json.loads(own.read_text(encoding="utf-8")))
+        return MiniConfig.from_dict(read_object(own))
     found: list[MiniConfig] = []
     for one in sources(start) if start else ():
         root = Path(one)
@@ -196,7 +197,7 @@ def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
         if (exported := _exported(one)) is not None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
-            found.append(MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8"))))
+            found.append(MiniConfig.from_dict(read_object(place)))
     if any(other != found[-1] for other in found):
         raise CheckpointError("the starts are of networks with other sizes or names", got=start)
     return found[-1] if found else None
@@ -204,9 +205,7 @@ def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
 
 def _write_model(folder: RunFolder, model: MiniConfig) -> None:
     if rank() == 0:
-        partial = folder.root / "model.json.partial"
-        partial.write_text(json.dumps(model.to_dict(), indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder.root / "model.json")
+        write_json(folder.root / "model.json", model.to_dict())
 
 
 def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:

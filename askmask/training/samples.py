@@ -17,9 +17,9 @@ import numpy as np
 
 from askmask.conversation import Round
 from askmask.errors import AskMaskError, DataError, SettingError
-from askmask.formats.own import read_rows
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
+from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from askmask.errors import DataError, SettingError
 from askmask.imaging.files import Picture
 from askmask.model.net import AskMaskNet
-from askmask.model.seams import Features, MaskOutput
+from askmask.model.seams import Features, MaskOutput, Tokens
 from askmask.training.feature_cache import FeatureCache, stack
 from askmask.training.geometry import native_target, published_target
 from askmask.training.losses import iou_of, mask_loss, presence_loss, score_loss
@@ -42,7 +42,6 @@ class SegmentationConfig:
     batch: int = 6
     language: str = "lora"  # "lora", "full" or "frozen"
     segmenter: str = "decoder"  # "decoder", "full" or "frozen"
-    blind: bool = False  # ablation: the prompt encoder does not see the picture
     dense_token: bool = True  # ablation: False leaves the dense prompt zero
     published: bool = False  # the published geometry and losses, for parity
     presence_weight: float = 0.1
@@ -60,8 +59,7 @@ class SegmentationConfig:
 class Batch:
     """Samples ready for the network."""
 
-    pictures: list[np.ndarray | None]
-    prompts: list[str]
+    tokens: Tokens
     features: Features
     target: Tensor  # [B, h, w], 0 or 1
 
@@ -130,9 +128,9 @@ class SegmentationTask:
             square = segmenter.image_size
             targets.append(published_target(mask, side, square) if published else native_target(mask, side))
         device = self.module.device
-        pictures = [None if self.config.blind else picture.rgb for _, picture, _ in found]
-        prompts = [sample.prompt for sample, _, _ in found]
-        return Batch(pictures, prompts, stack(features), torch.stack(targets).to(device))
+        words = self.module.prompt_encoder.words
+        tokens = words.pairs([picture.rgb for _, picture, _ in found], [s.prompt for s, _, _ in found])
+        return Batch(tokens, stack(features), torch.stack(targets).to(device))
 
     def _features(self, pixels: Tensor) -> Features:
         def encode(batch: Tensor) -> Features:
@@ -165,7 +163,7 @@ class SegmentationTask:
 
     def forward(self, batch: Batch) -> MaskOutput:
         """Run the network on a batch."""
-        states = self.module.prompt_encoder.encode_pairs(batch.pictures, batch.features, batch.prompts)
+        states = self.module.prompt_encoder.encode_pairs(batch.features, batch.tokens)
         prompts = self.module.adapter(states)
         if not self.config.dense_token:
             prompts = prompts.without_dense()

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.formats.dense import shards
-from askmask.formats.own import read_rows
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
+from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
@@ -138,7 +138,7 @@ class SelectionTask:
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
         pictures = language.see(regions)
         seen = pictures.rows(index)
-        choice = language(seen, [ask.text for ask in asks], self.config.word_drop)
+        choice = language(seen, language.words.tokens([ask.text for ask in asks]), self.config.word_drop)
         owned = [owners[int(number)] for number in index]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)

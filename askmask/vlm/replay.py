@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from askmask.errors import DataError
-from askmask.formats.own import read_rows
+from askmask.runs.json_text import read_rows
 from askmask.vlm.errors import CallFailed
 from askmask.vlm.pictures import difference_hash
 from askmask.vlm.reply import faults_of

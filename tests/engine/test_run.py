@@ -216,7 +216,7 @@ def test_another_plan_is_refused_by_name(tmp_path, oracle, pictures):
 def test_two_processes_do_not_share_a_run(tmp_path):
     with RunStore(tmp_path / "run", create=True) as one, RunStore(tmp_path / "run") as two:
         one.lock()
-        with pytest.raises(DataError, match="another process"):
+        with pytest.raises(SettingError, match="another run"):
             two.lock()
 
 
