@@ -142,7 +142,9 @@ class RunStore(Ledger):
     def add_unreadable(self, path: str, reason: str) -> None:
         """Keep a file that is no picture, with the reason."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (_as_kept(path), _text(reason)))
+            self._db.execute(
+                "INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (_as_kept(path), _text(reason))
+            )
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Return (path, reason) of files that could not be read."""
@@ -153,7 +155,9 @@ class RunStore(Ledger):
         """Yield the pictures in the order they were added."""
         for row in self._db.execute("SELECT * FROM pictures ORDER BY number").fetchall():
             sha256, number, path, height, width, dhash, source, licence = row
-            yield PictureRow(sha256, number, os.fsdecode(path), height, width, int(dhash, 16), source or "", licence or "")
+            yield PictureRow(
+                sha256, number, os.fsdecode(path), height, width, int(dhash, 16), source or "", licence or ""
+            )
 
     # -- stages -------------------------------------------------------------------------------------------
 

@@ -355,3 +355,22 @@ def test_an_odd_line_of_a_recording_is_named(tmp_path, row):
     (tmp_path / "r.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
     with pytest.raises(DataError, match=r"r\.jsonl, line 2"):
         ReplayVlm(tmp_path / "r.jsonl")
+
+
+def test_a_name_that_is_no_utf8_is_a_picture_like_any_other(tmp_path, oracle, pictures):
+    import os
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(Path(pictures[0]).read_bytes())
+        (folder / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    with oracle() as server, run_engine(tmp_path / "run", server, folder.iterdir(), settings=TWO) as store:
+        assert os.fsencode(next(store.pictures()).path).endswith(b"caf\xe9.png")
+        assert os.fsencode(store.unreadable()[0][0]).endswith(b"bad\xff.jpg")
+        assert report_of(store).stages["align"]["done"] == 1
+        from askmask.engine.gallery import write_gallery
+
+        assert write_gallery(store, tmp_path / "gallery.html") == 1
