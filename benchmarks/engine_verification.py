@@ -176,7 +176,7 @@ def finish(args, store: RunStore, paths: list[Path], rate: float, stage3: bool) 
             add_pictures(store, paths)
         plan = store.meta("plan")  # a run that goes on meets its oracle at another port
         plan["writer"]["base_url"] = address
-        store.set_meta("plan", plan)
+        store.set_meta(plan=plan)
         asyncio.run(work(store, Limits(concurrency=8)))
     finally:
         server.terminate()

@@ -21,6 +21,7 @@ from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segm
 from askmask.errors import PictureError
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit, grown
+from askmask.runs.whole_files import whole_file
 from askmask.vlm.pictures import shrink
 
 WIDE_PX, THUMB_PX = 480, 240
@@ -30,9 +31,8 @@ _ICON = {True: "yes", False: "no", None: "none"}
 def write_gallery(store: RunStore, path: str | Path, *, most: int = 60) -> int:
     """Write the page for the first `most` pictures that have anything to show; return how many."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     shown = 0
-    with partial.open("w", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", errors="replace") as file:
         file.write(_head(store))
         for row in store.pictures():
             if shown == most:
@@ -42,7 +42,6 @@ def write_gallery(store: RunStore, path: str | Path, *, most: int = 60) -> int:
             file.write("".join(_picture(store, row)))
             shown += 1
         file.write("</main></body></html>\n")
-    partial.replace(path)
     return shown
 
 

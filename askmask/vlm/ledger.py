@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from askmask.errors import DataError
 from askmask.vlm.request import Completion
 
 _TABLES = """
@@ -28,18 +29,29 @@ IN_MEMORY = ":memory:"
 
 
 class Ledger:
-    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory."""
+    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory.
+
+    Raises DataError for a file that is none or cannot be opened.
+    """
 
     tables = _TABLES
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
-        # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            with self._db:
-                self._db.executescript(self.tables)
+        try:
+            if read_only:
+                self._db = _read_only(Path(path))
+            else:
+                self._db = _connected(str(path))
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                with self._db:
+                    self._db.executescript(self.tables)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{path} cannot be opened as a store of calls and replies",
+                got=str(error),
+                do="Check the folder's rights and free space; put a damaged file back from a copy.",
+            ) from error
 
     def close(self) -> None:
         """Close the file; the log is folded back into it."""
@@ -115,3 +127,21 @@ class Ledger:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a reading statement; for reports."""
         return self._db.execute(sql, values).fetchall()
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    # autocommit: every statement is its own transaction unless `with self._db` groups several.
+    return sqlite3.connect(address, timeout=30, check_same_thread=False, uri=address.startswith("file:"))
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """Open a file to read, also in a folder where nothing may be written (then without an unfinished log)."""
+    for mode in ("mode=ro", "immutable=1"):
+        try:
+            found = _connected(f"{path.resolve().as_uri()}?{mode}")
+            found.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            return found
+        except sqlite3.OperationalError:
+            if mode != "mode=ro":
+                raise
+    raise AssertionError("one of both returns or raises")
