@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.dense import read_shard, shards
+from askmask.formats.own import read_rows
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -127,7 +128,12 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
 
 def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
     """Build the language stage over the eyes of `start`."""
-    net, known = _mini(recipe, folder, wanted=EYES)
+    kinds: set[str] = set()
+    if recipe.grow:
+        paths = [path for where in recipe.data.train for path in shards(where)]
+        rows = (row for path in paths[:2] for _, row in read_rows(path.with_suffix(".jsonl")))
+        kinds = {p["kind"] for row in rows for view in row["views"] for p in view["prompts"] if p.get("kind")}
+    net, known = _mini(recipe, folder, wanted=EYES, kinds=kinds)
     return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
 
 
@@ -162,12 +168,16 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
 }
 
 
-def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[Mini, set[str]]:
+def _mini(
+    recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...], kinds: Collection[str] = ()
+) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
         raise SettingError(
             f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
         )
+    if kinds:
+        model = model.grown(kinds)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)
@@ -214,11 +224,23 @@ def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
     weights = started_from(start)
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
+    for name, value in net.state_dict().items():
+        if name in weights and value.shape != weights[name].shape:
+            weights[name] = _wider(name, weights[name], value)
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
         raise CheckpointError(f"{start} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
     net.load_state_dict(weights, strict=False)
     return set(weights)
+
+
+def _wider(name: str, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return what a network begins with, with what an earlier one of fewer kinds of request has learnt put in."""
+    if old.shape[1:] != new.shape[1:] or len(old) > len(new):
+        raise CheckpointError(
+            f"{name} has another size", got=f"{[*old.shape]} where {[*new.shape]} is needed"
+        )
+    return torch.cat([old.to(new.dtype), new[len(old) :]])
 
 
 def _exported(start: str) -> Path | None:
