@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.errors import AskMaskError, CheckpointError, SettingError
+from askmask.errors import AskMaskError, CheckpointError
 from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
-from askmask.training.run_folder import RunFolder
+from askmask.training.run_folder import RunFolder, check_finite, weights_in
 
 SEED_STEP = 1009  # between the seeds of processes
 
@@ -37,11 +37,11 @@ class Task(Protocol):
     def module(self) -> nn.Module:
         """What is trained."""
 
-    def next_batch(self) -> Any:
-        """Return the next micro-batch and move the data position on."""
+    def next_batch(self, progress: float) -> Any:
+        """Return the next micro-batch and move the data position on. `progress` runs from 0 to 1."""
 
     def loss(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean loss over the micro-batch and figures to log. `progress` runs from 0 to 1."""
+        """Return the mean loss over the micro-batch and figures to log. `progress` is that of its `next_batch`."""
 
     def evaluate(self) -> dict[str, float]:
         """Score the validation data; {} if there are none."""
@@ -82,23 +82,18 @@ class Told:
 
 def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
-    if config.accumulate < 1 or config.steps < 1:
-        raise SettingError("steps and accumulate must be at least 1")
     seed_all(config.seed + SEED_STEP * rank())
     optimiser: torch.optim.Optimizer = adamw(
         task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay
     )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:
-        load_weights(task, state["model"], folder.root)
-        optimiser.load_state_dict(state["optimiser"])
-        task.load_state_dict(state["task"])
-        step, sums, counted = state["step"], state["sums"], state["counted"]
-        if rank() == 0:
-            set_random_state(state["random"])
-            folder.rewind_log(step)
-        else:  # the checkpoint holds the first process's; the others must not repeat its noise
+        step, sums, counted = _restore(task, optimiser, state, folder.root)
+        if rank():  # the checkpoint holds the first process's noise; the others must not repeat it
             seed_all(config.seed + SEED_STEP * rank() + step)
+    if rank() == 0:
+        folder.rewind_log(step)
+    saved = step
     devices = Devices.here(cpu=next(task.module.parameters()).device.type == "cpu")
     compute, optimiser = devices.prepare(LossOf(task), optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -109,7 +104,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         optimiser.zero_grad(set_to_none=True)
         figures: dict[str, float] = {}
         for number in range(config.accumulate):
-            batch = task.next_batch()
+            batch = task.next_batch(step / config.steps)
             with devices.gradients_wait(compute, number < config.accumulate - 1):
                 loss, part = compute(batch, step / config.steps)
                 devices.backward(loss / config.accumulate)
@@ -120,7 +115,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             raise AskMaskError(
                 f"step {step + 1}: the gradient is not finite",
                 got=norm,
-                do="Lower lr; the checkpoint is good.",
+                do="Lower lr and run again" + (f": it goes on from step {saved}." if saved else "."),
             )
         optimiser.step()
         step += 1
@@ -140,6 +135,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         if (step % config.save_every == 0 or last) and devices.main:
             state = _state(task, optimiser, step) | {"sums": sums, "counted": counted}
             folder.save(step, state)
+            saved = step
         yield Told(step, config.steps, figures | {"lr": lr, "norm": norm})
 
 
@@ -157,12 +153,12 @@ class LossOf(nn.Module):
 
 
 def weights_of(task: Task) -> dict[str, Tensor]:
-    """Return the weights a checkpoint holds."""
+    """Return the weights a checkpoint holds: those that train, and all buffers, which move without a gradient."""
     state = task.module.state_dict()
     if task.saves_all:
         return state
-    trained = {name for name, parameter in task.module.named_parameters() if parameter.requires_grad}
-    return {name: value for name, value in state.items() if name in trained}
+    frozen = {name for name, p in task.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return {name: value for name, value in state.items() if name not in frozen}
 
 
 def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
@@ -175,13 +171,41 @@ def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
             got=f"{len(odd)} differ: {odd[:4]}",
             do="Use a new run=.",
         )
-    task.module.load_state_dict(weights, strict=False)
+    try:
+        task.module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the run in {where} is of another network", got=str(error).splitlines()[-1].strip()[:200]
+        ) from error
+
+
+def _restore(
+    task: Task, optimiser: torch.optim.Optimizer, state: dict[str, Any], where: object
+) -> tuple[int, dict[str, float], int]:
+    """Go back to a checkpoint; return its step, and the sums and count of the figures not yet logged."""
+    load_weights(task, weights_in(state, where), where)
+    try:
+        optimiser.load_state_dict(state["optimiser"])
+        task.load_state_dict(state["task"])
+        if rank() == 0:
+            set_random_state(state["random"])
+        return int(state["step"]), dict(state["sums"]), int(state["counted"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        if isinstance(error, AskMaskError):
+            raise
+        raise CheckpointError(
+            f"the newest checkpoint in {where} is not as a run writes it",
+            got=f"{type(error).__name__}: {str(error)[:120]}",
+            do="Delete it to go on from the one before.",
+        ) from error
 
 
 def _state(task: Task, optimiser: torch.optim.Optimizer, step: int) -> dict[str, Any]:
+    weights = weights_of(task)
+    check_finite(weights, f"step {step}, not saved")
     return {
         "step": step,
-        "model": weights_of(task),
+        "model": weights,
         "optimiser": optimiser.state_dict(),
         "task": task.state_dict(),
         "random": random_state(),

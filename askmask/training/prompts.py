@@ -17,7 +17,7 @@ from askmask.model.mini.perception import SURFACE
 
 LITERAL = ("entities", "spatial")
 LITERAL_WORDS = 9  # longer prompts are composed ones
-NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
+NOBODY, UNSAID = 0, -1  # no object (ids begin at 1); or the data do not say which
 SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
 OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
 COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black white grey".split())

@@ -1,25 +1,26 @@
 """A run's folder: its settings, its log and its checkpoints, written so that a kill at any moment loses nothing.
 
-RUN/config.json            recipe, settings, versions, data (before step 0)
+RUN/config.json            recipe, settings, versions, commit, what was read with its hashes (before step 0)
 RUN/log.jsonl              one object per logged step
 RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
 RUN/panels/*.png           validation pictures        RUN/tensorboard/
-RUN/.lock                  held while a process trains here
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from askmask.errors import CheckpointError, SettingError
+from askmask.errors import CheckpointError
+from askmask.runs.append_log import AppendLog
+from askmask.runs.json_text import read_json
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import open_whole, write_json, write_rows
 
 KEEP = 2
 
@@ -29,38 +30,45 @@ class RunFolder:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        (self.root / "checkpoints").mkdir(parents=True, exist_ok=True)
         self.log_path = self.root / "log.jsonl"
+        self._log: AppendLog | None = None
         self._board: Any = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from training here. Raises SettingError if one does."""
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise SettingError(
-                f"another process is training in {self.root}", do="Wait for it, or choose another run=."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def held(self, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Keep other processes from training here, and check that the folder is a run's, of the same `facts`.
+
+        Raises SettingError.
+        """
+        adopt = ("checkpoints",)  # runs from before there were manifests
+        with output_folder(self.root, "askmask train", facts, adopt=adopt, option="run="):
+            try:
+                yield
+            finally:
+                self.close()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+        self._log = None
+
+    def config(self) -> dict[str, Any]:
+        """Read the settings that the run began or last went on with; {} in a new folder."""
+        path = self.root / "config.json"
+        return read_json(path) if path.is_file() else {}
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""
-        partial = self.root / "config.json.partial"
-        partial.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
-        partial.replace(self.root / "config.json")
+        write_json(self.root / "config.json", config)
 
     def log(self, step: int, figures: dict[str, float], write: bool = True) -> None:
         """Append one row to log.jsonl, and to TensorBoard's files where it is installed."""
         if not write:
             return
         row = {"step": step} | {name: float(f"{value:.8g}") for name, value in figures.items()}
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._log = self._log or AppendLog(self.log_path)
+        self._log.append(row)
         if self._board is None:
             self._board = _tensorboard(self.root / "tensorboard", step)
         for name, value in figures.items() if self._board else ():
@@ -68,6 +76,7 @@ class RunFolder:
 
     def rewind_log(self, step: int) -> None:
         """Drop what was logged after `step`: those steps will be done again."""
+        self.close()
         if not self.log_path.exists():
             return
         rows = []
@@ -77,10 +86,8 @@ class RunFolder:
             except json.JSONDecodeError:  # the line during which the run was killed
                 continue
             if row.get("step", 0) <= step:
-                rows.append(line)
-        partial = self.log_path.with_suffix(".partial")
-        partial.write_text("".join(line + "\n" for line in rows), encoding="utf-8")
-        partial.replace(self.log_path)
+                rows.append(row)
+        write_rows(self.log_path, rows)
 
     def checkpoints(self) -> list[Path]:
         """Return the finished checkpoints, oldest first."""
@@ -89,12 +96,8 @@ class RunFolder:
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint whole or not at all, and let all but the newest go."""
         path = self.root / "checkpoints" / f"step-{step:08d}.pt"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with open_whole(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
         for old in self.checkpoints()[:-KEEP]:
             old.unlink()
         return path
@@ -102,14 +105,38 @@ class RunFolder:
     def load(self) -> dict[str, Any] | None:
         """Read the newest checkpoint; None in a new folder. Raises CheckpointError if it is damaged."""
         found = self.checkpoints()
-        if not found:
-            return None
-        try:
-            return torch.load(found[-1], map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise CheckpointError(
-                f"{found[-1]} cannot be read", got=error, do="Delete it to go on from the one before."
-            ) from error
+        return read_state(found[-1]) if found else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file of a run. Raises CheckpointError for what is none."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip and pickle readers raise many kinds
+        raise CheckpointError(
+            f"{path} cannot be read",
+            got=str(error).splitlines()[0][:120] if str(error) else type(error).__name__,
+            do="Delete it to go on from the one before.",
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of a run", got=type(state).__name__)
+    return state
+
+
+def weights_in(state: Mapping[str, Any], where: object) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint. Raises CheckpointError if there are none, or one is no finite number."""
+    weights = state.get("model")
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(f"{where} holds no weights of a run")
+    check_finite(weights, where)
+    return weights
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], where: object) -> None:
+    """Raise CheckpointError naming the weights that hold NaN or infinity."""
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(f"{where}: weights that are not finite", got=f"{len(bad)}: {bad[:4]}")
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
