@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from askmask.evaluation.bootstrap import mean_interval
 from askmask.loading import find_checkpoint
+from askmask.runs.whole_files import write_json
 from askmask.training.loop import LoopConfig, train
 from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.optimiser import Schedule
@@ -62,7 +63,7 @@ class Lab:
             source = source if Path(source).exists() else str(find_checkpoint(source))
             weights = newest(source)["model"]
             model = model_of(folder, source).to_dict()
-            (folder.root / "model.json").write_text(json.dumps(model))
+            write_json(folder.root / "model.json", model)
             kept = {name: value for name, value in weights.items() if name.startswith(prefixes)}
             folder.save(1, {"model": kept, "step": 1})
         return str(folder.root)
@@ -92,11 +93,11 @@ class Lab:
 
     def _run(self, recipe, change=None):
         folder = RunFolder(recipe.run)
-        torch.manual_seed(recipe.loop.seed)
-        task = BUILDERS[recipe.stage](recipe, folder)
-        if change:
-            change(task.module)
-        with folder.held():
+        with folder.held(recipe.stage):
+            torch.manual_seed(recipe.loop.seed)
+            task = BUILDERS[recipe.stage](recipe, folder)
+            if change:
+                change(task.module)
             for told in train(task, recipe.loop, folder):
                 if told.step % 50 == 0:
                     print(
@@ -162,7 +163,9 @@ def bare_answer(net, view, *, blind, dense):
     if blind:
         seen = replace(seen, real=torch.zeros_like(seen.real))
     masks = view.prefix.instances.masks.expand(len(prompts), -1, -1, -1)
-    choice = net.language(seen, prompts).on(masks, view.prefix.parts.expand(len(prompts), -1, -1, -1))
+    choice = net.language(seen, net.language.words.tokens(prompts)).on(
+        masks, view.prefix.parts.expand(len(prompts), -1, -1, -1)
+    )
     said = net.adapter(choice)
     out = net.segmenter.decode(view.features, said if dense else said.without_dense(), multimask=False)
     return F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0

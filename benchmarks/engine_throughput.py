@@ -21,10 +21,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from askmask.engine.opening import ModelChoice
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.runs import Limits, RunPlan, begin, work
 from askmask.engine.store import RunStore
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import read_truth
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from askmask.engine.opening import ModelChoice, VisionChoice
+from askmask.engine.opening import VisionChoice
 from askmask.engine.pictures import Picture
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.runs import Limits, RunPlan, begin, work
@@ -31,6 +31,7 @@ from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.values import Aligned, Verified
 from askmask.imaging.mask import Mask
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU, Errors, Gallery, read_truth
 
 MISTAKES = (

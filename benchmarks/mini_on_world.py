@@ -179,7 +179,7 @@ def main():
     found = report(rows)
     scenes = len({row["scene"] for row in rows})
     note = (
-        f"{len(rows)} prompts over {scenes} scenes, protocol {model.protocol.name}, "
+        f"{len(rows)} prompts over {scenes} scenes, protocol {model.backend.protocol_name}, "
         f"{platform.machine()}, {options.threads} thread, {time.time() - began:.0f} s, torch {torch.__version__}."
     )
     found = {"model": model.name, "data": Path(options.folder).name, "note": note} | found

@@ -124,7 +124,7 @@ def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
     )
 
 
-LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.protocol.name)"
+LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.backend.protocol_name)"
 
 
 @pytest.mark.slow
@@ -142,6 +142,28 @@ def test_fetched_converted_once_and_then_offline(hub, tmp_path):
     assert hub.asked == [] and "licence" not in second.stderr
     by_branch = LOAD.replace("device=", "revision='main', device=")
     assert run(by_branch, hub, tmp_path).stdout == first.stdout  # the same commit: not converted again
+
+
+KILLED = """
+import os, signal
+import askmask.model.published as published
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+published.write_checkpoint = killed
+import askmask
+askmask.load('converseg-net-3b', device='cpu')
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_conversion_that_was_killed_is_done_again(hub, tmp_path):
+    assert run(KILLED, hub, tmp_path).returncode < 0
+    folder = tmp_path / "cache" / "converseg-net-3b" / COMMIT
+    assert list(folder.rglob("tokenizer_config.json")), "it must have been killed in the middle"
+    again = run(LOAD, hub, tmp_path)
+    assert again.stdout == "converseg-net-3b published-eval\n", again.stderr
+    assert not [p for p in folder.iterdir() if p.name.endswith(".tmp")]
 
 
 @pytest.mark.slow

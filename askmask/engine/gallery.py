@@ -8,17 +8,20 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
 from askmask.engine.overlay import mark_numbered
-from askmask.engine.pictures import Picture, shrink
+from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
 from askmask.errors import PictureError
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlay import fit, grown
+from askmask.vlm.pictures import shrink
 
 WIDE_PX, THUMB_PX = 480, 240
 _ICON = {True: "yes", False: "no", None: "none"}
@@ -148,17 +151,12 @@ def _pair(thumb, pair: Pair) -> str:
 
 def _spotlight(rgb, mask: Mask):
     """The mask in the picture's own colours, outlined; the rest greyed and darkened."""
-    import numpy as np
-    from scipy import ndimage
-
-    from askmask.engine.overlay import fit
-
     grey = rgb.mean(axis=2, keepdims=True) * 0.45 + rgb * 0.1
     if not mask:
         return grey.round().astype(np.uint8)
     inside = fit(mask, rgb.shape[:2])
     picture = np.where(inside[..., None], rgb, grey)
-    picture[ndimage.binary_dilation(inside, iterations=2) & ~inside] = (255, 214, 64)
+    picture[grown(inside, 2) & ~inside] = (255, 214, 64)
     return picture.round().astype(np.uint8)
 
 

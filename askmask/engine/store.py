@@ -1,4 +1,4 @@
-"""The run store: one sqlite file (WAL) with pictures, stage results, failures, the ledger of calls, the replies.
+"""The run store: pictures, stage results and failures beside the ledger of calls and replies, in one sqlite file.
 
 Each write is one transaction, so a killed process leaves the last finished step. Results and replies hold nothing
 that depends on time or order: the store of an undisturbed run and of one killed many times have equal `digest()`.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
 from askmask.errors import DataError
-from askmask.vlm.request import Completion
+from askmask.vlm.ledger import Ledger
 
 SCHEMA = 1
 _TABLES = """
@@ -32,13 +31,6 @@ CREATE TABLE IF NOT EXISTS stages (
 CREATE TABLE IF NOT EXISTS failures (
     sha256 TEXT NOT NULL, stage TEXT NOT NULL, unit TEXT NOT NULL, error_class TEXT NOT NULL,
     reason TEXT NOT NULL, keys TEXT NOT NULL, PRIMARY KEY (sha256, stage, unit));
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, stage TEXT NOT NULL,
-    template TEXT NOT NULL, completion TEXT NOT NULL, cost_usd REAL, reply_id TEXT, seconds REAL);
-CREATE TABLE IF NOT EXISTS calls (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, model TEXT NOT NULL,
-    state TEXT NOT NULL, worst_usd REAL NOT NULL, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER,
-    started REAL NOT NULL, seconds REAL);
 CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
 """
 _CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
@@ -58,10 +50,11 @@ class PictureRow:
     licence: str
 
 
-class RunStore:
+class RunStore(Ledger):
     """One run on disk. Not for several processes at once: `lock` keeps a second one out."""
 
     FILE = "run.sqlite"
+    tables = Ledger.tables + _TABLES
 
     def __init__(self, folder: str | Path, *, create: bool = False, read_only: bool = False):
         self.folder = Path(folder)
@@ -70,13 +63,7 @@ class RunStore:
             raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock_file: Any = None
-        # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        if not read_only:
-            with self._db:
-                self._db.executescript(_TABLES)
+        super().__init__(path, read_only=read_only)
         found = self.meta("schema")
         if found is None and not read_only:
             self.set_meta("schema", SCHEMA)
@@ -96,8 +83,8 @@ class RunStore:
             raise DataError("another process is working on this run", got=self.folder) from error
 
     def close(self) -> None:
-        """Close the file; the log is folded back into it."""
-        self._db.close()
+        """Close the file and let go of the run."""
+        super().close()
         if self._lock_file is not None:
             self._lock_file.close()
 
@@ -238,92 +225,7 @@ class RunStore:
                 )
         return len(chosen)
 
-    # -- replies and calls --------------------------------------------------------------------------------
-
-    def reply(self, key: str) -> Completion | None:
-        """Return the cached reply of a request."""
-        row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        data = json.loads(row[0])
-        data["refused"] = tuple(data["refused"]) if data["refused"] else None
-        return Completion(**data)
-
-    def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
-        """Write a call into the ledger before it is sent; return its number."""
-        with self._db:
-            return int(
-                self._db.execute(
-                    "INSERT INTO calls (key, stage, model, state, worst_usd, started) VALUES "
-                    "(?, ?, ?, 'sent', ?, ?)",
-                    (key, stage, model, worst_usd, time.time()),
-                ).lastrowid
-                or 0
-            )
-
-    def end_call(self, call: int, state: str, cost_usd: float | None, seconds: float) -> None:
-        """Settle a call that brought no reply; `state` is its error class."""
-        with self._db:
-            self._db.execute(
-                "UPDATE calls SET state = ?, cost_usd = ?, seconds = ? WHERE id = ?",
-                (state, cost_usd, seconds, call),
-            )
-
-    def keep_reply(
-        self,
-        call: int | None,
-        *,
-        key: str,
-        provider: str,
-        model: str,
-        stage: str,
-        template: str,
-        completion: Completion,
-        cost_usd: float | None,
-        seconds: float,
-    ) -> None:
-        """Keep a reply and settle its call, in one transaction."""
-        kept = {
-            "text": completion.text,
-            "finish": completion.finish,
-            "refused": completion.refused,
-            "input_tokens": completion.input_tokens,
-            "output_tokens": completion.output_tokens,
-            "model": completion.model,
-        }
-        with self._db:
-            self._db.execute(
-                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    key,
-                    provider,
-                    model,
-                    stage,
-                    template,
-                    json.dumps(kept, sort_keys=True),
-                    cost_usd,
-                    completion.reply_id,
-                    seconds,
-                ),
-            )
-            if call is not None:
-                self._db.execute(
-                    "UPDATE calls SET state = 'ok', cost_usd = ?, input_tokens = ?, output_tokens = ?, "
-                    "seconds = ? WHERE id = ?",
-                    (cost_usd, completion.input_tokens, completion.output_tokens, seconds, call),
-                )
-
-    def spent(self) -> tuple[float, int]:
-        """Return (dollars, calls) so far; a call without an outcome counts with its worst case."""
-        row = self._db.execute(
-            "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
-            "FROM calls"
-        ).fetchone()
-        return float(row[0]), int(row[1])
-
-    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Run a reading statement; for reports."""
-        return self._db.execute(sql, values).fetchall()
+    # -- rows of other stores ------------------------------------------------------------------------------
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return the rows of all tables a worker fills, for `absorb` elsewhere."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from askmask.errors import AskMaskError, DataError, WriteError
+from askmask.runs.claim import claim
 from askmask.runs.json_text import json_text, read_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -139,6 +140,13 @@ def finish_swap(folder: str | Path) -> None:
             os.replace(fresh / name, folder / name)
     shutil.rmtree(fresh, ignore_errors=True)
     note.unlink()
+
+
+def settle(folder: str | Path) -> None:
+    """Bring a folder that is only read to the state that a killed `whole_folder` had decided on."""
+    if (Path(folder) / _SWAP).is_file():
+        with claim(folder):
+            finish_swap(folder)
 
 
 def is_leftover(name: str) -> bool:

@@ -21,11 +21,11 @@ from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.formats.catalogue import open_dataset
 from askmask.formats.converseg import training_row
-from askmask.formats.own import read_rows
 from askmask.history import context
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import union_of
 from askmask.runs.content_hash import remembered_sha256
+from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 
 UNLABELLED, DIALOGUE, MARKED = "unlabelled", "needs the rounds before it", "asked by marks on the picture"

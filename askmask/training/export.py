@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +14,13 @@ from torch import Tensor
 from askmask.errors import CheckpointError, DataError
 from askmask.formats.dense import read_shard, shards
 from askmask.model.build import TOKENIZER
-from askmask.model.checkpoint import CARD, HEAD, compare_keys, load_checkpoint, save_checkpoint, sha256
+from askmask.model.checkpoint import HEAD, check_files, compare_keys, load_checkpoint, save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
-from askmask.runs.json_text import read_json
-from askmask.runs.whole_files import copy_file
+from askmask.runs.content_hash import sha256
+from askmask.runs.json_text import read_object
 from askmask.training.mini_scores import answer, val_views
 from askmask.training.run_folder import RunFolder, weights_in
 
@@ -32,7 +30,7 @@ KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
     folder, state = _newest(run)
-    net = Mini(MiniConfig.from_dict(read_json(folder.root / "model.json")))
+    net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
     weights = weights_in(state, run)
     given = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
@@ -60,11 +58,6 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     if problems := compare_keys(*shapes, missing=False):
         raise CheckpointError(f"{source} is not what {run} began with", got=problems)
     whole |= weights
-    out = Path(out)
-    if (source / TOKENIZER).is_dir():
-        shutil.copytree(source / TOKENIZER, out / TOKENIZER, dirs_exist_ok=True)
-    if (source / HEAD).is_file():
-        copy_file(source / HEAD, out / HEAD)
     facts = folder.config()
     provenance = {
         "made_by": "askmask export",
@@ -72,11 +65,19 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
         "step": state["step"],
         "checkpoint_sha256": sha256(folder.checkpoints()[-1]),
         **{name: facts.get(name) for name in ("askmask", "commit", "data")},
-        "begun_from": json.loads((source / CARD).read_text(encoding="utf-8"))["provenance"],
+        "begun_from": check_files(source).get("provenance"),
     }
     # Our losses supervise the mask that `native` uses.
     trained = replace(config, protocol="native", trained_heads=_heads(config, state, facts))
-    return save_checkpoint(out, trained, whole, provenance)
+    tokenizer, head = source / TOKENIZER, source / HEAD
+    return save_checkpoint(
+        out,
+        trained,
+        whole,
+        provenance,
+        tokenizer=tokenizer if tokenizer.is_dir() else None,
+        head=head if head.is_file() else None,
+    )
 
 
 def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, bool]:

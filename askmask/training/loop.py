@@ -23,7 +23,7 @@ from askmask.errors import AskMaskError, CheckpointError
 from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
-from askmask.training.run_folder import RunFolder, check_finite, weights_in
+from askmask.training.run_folder import RunFolder, weights_in
 
 SEED_STEP = 1009  # between the seeds of processes
 
@@ -88,12 +88,25 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:
-        step, sums, counted = _restore(task, optimiser, state, folder.root)
-        if rank():  # the checkpoint holds the first process's noise; the others must not repeat it
+        try:
+            load_weights(task, weights_in(state, folder.root), folder.root)
+            optimiser.load_state_dict(state["optimiser"])
+            task.load_state_dict(state["task"])
+            step, sums, counted = state["step"], state["sums"], state["counted"]
+            if rank() == 0:
+                set_random_state(state["random"])
+        except AskMaskError:
+            raise
+        except Exception as error:  # what torch says of a state that is another's has no one kind
+            raise CheckpointError(
+                f"the newest checkpoint in {folder.root} does not belong to this run",
+                got=f"{type(error).__name__}: {str(error)[:200]}",
+                do="Delete it to go on from the one before.",
+            ) from error
+        if rank() != 0:  # the checkpoint holds the first process's; the others must not repeat its noise
             seed_all(config.seed + SEED_STEP * rank() + step)
     if rank() == 0:
-        folder.rewind_log(step)
-    saved = step
+        folder.rewind_log(step)  # also where a run was killed before its first checkpoint
     devices = Devices.here(cpu=next(task.module.parameters()).device.type == "cpu")
     compute, optimiser = devices.prepare(LossOf(task), optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -115,7 +128,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             raise AskMaskError(
                 f"step {step + 1}: the gradient is not finite",
                 got=norm,
-                do="Lower lr and run again" + (f": it goes on from step {saved}." if saved else "."),
+                do=f"Lower lr. {folder.newest_said()}",
             )
         optimiser.step()
         step += 1
@@ -135,7 +148,6 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         if (step % config.save_every == 0 or last) and devices.main:
             state = _state(task, optimiser, step) | {"sums": sums, "counted": counted}
             folder.save(step, state)
-            saved = step
         yield Told(step, config.steps, figures | {"lr": lr, "norm": norm})
 
 
@@ -157,7 +169,8 @@ def weights_of(task: Task) -> dict[str, Tensor]:
     state = task.module.state_dict()
     if task.saves_all:
         return state
-    frozen = {name for name, p in task.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    named = task.module.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in named if not parameter.requires_grad}
     return {name: value for name, value in state.items() if name not in frozen}
 
 
@@ -171,41 +184,13 @@ def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
             got=f"{len(odd)} differ: {odd[:4]}",
             do="Use a new run=.",
         )
-    try:
-        task.module.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the run in {where} is of another network", got=str(error).splitlines()[-1].strip()[:200]
-        ) from error
-
-
-def _restore(
-    task: Task, optimiser: torch.optim.Optimizer, state: dict[str, Any], where: object
-) -> tuple[int, dict[str, float], int]:
-    """Go back to a checkpoint; return its step, and the sums and count of the figures not yet logged."""
-    load_weights(task, weights_in(state, where), where)
-    try:
-        optimiser.load_state_dict(state["optimiser"])
-        task.load_state_dict(state["task"])
-        if rank() == 0:
-            set_random_state(state["random"])
-        return int(state["step"]), dict(state["sums"]), int(state["counted"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        if isinstance(error, AskMaskError):
-            raise
-        raise CheckpointError(
-            f"the newest checkpoint in {where} is not as a run writes it",
-            got=f"{type(error).__name__}: {str(error)[:120]}",
-            do="Delete it to go on from the one before.",
-        ) from error
+    task.module.load_state_dict(weights, strict=False)
 
 
 def _state(task: Task, optimiser: torch.optim.Optimizer, step: int) -> dict[str, Any]:
-    weights = weights_of(task)
-    check_finite(weights, f"step {step}, not saved")
     return {
         "step": step,
-        "model": weights,
+        "model": weights_of(task),
         "optimiser": optimiser.state_dict(),
         "task": task.state_dict(),
         "random": random_state(),

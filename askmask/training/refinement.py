@@ -138,7 +138,7 @@ class RefinementTask:
         here = seen.rows(torch.full((len(asks),), row))
         if self.config.blind:
             here = replace(here, real=torch.zeros_like(here.real))
-        choice = net.language(here, [ask.text for ask in asks], 0.1)
+        choice = net.language(here, net.language.words.tokens([ask.text for ask in asks]), 0.1)
         choice = choice.on(
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )
@@ -155,7 +155,7 @@ class RefinementTask:
         own_losses |= understanding_losses(choice, asks, [known] * len(asks), net.config)
         # What a prompt leaves open counts as answered: the loss there is nearly nothing.
         open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
-        out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)
+        out = replace(out, logits=torch.where(open_[:, None] > 0, -12.0, out.logits))
         truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
         losses["presence"] = presence_loss(out.presence_logits, present)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
+from askmask.runs.json_text import read_object
 from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
 from askmask.training.devices import rank
@@ -221,7 +221,7 @@ def started_from(start: Sequence[str]) -> dict[str, torch.Tensor]:
 def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
     if (own := folder.root / "model.json").exists():
-        return MiniConfig.from_dict(json.loads(own.read_text(encoding="utf-8")))
+        return MiniConfig.from_dict(read_object(own))
     found: list[MiniConfig] = []
     for one in start:
         root = Path(one)
@@ -229,7 +229,7 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
         if (exported := _exported(one)) is not None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
-            found.append(MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8"))))
+            found.append(MiniConfig.from_dict(read_object(place)))
     if any(other != found[-1] for other in found):
         raise CheckpointError("the starts are of networks with other sizes or names", got=", ".join(start))
     return found[-1] if found else None

@@ -138,7 +138,7 @@ class SelectionTask:
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
         pictures = language.see(regions)
         seen = pictures.rows(index)
-        choice = language(seen, [ask.text for ask in asks], self.config.word_drop)
+        choice = language(seen, language.words.tokens([ask.text for ask in asks]), self.config.word_drop)
         owned = [owners[int(number)] for number in index]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)

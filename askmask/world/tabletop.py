@@ -1,4 +1,4 @@
-"""Fixed test splits: seeds written down with hashes, so that scores on them can be compared across years.
+"""Fixed test splits: seeds with hashes of what they gave, so that scores stay comparable.
 
 Three hashes a scene, because three things can differ between machines: `scene` (its data: random numbers
 alone), `truth` (what simulation and geometry found, and the prompts), `picture` (what the GL driver drew).

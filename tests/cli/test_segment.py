@@ -34,7 +34,7 @@ def test_it_writes_masks_overlays_and_the_result(askmask, tiny_folder, picture_p
         pixels = np.asarray(Image.open(tmp_path / "o" / f"mask-{number:02d}.png"))
         assert pixels.shape == (96, 128) and set(np.unique(pixels)) <= {0, 255}
         for mask in answer["masks"]:
-            assert {"size", "counts", "box", "score"} == set(mask)
+            assert {"id", "source", "size", "counts", "box", "score"} == set(mask)
             assert (Mask.from_dict(mask).to_array() == (pixels == 255)).all()
             assert tuple(mask["box"]) == Mask.from_dict(mask).box
 
@@ -194,7 +194,7 @@ def test_a_prompt_cannot_steer_the_terminal(askmask, tiny_folder, picture_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["picture.png", "lone \udcff byte"], "bytes that are no text"),
+        (["picture.png", "lone \udcff byte"], "bytes that are not text"),
         (["picture.png", "x", "--device", "cpu:abc"], "not here"),
         (["picture.png", "x", "-m", "nowhere[/x]"], "no such model"),
         (["n" * 400, "x"], "cannot be read"),

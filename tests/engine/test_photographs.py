@@ -10,10 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from askmask.cli.app import app, register_commands
-from askmask.engine.pictures import Picture, difference_hash
+from askmask.engine.pictures import Picture
 from askmask.formats.own import read_examples
 from askmask.imaging.files import read_luminance, read_picture
 from askmask.runs.json_text import read_rows
+from askmask.vlm.pictures import difference_hash
 from tests.conftest import GOLDEN, ROOT
 
 RECORDING = ROOT / "tests" / "engine" / "recordings" / "photographs.jsonl"

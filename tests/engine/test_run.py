@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from askmask.engine import pipeline
-from askmask.engine.opening import ModelChoice
 from askmask.engine.report import report_of
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
 from askmask.engine.settings import Settings
@@ -16,6 +15,7 @@ from askmask.engine.values import STAGES, Aligned, Verified
 from askmask.errors import DataError, SettingError
 from askmask.imaging.mask import Mask
 from askmask.vlm.errors import BudgetSpent, RunStopped
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU
 from tests.engine.conftest import QUICK, run_engine
 

@@ -1,6 +1,5 @@
 """What a run starts from."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from askmask.errors import CheckpointError, SettingError
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
+from askmask.runs.whole_files import write_json
 from askmask.training.run import _load, model_of, sources
 from askmask.training.run_folder import RunFolder
 
@@ -40,10 +40,10 @@ def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_pat
     model = MiniConfig.from_dict(NetConfig.load(find_checkpoint("mini")).segmenter)
     other = replace(model, colours=tuple(reversed(model.colours)))  # the same sizes, other names
     eyes, run = RunFolder(tmp_path / "eyes"), RunFolder(tmp_path / "run")
-    (eyes.root / "model.json").write_text(json.dumps(model.to_dict()))
+    write_json(eyes.root / "model.json", model.to_dict())
     assert model_of(run, f"{bundled},{eyes.root}") == model
-    (eyes.root / "model.json").write_text(json.dumps(other.to_dict()))
+    write_json(eyes.root / "model.json", other.to_dict())
     with pytest.raises(CheckpointError, match="other sizes or names"):
         model_of(run, f"{bundled},{eyes.root}")
-    (run.root / "model.json").write_text(json.dumps(other.to_dict()))
+    write_json(run.root / "model.json", other.to_dict())
     assert model_of(run, bundled) == other
