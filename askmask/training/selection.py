@@ -121,7 +121,7 @@ class SelectionTask:
         self.module.language.evidence_scale.copy_(rows.std(0) + 0.02)
         self._fresh = False
 
-    def next_batch(self) -> list[tuple[SeenView, list[Ask]]]:
+    def next_batch(self, progress: float) -> list[tuple[SeenView, list[Ask]]]:
         """Return some views, each with some of its prompts."""
         if not self._views or self.served >= len(self._order):
             self.epoch += bool(self._views)
@@ -179,16 +179,18 @@ class SelectionTask:
 
     def evaluate(self) -> dict[str, float]:
         """Score the painted choice on unseen scenes, without the mask decoder."""
-        if not self.config.val:
-            return {}
+        views = self._validation()
+        return score_views(self.module, views, decode=False) if views else {}
+
+    def _validation(self) -> list[ValView]:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
-        return score_views(self.module, self._val, decode=False)
+        return self._val
 
     def panels(self, folder: Path, step: int) -> None:
         """Draw a few validation answers."""
-        if self._val:
-            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=False)
+        if views := self._validation()[:4]:
+            draw_answers(self.module, views, folder / f"answers-{step:08d}.png", decode=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
@@ -235,7 +236,7 @@ def _nouns(ground: Ground, rng: np.random.Generator) -> list[Noun]:
         if rng.random() < 0.5:
             add(one, many, sure, many, category=tuple(sure), perhaps=tuple(perhaps))
     thing = choose(rng, (("thing", "things"), ("object", "objects"), ("item", "items")))
-    add(*thing, [], "thing")
+    add(thing[0], thing[1], [], "thing")
     return found
 
 
@@ -339,7 +340,8 @@ def _joined(ground: Ground, nouns: list[Noun], rng: np.random.Generator) -> Iter
             continue
         yes = {*one.yes, *two.yes}
         yield _query(ground, "both", yes, {**_slots(one), **_others(two)}, said=one.names, other=two.names,
-                     ignore={*one.ignore, *two.ignore} - yes, combined=[("both", *sorted((one.key, two.key)))])  # fmt: skip
+                     ignore={*one.ignore, *two.ignore} - yes,
+                     combined=[("both", *sorted((one.key, two.key)))])  # fmt: skip
     kinds = [noun for noun in named if noun.key in NOUNS and noun.yes]
     for _ in range(2 if len(kinds) > 2 else 0):
         one, two, three = _some(rng, kinds, 3)
@@ -400,7 +402,7 @@ def _ordered(ground: Ground, nouns: list[Noun]) -> Iterator[Query]:
                 continue
             values = order.values(ground, pool)
             ranked = sorted(pool, key=values.__getitem__)
-            gaps = [values[b] - values[a] for a, b in zip(ranked, ranked[1:], strict=False)]
+            gaps = [values[b] - values[a] for a, b in pairwise(ranked)]
             for name, things, apart in (
                 (order.names[0], ranked, gaps),
                 (order.names[1], ranked[::-1], gaps[::-1]),

@@ -13,7 +13,8 @@ from askmask.world.phrases import BANK, CLAUSES, FRAMES_TRAIN, NOUNS, POINTERS
 
 BANKS = {**WORDS["templates"], "verbs": WORDS["verbs"], "fillers": WORDS["fillers"]}
 ROWS = (  # category, colour, material, x in the picture, width (cube), mass
-    ("box", "red", "wood", 20, 0.05, 0.1), ("box", "blue", "wood", 50, 0.1, 0.9), ("box", "blue", "paper", 80, 0.2, 0.3),
+    ("box", "red", "wood", 20, 0.05, 0.1), ("box", "blue", "wood", 50, 0.1, 0.9),
+    ("box", "blue", "paper", 80, 0.2, 0.3),
     ("mug", "red", "ceramic", 110, 0.08, 0.4), ("book", "green", "paper", 140, 0.15, 0.6),
 )  # fmt: skip
 
