@@ -236,6 +236,10 @@ def test_an_error_inside_a_200_is_an_error_with_its_sentence():
         (failure(429, "your quota is used up", "insufficient_quota"), "quota is used up"),
         (failure(401, "no such key"), "no such key"),
         (failure(404, "no such model"), "no such model"),
+        (
+            failure(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT"),
+            "API key not valid",
+        ),
         ((200, {"Content-Type": "text/html"}, b"<!doctype html><html>sign in</html>"), "a web page"),
     ],
 )
