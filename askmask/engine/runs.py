@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from askmask.engine.opening import Models, VisionChoice, open_models
 from askmask.engine.pipeline import Progress, run_pictures
@@ -16,7 +16,8 @@ from askmask.engine.store import RunStore
 from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
-from askmask.errors import SettingError
+from askmask.errors import DataError, SettingError
+from askmask.runs.manifest import check_same, git_commit
 from askmask.segmenters.queue import SegmentationQueue
 from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
@@ -52,18 +53,10 @@ class Limits(Value):
 def begin(store: RunStore, plan: RunPlan) -> None:
     """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
     found = store.meta("plan")
-    if found is None:
-        store.set_meta("plan", plan.to_dict())
-        store.set_meta("manifest", manifest())
+    if found is None or store.meta("manifest") is None:
+        store.set_meta(plan=plan.to_dict(), manifest=manifest())
         return
-    differences = list(_differences(found, plan.to_dict()))
-    if differences:
-        name, old, new = differences[0]
-        raise SettingError(
-            f"this run was begun with {name} = {old!r}",
-            got=repr(new),
-            do="Use the same settings, or another --out.",
-        )
+    check_same(found, plan.to_dict(), store.folder)
     if store.meta("manifest")["templates"] != all_hashes():
         raise SettingError(
             "this run was begun with other prompt texts",
@@ -72,8 +65,13 @@ def begin(store: RunStore, plan: RunPlan) -> None:
 
 
 def plan_of(store: RunStore) -> RunPlan:
-    """Return the plan a run was begun with."""
-    return RunPlan.model_validate(store.meta("plan"))
+    """Return the plan a run was begun with. Raises DataError for a run without one, or with a broken one."""
+    try:
+        return RunPlan.model_validate(store.meta("plan"))
+    except ValidationError as error:
+        raise DataError(
+            f"{store.path}: holds no plan that can be read", do="Begin the run again: askmask engine run."
+        ) from error
 
 
 def opened(
@@ -165,26 +163,4 @@ def manifest() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _git_head(), "templates": all_hashes()}
-
-
-def _git_head() -> str | None:
-    """The commit of the source tree, None when installed from a package."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield name, old, new
+    return {"versions": versions, "git": git_commit(), "templates": all_hashes()}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from askmask.vlm.request import Completion
 
@@ -34,7 +35,7 @@ class Ledger:
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
         # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+        self._db = connect_to_read(Path(path)) if read_only else _connect(str(path))
         if not read_only:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -115,3 +116,22 @@ class Ledger:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a reading statement; for reports."""
         return self._db.execute(sql, values).fetchall()
+
+
+def _connect(name: str, **options: Any) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, check_same_thread=False, **options)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file without writing anything; where nothing may be written it must have been closed well."""
+    uri = (path.as_uri() if path.is_absolute() else f"file:{quote(path.as_posix())}") + "?mode=ro"
+    db = _connect(uri, uri=True)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:  # the index of the log cannot be made here
+        db.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = _connect(f"{uri}&immutable=1", uri=True)
+    return db
