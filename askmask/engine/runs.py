@@ -53,11 +53,14 @@ class Limits(Value):
 def begin(store: RunStore, plan: RunPlan) -> None:
     """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
     found = store.meta("plan")
-    if found is None or store.meta("manifest") is None:
+    if found is None:
         store.set_meta(plan=plan.to_dict(), manifest=manifest())
         return
     check_same(found, plan.to_dict(), store.folder)
-    if store.meta("manifest")["templates"] != all_hashes():
+    made_with = store.meta("manifest")
+    if made_with is None:  # killed between the two, by a version that wrote them one after the other
+        store.set_meta(manifest=manifest())
+    elif made_with["templates"] != all_hashes():
         raise SettingError(
             "this run was begun with other prompt texts",
             do="Finish it with the version it was begun with, or begin another.",
@@ -65,13 +68,14 @@ def begin(store: RunStore, plan: RunPlan) -> None:
 
 
 def plan_of(store: RunStore) -> RunPlan:
-    """Return the plan a run was begun with. Raises DataError for a run without one, or with a broken one."""
+    """Return the plan a run was begun with."""
+    found = store.meta("plan")
+    if found is None:
+        raise DataError("nothing was begun there", got=store.folder, do="Begin it: askmask engine run --help")
     try:
-        return RunPlan.model_validate(store.meta("plan"))
+        return RunPlan.model_validate(found)
     except ValidationError as error:
-        raise DataError(
-            f"{store.path}: holds no plan that can be read", do="Begin the run again: askmask engine run."
-        ) from error
+        raise store.damaged(f"plan: {error.errors()[0]['msg']}") from error
 
 
 def opened(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,6 @@ from pydantic import ValidationError
 
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
 from askmask.errors import DataError
-from askmask.runs.json_text import parse_json
 from askmask.runs.manifest import check_free, output_folder
 from askmask.runs.whole_files import writing
 from askmask.vlm.ledger import Ledger, connect_to_read
@@ -80,7 +80,9 @@ class RunStore(Ledger):
             found = self.meta("schema")
             if found is None and not read_only:
                 self.set_meta(schema=SCHEMA)
-            elif found is not None and found > SCHEMA:
+            elif type(found) is not int:
+                raise self.damaged(f"schema {found!r}")
+            elif found > SCHEMA:
                 raise DataError(
                     f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask."
                 )
@@ -118,25 +120,32 @@ class RunStore(Ledger):
         try:
             with writing(self.path):
                 yield
-        except (sqlite3.Error, ValidationError) as error:
-            raise DataError(
-                f"{self.path}: cannot be used",
-                got=error,
-                do="If it is damaged, copy it back from a backup, or begin another run.",
-            ) from error
+        except sqlite3.Error as error:
+            raise self.damaged(str(error)) from error
 
     # -- meta ---------------------------------------------------------------------------------------------
 
     def meta(self, name: str) -> Any:
-        """Return a stored JSON value, None if absent."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else parse_json(row[0], f"{self.path}, {name!r}")
+        """Return a stored JSON value, None if absent. Raises DataError for a damaged store."""
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            return None if row is None else json.loads(row[0])
+        except (sqlite3.Error, ValueError, RecursionError) as error:
+            raise self.damaged(f"{name}: {error}") from error
 
     def set_meta(self, **values: Any) -> None:
         """Store JSON values, all or none."""
-        rows = [(name, json.dumps(value)) for name, value in values.items()]
         with self._db:
+            rows = [(name, json.dumps(value)) for name, value in values.items()]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def damaged(self, what: str) -> DataError:
+        """Return the error for content that this program did not write."""
+        return DataError(
+            f"{self.path} is damaged, or no run of askmask's",
+            got=" ".join(what.split())[:200],
+            do="Put it back from a copy, or begin another run.",
+        )
 
     # -- pictures -----------------------------------------------------------------------------------------
 
@@ -156,7 +165,7 @@ class RunStore(Ledger):
             return (
                 self._db.execute(
                     "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (sha256, number, path, *size, f"{dhash:016x}", source, licence),
+                    (sha256, number, _as_kept(path), *size, f"{dhash:016x}", source, licence),
                 ).rowcount
                 == 1
             )
@@ -164,17 +173,22 @@ class RunStore(Ledger):
     def add_unreadable(self, path: str, reason: str) -> None:
         """Keep a file that is no picture, with the reason."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (path, reason))
+            self._db.execute(
+                "INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (_as_kept(path), _text(reason))
+            )
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Return (path, reason) of files that could not be read."""
-        return list(self._db.execute("SELECT path, reason FROM unreadable ORDER BY path"))
+        rows = self._db.execute("SELECT path, reason FROM unreadable ORDER BY path")
+        return [(os.fsdecode(path), reason) for path, reason in rows]
 
     def pictures(self) -> Iterator[PictureRow]:
         """Yield the pictures in the order they were added."""
         for row in self._db.execute("SELECT * FROM pictures ORDER BY number").fetchall():
             sha256, number, path, height, width, dhash, source, licence = row
-            yield PictureRow(sha256, number, path, height, width, int(dhash, 16), source or "", licence or "")
+            yield PictureRow(
+                sha256, number, os.fsdecode(path), height, width, int(dhash, 16), source or "", licence or ""
+            )
 
     # -- stages -------------------------------------------------------------------------------------------
 
@@ -202,7 +216,7 @@ class RunStore(Ledger):
             self._db.executemany(
                 "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (sha256, stage, f.unit, f.error_class, f.reason, json.dumps(list(f.keys)))
+                    (sha256, stage, f.unit, f.error_class, _text(f.reason), json.dumps(list(f.keys)))
                     for f in failures
                 ],
             )
@@ -214,7 +228,10 @@ class RunStore(Ledger):
         ).fetchone()
         if row is None:
             return "pending", None
-        return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        try:
+            return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        except ValidationError as error:
+            raise self.damaged(f"{stage} of {sha256[:12]}: {error.errors()[0]['msg']}") from error
 
     def finished(self, sha256: str) -> bool:
         """Whether no stage of the picture is left to do."""
@@ -286,3 +303,12 @@ class RunStore(Ledger):
             for row in self._db.execute(sql):
                 digest.update(json.dumps(row).encode())
         return digest.hexdigest()
+
+
+def _as_kept(path: str) -> str | bytes:
+    """Return a path as sqlite can hold it: a name that is no UTF-8 by its bytes."""
+    return path if _text(path) == path else os.fsencode(path)
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -42,6 +42,7 @@ class Sam2Segmenter(nn.Module):
             self.model = Sam2Model(settings)
         self.channels: int = settings.mask_decoder_config.hidden_size
         self.image_size: int = settings.prompt_encoder_config.image_size
+        self.mask_size = self.image_size // 4
 
     def prepare(self, rgb: np.ndarray, *, letterbox: bool) -> Tensor:
         """Turn uint8 [H, W, 3] into float [3, S, S]: stretched, or kept in shape between black bars."""

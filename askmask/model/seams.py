@@ -97,6 +97,7 @@ class Segmenter(Protocol):
 
     channels: int  # C
     image_size: int  # S
+    mask_size: int  # 4h = 4w, the side of the logits it gives
 
     def prepare(self, rgb: np.ndarray, *, letterbox: bool) -> Tensor:
         """Turn uint8 [H, W, 3] into the network's input [3, S, S]."""

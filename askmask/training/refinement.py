@@ -69,16 +69,19 @@ class RefinementTask:
             parameter.requires_grad_(name.startswith(trained))
         self.stream = ShardStream(
             config.train,
-            batch=lambda: config.views,
             seed=config.seed,
             shards_per_round=config.shards_per_round,
         )
         self.random = np.random.default_rng(config.seed)
         self._val: list[ValView] | None = None
 
-    def next_batch(self) -> list[Wanted]:
+    def next_batch(self, progress: float) -> list[Wanted]:
         """Return some views, with prompts, clicks and boxes on each."""
-        while not (batch := [w for ref in self.stream.next() if (w := self._wanted(ref)) is not None]):
+        while not (
+            batch := [
+                w for ref in self.stream.next(self.config.views) if (w := self._wanted(ref)) is not None
+            ]
+        ):
             pass  # nothing is asked of these views
         return batch
 
@@ -159,7 +162,7 @@ class RefinementTask:
         out = replace(out, logits=torch.where(open_[:, None] > 0, -12.0, out.logits))
         truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
-        losses["presence"] = presence_loss(out.presence_logits, truth, present)
+        losses["presence"] = presence_loss(out.presence_logits, present)
         if self.config.choice:
             losses["choice"] = self.config.choice * sum_of(own_losses.values())
         places, goals = _clicks(wanted, objects)
@@ -178,16 +181,18 @@ class RefinementTask:
 
     def evaluate(self) -> dict[str, float]:
         """Score unseen scenes through the mask decoder."""
-        if not self.config.val:
-            return {}
+        views = self._validation()
+        return score_views(self.module, views, decode=True) if views else {}
+
+    def _validation(self) -> list[ValView]:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
-        return score_views(self.module, self._val, decode=True)
+        return self._val
 
     def panels(self, folder: Path, step: int) -> None:
         """Draw a few validation answers."""
-        if self._val:
-            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=True)
+        if views := self._validation()[:4]:
+            draw_answers(self.module, views, folder / f"answers-{step:08d}.png", decode=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

@@ -19,9 +19,9 @@ from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
 from askmask.runs.whole_files import open_whole
+from askmask.training.prompts import NOBODY
 
 _STUFF_IDS = {"wall": WALL, "table": TABLE, "floor": FLOOR}
-NOBODY = -1  # owner of a region that is no object
 
 
 @dataclass(frozen=True)

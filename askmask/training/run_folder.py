@@ -1,7 +1,7 @@
 """A run's folder: its settings, its log and its checkpoints, written so that a kill at any moment loses nothing.
 
-RUN/askmask-run.json       what made it: version, commit, stage
-RUN/config.json            recipe, settings, versions, data (before step 0)
+RUN/askmask-run.json       what made it: version, commit, stage, settings that decide what is learnt
+RUN/config.json            recipe, versions, commit, what was read with its hashes (before step 0)
 RUN/log.jsonl              one object per logged step
 RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
 RUN/panels/*.png           validation pictures        RUN/tensorboard/
@@ -10,7 +10,7 @@ RUN/panels/*.png           validation pictures        RUN/tensorboard/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 
 from askmask.errors import CheckpointError
 from askmask.runs.append_log import AppendLog
-from askmask.runs.json_text import read_rows
+from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import output_folder
 from askmask.runs.whole_files import open_whole, write_json, write_rows
 
@@ -37,18 +37,22 @@ class RunFolder:
         self._board: Any = None
 
     @contextmanager
-    def held(self, stage: str | None = None) -> Iterator[None]:
+    def held(self, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Keep other processes from training here.
 
-        Raises SettingError if one does, or if the folder holds something else than a run of this stage.
+        Raises SettingError if one does, or if the folder holds something else than a run of the same `facts`.
         """
-        facts = None if stage is None else {"stage": stage}
         adopted = ("config.json", "checkpoints")  # runs of versions without a manifest
         with output_folder(self.root, "askmask train", facts, adopt=adopted, option="run="):
             try:
                 yield
             finally:
                 self._close_log()
+
+    def config(self) -> dict[str, Any]:
+        """Read the settings that the run began or last went on with; {} in a new folder."""
+        path = self.root / "config.json"
+        return read_object(path) if path.is_file() else {}
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""
@@ -88,11 +92,7 @@ class RunFolder:
 
         Raises CheckpointError for weights that are not finite: the one before stays the newest.
         """
-        for name, value in state.get("model", {}).items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise CheckpointError(
-                    f"step {step}: the weights are not finite ({name})", do=f"Lower lr. {self.newest_said()}"
-                )
+        check_finite(state.get("model", {}), f"step {step}", f"Lower lr. {self.newest_said()}")
         path = self.root / "checkpoints" / f"step-{step:08d}.pt"
         with open_whole(path) as file:
             torch.save(state, file)
@@ -108,17 +108,40 @@ class RunFolder:
     def load(self) -> dict[str, Any] | None:
         """Read the newest checkpoint; None in a new folder. Raises CheckpointError if it is damaged."""
         found = self.checkpoints()
-        if not found:
-            return None
-        try:
-            state = torch.load(found[-1], map_location="cpu", weights_only=True)
-            if not isinstance(state["step"], int):
-                raise TypeError(f"step {state['step']!r}")
-        except Exception as error:
-            raise CheckpointError(
-                f"{found[-1]} cannot be read", got=error, do="Delete it to go on from the one before."
-            ) from error
-        return state
+        return read_state(found[-1]) if found else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file of a run. Raises CheckpointError for what is none."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state["step"], int):
+            raise TypeError(f"step {state['step']!r}")
+    except Exception as error:  # zip and pickle readers raise many kinds
+        raise CheckpointError(
+            f"{path} cannot be read",
+            got=f"{type(error).__name__}: {str(error)[:120]}",
+            do="Delete it to go on from the one before.",
+        ) from error
+    return state
+
+
+def weights_in(state: Mapping[str, Any], where: object) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint. Raises CheckpointError if there are none, or some are not finite."""
+    weights = state.get("model")
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, torch.Tensor) for value in weights.values()
+    ):
+        raise CheckpointError(f"{where} holds no weights of a run")
+    check_finite(weights, str(where))
+    return weights
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], where: str, do: str | None = None) -> None:
+    """Raise CheckpointError naming weights that hold NaN or infinity."""
+    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise CheckpointError(f"{where}: the weights are not finite", got=", ".join(bad[:4]), do=do)
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

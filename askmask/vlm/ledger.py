@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from askmask.errors import DataError
 from askmask.vlm.request import Completion
 
 _TABLES = """
@@ -29,18 +30,29 @@ IN_MEMORY = ":memory:"
 
 
 class Ledger:
-    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory."""
+    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory.
+
+    Raises DataError for a file that is none or cannot be opened.
+    """
 
     tables = _TABLES
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
-        # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = connect_to_read(Path(path)) if read_only else _connect(str(path))
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            with self._db:
-                self._db.executescript(self.tables)
+        try:
+            if read_only:
+                self._db = connect_to_read(Path(path))
+            else:
+                self._db = _connect(str(path))
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                with self._db:
+                    self._db.executescript(self.tables)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{path} cannot be opened as a store of calls and replies",
+                got=str(error),
+                do="Check the folder's rights and free space; put a damaged file back from a copy.",
+            ) from error
 
     def close(self) -> None:
         """Close the file; the log is folded back into it."""

@@ -25,7 +25,9 @@ from askmask.world.record import record
 from askmask.world.scene import VERSION
 
 TABLETOP_1 = Plan(split="test", count=250, sizes=(192,), prompts=12)
-SPLITS = {"tabletop-1": TABLETOP_1}
+# Other scenes; only what compositions.py asks, a third each of its TESTS.
+WORDS_1 = Plan(split="test", count=100, sizes=(192,), prompts=0, composed=30, start=1000)
+SPLITS = {"tabletop-1": TABLETOP_1, "words-1": WORDS_1}
 HASHES = ("scene", "truth", "picture")
 
 
@@ -62,7 +64,9 @@ def made_anew(plan: Plan) -> Iterator[tuple[int, dict[str, str]]]:
     """Make a plan's scenes and yield (seed, hashes)."""
     for shard in range(plan.shards):
         for seed in plan.seeds(shard):
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
+            found = record(
+                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
+            )
             yield seed, hashes(found.facts, [(v.rgb, v.objects, v.parts) for v in found.views])
 
 

@@ -17,6 +17,7 @@ from askmask.engine.report import report_of
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
+from askmask.engine.tools import run_units
 from askmask.engine.values import STAGES, Aligned, Verified
 from askmask.errors import DataError, SettingError
 from askmask.imaging.mask import Mask
@@ -260,7 +261,10 @@ def test_a_run_killed_before_its_plan_was_whole_begins_again(tmp_path):
         store.set_meta(plan=plan.to_dict())  # as older versions left it: no manifest
         begin(store, plan)
         assert store.meta("manifest")["templates"]
-    with RunStore(tmp_path / "other", create=True) as store, pytest.raises(DataError, match="holds no plan"):
+    with (
+        RunStore(tmp_path / "other", create=True) as store,
+        pytest.raises(DataError, match="nothing was begun"),
+    ):
         plan_of(store)
 
 
@@ -338,3 +342,126 @@ def test_without_stage_3_every_region_passes_unjudged(tmp_path, oracle, pictures
         verified = store.stage(next(store.pictures()).sha256, "verify")[1]
         assert isinstance(verified, Verified) and verified.accepted[0].verdict is None
         assert "verify" not in {row[0] for row in store.query("SELECT DISTINCT stage FROM calls")}
+
+
+def test_a_unit_fails_alone_whatever_it_raises():
+    async def fine():
+        return 1
+
+    async def broken(error):
+        raise error
+
+    units = {"a": fine(), "b": broken(AttributeError("no such thing")), "c": broken(UnicodeError("half"))}
+    results, failures = asyncio.run(run_units(units))
+    assert results == {"a": 1} and [f.error_class for f in failures] == ["unexpected", "unexpected"]
+    assert "AttributeError: no such thing" in failures[0].reason
+    with pytest.raises(RunStopped):
+        asyncio.run(run_units({"a": fine(), "b": broken(RunStopped("no key"))}))
+
+
+def test_a_fault_of_the_segmenter_or_of_a_stage_is_one_pictures_failure(
+    tmp_path, oracle, pictures, monkeypatch
+):
+    from askmask.segmenters.classical import ClassicalSegmenter
+
+    seen = []
+
+    def boxes(self, rgb, found):
+        seen.append(rgb)
+        if len(seen) == 1:
+            raise AttributeError("a fault of its own")
+        return real(self, rgb, found)
+
+    real = ClassicalSegmenter.segment_boxes
+    monkeypatch.setattr(ClassicalSegmenter, "segment_boxes", boxes)
+    with oracle() as server, run_engine(tmp_path / "run", server, pictures[:2], settings=TWO) as store:
+        report = report_of(store)
+        assert report.failures == {"segment": {"segmenter": 1}} and report.stages["align"]["done"] == 1
+        assert "a fault of its own" in report.reasons["segment"]["segmenter"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE meta SET value = '{' WHERE name = 'plan'",
+        "UPDATE meta SET value = '{\"writer\": 5}' WHERE name = 'plan'",
+        "UPDATE meta SET value = '\"new\"' WHERE name = 'schema'",
+        "DROP TABLE meta",
+    ],
+)
+def test_a_damaged_store_is_named_and_left_as_it_is(tmp_path, damage):
+    import sqlite3
+
+    with RunStore(tmp_path / "run", create=True) as store:
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute(damage)
+    db.close()
+    with (
+        pytest.raises(DataError, match=r"run\.sqlite is damaged"),
+        RunStore(tmp_path / "run", read_only=True) as store,
+    ):
+        plan_of(store)
+    (tmp_path / "run" / "run.sqlite").write_bytes(b"no database at all" * 300)
+    with pytest.raises(DataError, match=r"run\.sqlite"):
+        RunStore(tmp_path / "run")
+
+
+def test_a_run_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
+    import sqlite3
+
+    from askmask.vlm import ledger
+
+    with RunStore(tmp_path / "run", create=True) as store:
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+    connect = ledger._connected
+
+    def as_if_read_only(address):  # as a system refuses the log beside the file; root is refused nothing
+        if "immutable" not in address:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return connect(address)
+
+    monkeypatch.setattr(ledger, "_connected", as_if_read_only)
+    with RunStore(tmp_path / "run", read_only=True) as store:
+        assert plan_of(store).writer.model == "m" and report_of(store).pictures == 0
+    with pytest.raises(DataError, match="rights"):
+        RunStore(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"stage": "verify", "schema": "MaskReply"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "refused": "no"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "picture": "zz"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "picture": 5},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "inputs": [1]},
+        {"stage": "verify", "schema": "MaskReply", "reply": 5},
+    ],
+)
+def test_an_odd_line_of_a_recording_is_named(tmp_path, row):
+    from askmask.vlm.replay import ReplayVlm
+
+    good = {"stage": "verify", "schema": "MaskReply", "reply": "x", "note": "fields of others are let be"}
+    (tmp_path / "r.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    with pytest.raises(DataError, match=r"r\.jsonl, line 2"):
+        ReplayVlm(tmp_path / "r.jsonl")
+
+
+def test_a_name_that_is_no_utf8_is_a_picture_like_any_other(tmp_path, oracle, pictures):
+    import os
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(Path(pictures[0]).read_bytes())
+        (folder / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    with oracle() as server, run_engine(tmp_path / "run", server, folder.iterdir(), settings=TWO) as store:
+        assert os.fsencode(next(store.pictures()).path).endswith(b"caf\xe9.png")
+        assert os.fsencode(store.unreadable()[0][0]).endswith(b"bad\xff.jpg")
+        assert report_of(store).stages["align"]["done"] == 1
+        from askmask.engine.gallery import write_gallery
+
+        assert write_gallery(store, tmp_path / "gallery.html") == 1

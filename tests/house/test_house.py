@@ -23,7 +23,7 @@ ALLOWED = {
     "backends": {"backend", "answer", "conversation", "model", "imaging"},
     "formats": {"conversation", "imaging"},
     "model": {"imaging"},
-    "vlm": {"formats", "imaging", "runs"},
+    "vlm": {"imaging"},
     "segmenters": {"model", "imaging", "hub", "loading"},
     "detectors": {"vlm", "imaging"},
     "hub": {"model"},

@@ -8,12 +8,12 @@ import re
 
 import pytest
 import torch
+from askmask.training.samples import read_samples
 from safetensors.torch import load_file
 
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.published import SAM2_NAMES, _backbone_name
 from askmask.training.optimiser import adamw
-from askmask.training.samples import read_samples
 from askmask.training.segmentation import SegmentationConfig, SegmentationTask
 
 RATES = (1e-12, 1e-4, 5.05e-5)

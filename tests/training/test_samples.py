@@ -5,13 +5,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from askmask.training.geometry import native_target, published_target
+from askmask.training.samples import Mixture, check_all, read_samples
 from PIL import Image
 
 from askmask.errors import DataError, SettingError
 from askmask.imaging.mask import Mask
 from askmask.training.feature_cache import FeatureCache
-from askmask.training.geometry import native_target, published_target
-from askmask.training.samples import Mixture, check_all, read_samples
 
 
 @pytest.fixture
