@@ -39,9 +39,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Move what the losses compare with; pixels and tokens are moved by who reads them."""
         counted = None if self.counted is None else self.counted.to(device)
-        return replace(
-            self, target=self.target.to(device), counted=counted, present=self.present.to(device)
-        )
+        return replace(self, target=self.target.to(device), counted=counted, present=self.present.to(device))
 
 
 class Collate:

@@ -37,7 +37,9 @@ def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     domain = {name for name in set(wanted) - set(given) if name.startswith("prompt_encoder.domain.")}
     if problems := compare_keys({name: shape for name, shape in wanted.items() if name not in domain}, given):
         raise CheckpointError(
-            f"{run} does not fit, or has not been through all stages", got=problems, do="Export mini_masks' run."
+            f"{run} does not fit, or has not been through all stages",
+            got=problems,
+            do="Export mini_masks' run.",
         )
     net.load_state_dict(weights, strict=False)
     return net.eval(), {"run": str(run), "step": state["step"]}
@@ -94,7 +96,9 @@ def _newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
     folder = RunFolder(run)
     state = folder.load()
     if state is None:
-        raise CheckpointError("no checkpoint in this run", got=run, do="Name a run's folder that has saved one.")
+        raise CheckpointError(
+            "no checkpoint in this run", got=run, do="Name a run's folder that has saved one."
+        )
     return folder, state
 
 

@@ -18,9 +18,7 @@ def sum_of(losses: Iterable[Tensor]) -> Tensor:
     return reduce(add, losses)
 
 
-def mask_loss(
-    logits: Tensor, target: Tensor, counted: Tensor | None = None, *, each: bool = False
-) -> Tensor:
+def mask_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None, *, each: bool = False) -> Tensor:
     """BCE + 0.25 Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
 
     As published: BCE is a mean over pixels, Dice one number per mask. Where `counted` (bool [B, h, w]) is False,
@@ -45,7 +43,7 @@ def dice_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> 
 
 
 def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-    """IoU of logits > 0 with target > 0.5 over the last two axes, of the pixels `counted`; two empty masks score 1."""
+    """IoU of logits > 0 with target > 0.5 over the last two axes, where `counted`; two empty masks score 1."""
     mask, true = logits > 0, target > 0.5
     if counted is not None:
         mask, true = mask & counted, true & counted
@@ -61,9 +59,7 @@ def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:
     return each.unflatten(0, (-1, count)).amin(1).mean()
 
 
-def score_loss(
-    scores: Tensor, logits: Tensor, target: Tensor, counted: Tensor | None = None
-) -> Tensor:
+def score_loss(scores: Tensor, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
     """Squared error of predicted IoU [B, K] of logits [B, K, h, w], over the pixels `counted`."""
     true = iou_of(logits.detach(), target[:, None], None if counted is None else counted[:, None])
     return F.mse_loss(scores, true)

@@ -42,7 +42,10 @@ class Objective:
 
     def features(self, batch: Batch) -> Features:
         """Encode the pictures one by one, so that what else is in a batch changes no bit, or read the cache."""
-        found = [self.cache.get(one, self._encode) if self.cache else self._encode(one[None]) for one in batch.pixels]
+        found = [
+            self.cache.get(one, self._encode) if self.cache else self._encode(one[None])
+            for one in batch.pixels
+        ]
         return stack(found)
 
     def _encode(self, pixels: Tensor) -> Features:

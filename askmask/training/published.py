@@ -29,7 +29,9 @@ class PublishedCollate(Collate):
     def target(self, truth: np.ndarray, ignore: np.ndarray | None) -> tuple[Tensor, Tensor]:
         """Return the eroded mask; every cell counts."""
         side = self.segmenter.mask_size
-        return published_target(truth, side, self.segmenter.image_size), torch.ones(side, side, dtype=torch.bool)
+        return published_target(truth, side, self.segmenter.image_size), torch.ones(
+            side, side, dtype=torch.bool
+        )
 
 
 class PublishedObjective(Objective):
@@ -42,7 +44,9 @@ class PublishedObjective(Objective):
         leak = adapter.get_parameter("to_sparse.bias") * adapter.get_parameter("scale")
         prompts = replace(
             prompts,
-            sparse=torch.where(prompts.sparse_mask[:, :, None], prompts.sparse, leak.expand_as(prompts.sparse)),
+            sparse=torch.where(
+                prompts.sparse_mask[:, :, None], prompts.sparse, leak.expand_as(prompts.sparse)
+            ),
             sparse_mask=torch.ones_like(prompts.sparse_mask),
         )
         return self.net.segmenter.decode(features, prompts, multimask=False)

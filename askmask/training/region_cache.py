@@ -18,8 +18,8 @@ from torch import Tensor
 from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
-from askmask.training.prompts import NOBODY
 from askmask.runs.whole_files import open_whole
+from askmask.training.prompts import NOBODY
 
 _STUFF_IDS = {"wall": WALL, "table": TABLE, "floor": FLOOR}
 

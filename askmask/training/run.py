@@ -77,7 +77,9 @@ def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Itera
         say(f"{source['source']}: {source['rounds']} rounds{left}")
     done = folder.checkpoints()
     if done and read_state(done[-1]).get("step", 0) >= recipe.loop.steps:
-        say(f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it")
+        say(
+            f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it"
+        )
     yield from train(task, recipe.loop, folder)
 
 
@@ -88,7 +90,9 @@ def _compare_data(before: Any, now: Any, folder: RunFolder) -> None:
         changed = [name for name, value in hashes[0].items() if hashes[1].get(name) != value]
         if changed:
             raise DataError(
-                "the data changed since the run began", got=", ".join(changed), do="Use a new run=, or the old data."
+                "the data changed since the run began",
+                got=", ".join(changed),
+                do="Use a new run=, or the old data.",
             )
 
 
@@ -107,7 +111,9 @@ def _config(recipe: Recipe, memory: dict[str, Any]) -> dict[str, Any]:
 def held_by(net: nn.Module) -> tuple[int, int]:
     """Return the bytes of all weights, and how many numbers of them train."""
     parameters = list(net.parameters())
-    return sum(p.numel() * p.element_size() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+    return sum(p.numel() * p.element_size() for p in parameters), sum(
+        p.numel() for p in parameters if p.requires_grad
+    )
 
 
 def estimate(task: Task) -> dict[str, Any]:
@@ -186,7 +192,9 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
         weights = started_from(recipe.start)
         foreign = sorted(set(weights) - set(net.state_dict()))
         if foreign:
-            raise CheckpointError(f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}")
+            raise CheckpointError(
+                f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}"
+            )
         net.load_state_dict(weights, strict=False)
     task = SegmentationTask(net, recipe.data)
     if rank() == 0:
@@ -248,7 +256,9 @@ def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[
     weights = {name: value for name, value in weights.items() if name in known}
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
-        raise CheckpointError(f"{', '.join(start)} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
+        raise CheckpointError(
+            f"{', '.join(start)} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}"
+        )
     net.load_state_dict(weights, strict=False)
     return set(weights)
 

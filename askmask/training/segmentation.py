@@ -1,4 +1,4 @@
-"""Phases one and two for any network behind the common seams: what they read, what trains, what a checkpoint holds."""
+"""Phases one and two for any network behind the common seams: what is read, what trains, what is kept."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class SegmentationTask:
         choose_trainable(net, language=config.language, segmenter=config.segmenter)
         self.sources = [Source(source) for source in config.data]
         collate = Collate(net)
-        mixture = Mixture([*map(len, self.sources)], config.weights or (1.0,) * len(self.sources), config.seed)
+        mixture = Mixture(
+            [*map(len, self.sources)], config.weights or (1.0,) * len(self.sources), config.seed
+        )
         batches = Batches(self.sources, collate, config.on_bad)
         self.loader = Loader(batches, mixture, batch=config.batch, workers=config.workers)
         self.skipped = self._check() if config.check else []
@@ -69,7 +71,10 @@ class SegmentationTask:
         )
         val = [Source(source, "val") for source in config.val]
         self.evaluator = Evaluator(val, config.val_items, collate, self.objective)
-        self.seen = {"present": 0, "absent": 0}  # rounds whose truth has pixels, and those where nothing matches
+        self.seen = {
+            "present": 0,
+            "absent": 0,
+        }  # rounds whose truth has pixels, and those where nothing matches
 
     def _check(self) -> list[str]:
         wrong = check_all(self.sources)

@@ -39,7 +39,11 @@ class MiniSegmenter(nn.Module):
 
     def __init__(self, config: MiniConfig):
         super().__init__()
-        self.channels, self.image_size, self.mask_size = config.channels, config.image_size, config.image_size // 2
+        self.channels, self.image_size, self.mask_size = (
+            config.channels,
+            config.image_size,
+            config.image_size // 2,
+        )
         self.encoder = Encoder(config.widths)
         self.decoder = MaskDecoder(config)
         self.clicks = ClickEncoder(config)
