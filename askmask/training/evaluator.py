@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from askmask.evaluation.meter import Meter
+from askmask.evaluation.meter import Meter, Row
 from askmask.evaluation.protocols import PROTOCOLS, scores_of, sum_terms, terms_of
 from askmask.imaging.mask import Mask, union_of
 from askmask.model.protocols import NATIVE
@@ -18,6 +17,7 @@ from askmask.training.objective import Objective
 from askmask.training.panels import sheet, side_by_side
 
 DRAWN = 8
+PROTOCOL = PROTOCOLS["askmask"]
 NAMES = {"gIoU": "giou", "cIoU": "ciou", "N_acc": "no_target_right"}
 
 
@@ -30,21 +30,18 @@ class Evaluator:
 
     def scores(self) -> dict[str, float]:
         """Return scores over all rounds and by concept; {} without rounds."""
-        meter, all_ = Meter(), []
-        by_concept: dict[str, list[Any]] = {}
+        meter = Meter()
+        groups: dict[str, list[Row]] = {}
         for number, (one, mask) in enumerate(self._answers(len(self.rounds))):
             truth = union_of(one.round.masks or (), one.picture.size)
             row = meter.update(mask, truth, ignore=one.round.ignore, id=str(number))
-            all_.append(row)
-            if one.round.concept:
-                by_concept.setdefault(one.round.concept, []).append(row)
+            for key in {"all", one.round.concept or "all"}:
+                groups.setdefault(key, []).append(row)
         found: dict[str, float] = {}
-        for key, rows in {"all": all_, **dict(sorted(by_concept.items()))}.items():
-            if rows:
-                protocol = PROTOCOLS["askmask"]
-                values = scores_of(sum_terms(terms_of(rows, protocol)), protocol)
-                wanted = NAMES if key == "all" else {"gIoU": "giou"}
-                found |= {f"{said}_{key}": float(values[name]) for name, said in wanted.items()}
+        for key, rows in sorted(groups.items()):
+            values = scores_of(sum_terms(terms_of(rows, PROTOCOL)), PROTOCOL)
+            wanted = NAMES if key == "all" else {"gIoU": "giou"}
+            found |= {f"{said}_{key}": float(values[name]) for name, said in wanted.items()}
         return {name: value for name, value in found.items() if value == value}
 
     def draw(self, path: Path) -> None:

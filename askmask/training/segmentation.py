@@ -1,4 +1,4 @@
-"""Phases one and two for any network behind the common seams: what they read, what trains, what a checkpoint holds."""
+"""Phases one and two for any network behind the common seams: what is read, what trains, what is kept."""
 
 from __future__ import annotations
 
