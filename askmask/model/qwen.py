@@ -82,7 +82,7 @@ class QwenPromptEncoder(nn.Module):
         super().__init__()
         base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
         self.width: int = base.config.text_config.hidden_size
-        self.base: Any = base if lora is None else _with_lora(base, lora)
+        self.base: Any = base if lora is None else with_lora(base, lora)
         self.words = QwenWords(folder, base.config, published_text)
 
     @property
@@ -305,7 +305,8 @@ class QwenWords:
         return fit_h, fit_w
 
 
-def _with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+def with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+    """Put LoRA layers {r, alpha, dropout, targets} into a model, and return it."""
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(
