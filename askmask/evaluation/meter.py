@@ -62,15 +62,10 @@ class Row:
         if not names >= data.keys() or not isinstance(data.get("id"), str):
             raise DataError("not a row of counts", got=repr(data)[:80])
         try:
-            row = cls(
-                **data
-                | {
-                    "pairs": tuple((i, u) for i, u in data.get("pairs", ())),
-                    "detections": None
-                    if data.get("detections") is None
-                    else tuple((score, hits, void) for score, hits, void in data["detections"]),
-                }
-            )
+            pairs = tuple((both, either) for both, either in data.get("pairs", ()))
+            found = data.get("detections")
+            found = None if found is None else tuple((score, hits, void) for score, hits, void in found)
+            row = cls(**{**data, "pairs": pairs, "detections": found})
             row._check()
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"id {data['id']!r}: impossible counts", got=repr(dict(data))[:200]) from error

@@ -40,13 +40,11 @@ def truth_hash(source: str | Path) -> str | None:
 
 def run_facts(predictions: str | Path) -> dict[str, str]:
     """Return what the run that wrote a folder of predictions says of itself: model, protocol, history, ..."""
-    for name in (MANIFEST, "run.json"):
-        path = Path(predictions) / name
-        if path.is_file():
-            row = read_json(path)
-            facts = row.get("facts", row) if isinstance(row, dict) else {}
-            return {key: value for key, value in facts.items() if isinstance(value, str)}
-    return {}
+    path = Path(predictions) / MANIFEST
+    manifest = read_json(path) if path.is_file() else None
+    facts = manifest.get("facts") if isinstance(manifest, dict) else None
+    facts = facts if isinstance(facts, dict) else {}
+    return {key: value for key, value in facts.items() if isinstance(value, str)}
 
 
 def _holds_rounds(path: Path) -> bool:

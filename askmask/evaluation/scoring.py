@@ -115,8 +115,8 @@ class Scored:
             pairs = [pair for row in rows for pair in row.pairs]
             if pairs:
                 extras["matched"] = matched_scores(pairs)
-        detections = [() if row.missing else row.detections for row in rows]
-        if any(detections) and None not in detections:
+        detections = [row.detections for row in rows if row.detections is not None]
+        if any(detections) and len(detections) == len(rows):
             extras |= average_precision(detections, sum(row.true_masks for row in rows))
         if self.protocol.answered_only:
             # The published script skips dialogues whose answer holds no mask; ours scores them.

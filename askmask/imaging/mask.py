@@ -18,6 +18,7 @@ from pycocotools import mask as coco
 
 from askmask.errors import MaskError
 from askmask.imaging.overlap import ratio
+from askmask.runs.whole_files import write_bytes
 
 MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
 MAX_CODE = 8 << 20  # characters of a run-length code; decoding one takes about 80 bytes a character
@@ -119,7 +120,7 @@ class Mask:
             if runs[1:].all():
                 return cls(size, counts)
         else:
-            given = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
+            given: list[Any] = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
             if not all(isinstance(run, (int, np.integer)) and not isinstance(run, bool) for run in given):
                 raise MaskError("run lengths must be a list of whole numbers", got=repr(counts)[:80])
             if len(given) > 2 * height * width + 2 or any(not 0 <= run <= height * width for run in given):
@@ -157,7 +158,7 @@ class Mask:
         buffer = io.BytesIO()
         Image.fromarray(self.to_array().astype(np.uint8) * 255).save(buffer, format="PNG")
         if path is not None:
-            Path(path).write_bytes(buffer.getvalue())
+            write_bytes(path, buffer.getvalue())
         return buffer.getvalue()
 
     def polygons(self) -> list[list[float]]:

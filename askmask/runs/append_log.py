@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from askmask.errors import DataError
-from askmask.runs.json_text import MAX_LINE_BYTES, json_text
+from askmask.runs.json_text import MAX_LINE_BYTES, json_text, parse_row
 from askmask.runs.whole_files import writing
 
 
@@ -45,6 +45,14 @@ class AppendLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def whole_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a log that another process may be writing: a last line without its line end is not there."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                yield parse_row(line, f"{path}, line {number}")
 
 
 def cut_torn_line(path: Path) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from askmask.errors import SettingError
 
 _LOOK_S = 0.5  # others that look at the same lock hold it for a moment
@@ -35,6 +33,8 @@ def claim(folder: str | Path, *, shard: int = 0, shards: int = 1, option: str = 
 @contextmanager
 def in_turn(path: str | Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for as long as others hold it."""
+    from filelock import FileLock
+
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, thread_local=False):
         yield
@@ -45,6 +45,8 @@ def _name(shard: int, shards: int) -> str:
 
 
 def _hold(held: ExitStack, path: Path, wait_s: float, folder: Path, option: str) -> None:
+    from filelock import FileLock, Timeout  # here: much of askmask only looks whose a folder is
+
     lock = FileLock(path, timeout=wait_s, thread_local=False)
     try:
         lock.acquire()

@@ -43,6 +43,14 @@ def read_json(path: str | Path) -> Any:
     return parse_json(data, str(path))
 
 
+def read_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; see `read_json`."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not a JSON object", got=type(found).__name__)
+    return found
+
+
 def read_rows(
     path: str | Path,
     on_bad: Callable[[int, str], None] | None = None,

@@ -19,7 +19,7 @@ from askmask.errors import DataError, SettingError
 from askmask.runs.append_log import AppendLog
 from askmask.runs.claim import claim, in_turn
 from askmask.runs.json_text import json_text, parse_json, read_json
-from askmask.runs.whole_files import clear_leftovers, write_json
+from askmask.runs.whole_files import clear_leftovers, finish_swap, whole_folder, write_json
 
 MANIFEST = "askmask-run.json"
 _LOCK = ".askmask-lock"
@@ -64,11 +64,20 @@ class OutputFolder:
             if name in self._files:
                 (self.root / name).unlink(missing_ok=True)
 
-    def keep_only(self, names: Iterable[str]) -> None:
-        """Remove the listed files whose name is not among `names`, of an earlier call that wrote more."""
-        gone = self._files - set(names)
-        self.remove(*gone)
-        self._change(lambda files: files - gone)
+    @contextmanager
+    def anew(self) -> Iterator[Path]:
+        """Yield an empty folder; when the block ends without error its files replace all listed ones together."""
+        before = set(self._files)
+        new: set[str] = set()
+
+        def remove(names: set[str]) -> set[str]:
+            new.update(names)
+            self.paths(sorted(names))
+            return before
+
+        with whole_folder(self.root, remove) as fresh:
+            yield fresh
+        self._change(lambda _: new)
 
     def _change(self, change: Any) -> None:
         with in_turn(self.root / _LOCK):
@@ -96,16 +105,17 @@ def output_folder(
     of `adopt`. For `shard` and `option` see `claim`. Raises SettingError.
     """
     root = Path(path)
-    if root.exists() and not root.is_dir():
-        raise SettingError("a folder is needed", got=f"the file {root}", do=f"Choose another {option}.")
-    _check_free(root, made_by, adopt, option)  # before the first file of ours, also before the lock
+    check_free(
+        root, made_by, adopt=adopt, option=option
+    )  # before the first file of ours, also before the lock
     with claim(root, shard=shard, shards=shards, option=option):
         with in_turn(root / _LOCK):
-            _check_free(root, made_by, adopt, option)
+            check_free(root, made_by, adopt=adopt, option=option)
             known = facts is not None
-            given = parse_json(json_text(dict(facts or {})), "facts")
+            given = _as_json(facts or {})
             if not (root / MANIFEST).is_file():
-                manifest = _new(made_by, given)
+                listed = sorted(name for name in adopt if (root / name).is_file())
+                manifest = _new(made_by, given) | {"files": listed}
                 write_json(root / MANIFEST, manifest)
             else:
                 manifest = _read(root)
@@ -115,8 +125,31 @@ def output_folder(
                     manifest = _new(made_by, given) | {"files": manifest["files"]}
                     write_json(root / MANIFEST, manifest)
         if shards == 1:
+            finish_swap(root)
             clear_leftovers(root)
         yield OutputFolder(root, manifest)
+
+
+def check_free(path: str | Path, made_by: str, *, adopt: tuple[str, ...] = (), option: str = "--out") -> None:
+    """Raise SettingError if `output_folder` would not take the folder; writes nothing. To ask before long work."""
+    root = Path(path)
+    if root.exists() and not root.is_dir():
+        raise SettingError("a folder is needed", got=f"the file {root}", do=f"Choose another {option}.")
+    if is_ours(root):
+        maker = _read(root)["made_by"]
+        if maker != made_by:
+            raise SettingError(
+                f"{root} holds the output of `{maker}`", do=f"Choose another {option} for `{made_by}`."
+            )
+        return
+    if root.is_dir() and not (adopt and all((root / name).exists() for name in adopt)):
+        other = next((p.name for p in sorted(root.iterdir()) if not _negligible(p.name)), None)
+        if other is not None:
+            raise SettingError(
+                f"{root} is neither empty nor made by `{made_by}`",
+                got=f"{other!r} in it",
+                do=f"Choose another {option}.",
+            )
 
 
 def is_ours(folder: str | Path) -> bool:
@@ -128,14 +161,14 @@ def check_same(
     before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, option: str = "--out"
 ) -> None:
     """Raise SettingError naming what differs between the facts that a folder was made with and those of now."""
-    old, new = _flat(before), _flat(now)
+    old, new = _flat(before), _flat(_as_json(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if names:
         values = "; ".join(f"{name}: {old.get(name)!r} there, {new.get(name)!r} now" for name in names[:4])
         raise SettingError(
             f"{folder} holds results of another {', '.join(names)}",
             got=values[:500],
-            do=f"Use the same, or choose another {option}.",
+            do=f"Choose another {option}, or the same {names[0]}.",
         )
 
 
@@ -173,30 +206,17 @@ def _read(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_free(root: Path, made_by: str, adopt: tuple[str, ...], option: str) -> None:
-    if is_ours(root):
-        maker = _read(root)["made_by"]
-        if maker != made_by:
-            raise SettingError(
-                f"{root} holds the output of `{maker}`", do=f"Choose another {option} for `{made_by}`."
-            )
-        return
-    if root.is_dir() and not (adopt and all((root / name).exists() for name in adopt)):
-        other = next((p.name for p in sorted(root.iterdir()) if not _negligible(p.name)), None)
-        if other is not None:
-            raise SettingError(
-                f"{root} is neither empty nor made by `{made_by}`",
-                got=f"{other!r} in it",
-                do=f"Choose another {option}.",
-            )
-
-
 def _negligible(name: str) -> bool:
     return name in _OF_THE_SYSTEM or name.startswith(".askmask-")
 
 
 def _inside(name: str) -> bool:
     return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts as they are read back: tuples as lists."""
+    return parse_json(json_text(dict(facts)), "facts")
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -95,28 +95,27 @@ def copy_file(source: str | Path, path: str | Path) -> None:
 
 
 @contextmanager
-def whole_folder(folder: str | Path, *, remove: tuple[str, ...] = ()) -> Iterator[Path]:
+def whole_folder(folder: Path, remove: Callable[[set[str]], Iterable[str]]) -> Iterator[Path]:
     """Yield an empty folder; when the block ends without error its files take their places in `folder` together.
 
     Until then `folder` stays as it is. A process that is killed while they move leaves a note of what is to be
-    done, which `finish_swap` carries out. Of the files that were there before, those in `remove` go.
+    done, which `finish_swap` carries out. `remove` gets the new files' names and returns those of old files that
+    go. Only for who has claimed `folder`.
     """
-    folder = Path(folder)
-    with claim(folder):
-        finish_swap(folder)
-        clear_leftovers(folder)
-        fresh = _temporary(folder)
-        fresh.mkdir()
-        try:
-            with writing(folder, fresh):
-                yield fresh
-                names = sorted(p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file())
-                gone = [name for name in remove if name not in names]
-                write_json(folder / _SWAP, {"from": fresh.name, "files": names, "remove": gone})
-                finish_swap(folder)
-        finally:
-            if not (folder / _SWAP).exists():
-                shutil.rmtree(fresh, ignore_errors=True)
+    finish_swap(folder)
+    clear_leftovers(folder)
+    fresh = _temporary(folder)
+    fresh.mkdir()
+    try:
+        with writing(folder, fresh):
+            yield fresh
+            names = {p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()}
+            gone = set(remove(names)) - names
+            write_json(folder / _SWAP, {"from": fresh.name, "files": sorted(names), "remove": sorted(gone)})
+            finish_swap(folder)
+    finally:
+        if not (folder / _SWAP).exists():
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def finish_swap(folder: str | Path) -> None:
@@ -141,6 +140,13 @@ def finish_swap(folder: str | Path) -> None:
             os.replace(fresh / name, folder / name)
     shutil.rmtree(fresh, ignore_errors=True)
     note.unlink()
+
+
+def settle(folder: str | Path) -> None:
+    """Bring a folder that is only read to the state that a killed `whole_folder` had decided on."""
+    if (Path(folder) / _SWAP).is_file():
+        with claim(folder):
+            finish_swap(folder)
 
 
 def is_leftover(name: str) -> bool:

@@ -97,11 +97,16 @@ def test_only_listed_files_are_removed_and_none_is_written_over(tmp_path):
             write_text(path, "ours")
     (tmp_path / "mask-02.png").write_text("by hand")
     with output_folder(tmp_path, "segment", {"other": 1}, again=True) as folder:
-        folder.keep_only(["mask-00.png"])
         folder.remove("mask-02.png")
-        with pytest.raises(SettingError, match=r"mask-02\.png is in the way"):
-            folder.path("mask-02.png")
+        with pytest.raises(SettingError, match=r"mask-02\.png is in the way"), folder.anew() as fresh:
+            write_text(fresh / "mask-00.png", "new")
+            write_text(fresh / "mask-02.png", "new")
+        assert (tmp_path / "mask-00.png").read_text() == "ours"
+        with folder.anew() as fresh:
+            write_text(fresh / "mask-00.png", "new")
     assert visible(tmp_path) == [MANIFEST, "mask-00.png", "mask-02.png"]
+    assert (tmp_path / "mask-00.png").read_text() == "new"
+    assert (tmp_path / "mask-02.png").read_text() == "by hand"
     assert json.loads((tmp_path / MANIFEST).read_text())["files"] == ["mask-00.png"]
 
 

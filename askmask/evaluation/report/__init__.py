@@ -11,6 +11,7 @@ from askmask.evaluation.report.cases import Case, choose, draw_cases
 from askmask.evaluation.report.markdown import markdown_page
 from askmask.evaluation.report.page import html_page
 from askmask.evaluation.scoring import Scored
+from askmask.runs.manifest import output_folder
 from askmask.runs.whole_files import write_bytes, write_json, write_rows, write_text
 
 __all__ = ["write_report"]
@@ -29,16 +30,17 @@ def write_report(
     `counts.jsonl` holds the whole-number counts of every item: `askmask compare` reads it, and any protocol
     that counts the same pixels can be computed from it again. `about` says of what run: model, data set, date.
     """
-    folder = Path(folder)
     data = data | {"run": dict(about or {})}
-    write_json(folder / "scores.json", data, indent=2)
-    name = {"protocol": scored.protocol.name}
-    write_rows(folder / "counts.jsonl", (row.to_dict() | name for row in scored.meter.rows))
     cases: dict[str, list[Case]] = draw_cases(choose(scored), scored, open_truths(truth))
-    for number, case in enumerate({case.id: case for part in cases.values() for case in part}.values(), 1):
+    drawn = list({case.id: case for part in cases.values() for case in part}.values())
+    for number, case in enumerate(drawn, 1):
         case.file = f"cases/{number:02d}.jpg"
-        write_bytes(folder / case.file, case.jpeg)
-    write_text(folder / "report.md", markdown_page(scored, data, cases))
-    page = folder / "report.html"
-    write_text(page, html_page(scored, data, cases))
-    return page
+    rows = (row.to_dict() | {"protocol": scored.protocol.name} for row in scored.meter.rows)
+    with output_folder(folder, "report of scores", {}) as out, out.anew() as fresh:
+        write_json(fresh / "scores.json", data, indent=2)
+        write_rows(fresh / "counts.jsonl", rows)
+        for case in drawn:
+            write_bytes(fresh / case.file, case.jpeg)
+        write_text(fresh / "report.md", markdown_page(scored, data, cases))
+        write_text(fresh / "report.html", html_page(scored, data, cases))
+    return Path(folder) / "report.html"
