@@ -141,8 +141,11 @@ def test_a_network_without_lora_says_how_to_train_it(eight, tmp_path):
     from tests.model.test_mini import SIZES
 
     with pytest.raises(AskMaskError, match="language=full"):
-        SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),)))
-    task = SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),), language="full", batch=3))
+        SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),), language="lora"))
+    task = SegmentationTask(
+        Mini(SIZES), SegmentationConfig(data=(str(eight),), batch=3)
+    )  # as it comes: whole
+    assert all(p.requires_grad for p in task.module.prompt_encoder.parameters())
     loss, figures = task.loss(task.next_batch(0.0), 0.0)
     assert torch.isfinite(loss) and "iou" in figures
 

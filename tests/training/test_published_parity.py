@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from askmask.model.checkpoint import load_checkpoint
-from askmask.model.published import SAM2_NAMES, _backbone_name
+from askmask.model.published import SAM2_NAMES, backbone_name
 from askmask.training.data import Source
 from askmask.training.optimiser import adamw
 from askmask.training.published import PublishedCollate, PublishedObjective
@@ -28,7 +28,7 @@ def our_name(key):
         return f"segmenter.model.{key}"
     key = key.removeprefix("plm.")
     if key.startswith("backbone."):
-        return f"prompt_encoder.base.{_backbone_name(key.removeprefix('backbone.'))}"
+        return f"prompt_encoder.base.{backbone_name(key.removeprefix('backbone.'))}"
     return f"adapter.{key}"
 
 
