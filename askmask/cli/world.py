@@ -21,7 +21,7 @@ def make(
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
     count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
     fixed: Annotated[
-        str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")
+        str | None, typer.Option(help="A fixed split (tabletop-1, words-1) instead of --split, --count, ...")
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")
@@ -43,6 +43,7 @@ def make(
     ] = False,
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
+    composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
 ) -> None:
     """Make examples.jsonl and images/ (or, with --dense, shards of dense truth)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,6 +75,7 @@ def make(
             views=views,
             start=start,
             per_shard=per_shard,
+            composed=composed,
         )
     columns = (
         TextColumn("scenes"),
@@ -128,6 +130,7 @@ def show(
 def reask(
     folder: Annotated[Path, typer.Argument(help="A folder of dense truth.")],
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+    composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
 ) -> None:
     """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
     from rich.progress import track
@@ -143,7 +146,7 @@ def reask(
             f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense."
         )
     with made_folder(folder, dense=True):
-        scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
+        scenes = sum(reask_shard(path, prompts=prompts, composed=composed) for path in track(paths, "shards"))
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from askmask.engine.opening import Models, VisionChoice, open_models
 from askmask.engine.pipeline import Progress, run_pictures
@@ -16,7 +16,8 @@ from askmask.engine.store import RunStore
 from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
-from askmask.errors import SettingError
+from askmask.errors import DataError, SettingError
+from askmask.runs.manifest import check_same, git_commit
 from askmask.segmenters.queue import SegmentationQueue
 from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
@@ -53,18 +54,13 @@ def begin(store: RunStore, plan: RunPlan) -> None:
     """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
     found = store.meta("plan")
     if found is None:
-        store.set_meta("plan", plan.to_dict())
-        store.set_meta("manifest", manifest())
+        store.set_meta(plan=plan.to_dict(), manifest=manifest())
         return
-    differences = list(_differences(found, plan.to_dict()))
-    if differences:
-        name, old, new = differences[0]
-        raise SettingError(
-            f"this run was begun with {name} = {old!r}",
-            got=repr(new),
-            do="Use the same settings, or another --out.",
-        )
-    if store.meta("manifest")["templates"] != all_hashes():
+    check_same(found, plan.to_dict(), store.folder)
+    made_with = store.meta("manifest")
+    if made_with is None:  # killed between the two, by a version that wrote them one after the other
+        store.set_meta(manifest=manifest())
+    elif made_with["templates"] != all_hashes():
         raise SettingError(
             "this run was begun with other prompt texts",
             do="Finish it with the version it was begun with, or begin another.",
@@ -73,7 +69,13 @@ def begin(store: RunStore, plan: RunPlan) -> None:
 
 def plan_of(store: RunStore) -> RunPlan:
     """Return the plan a run was begun with."""
-    return RunPlan.model_validate(store.meta("plan"))
+    found = store.meta("plan")
+    if found is None:
+        raise DataError("nothing was begun there", got=store.folder, do="Begin it: askmask engine run --help")
+    try:
+        return RunPlan.model_validate(found)
+    except ValidationError as error:
+        raise store.damaged(f"plan: {error.errors()[0]['msg']}") from error
 
 
 def opened(
@@ -165,26 +167,4 @@ def manifest() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _git_head(), "templates": all_hashes()}
-
-
-def _git_head() -> str | None:
-    """The commit of the source tree, None when installed from a package."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield name, old, new
+    return {"versions": versions, "git": git_commit(), "templates": all_hashes()}

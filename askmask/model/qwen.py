@@ -10,6 +10,7 @@ Source: Qwen2.5-VL technical report 2025; the choice of tokens is ConverSeg's (C
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import threading
 from collections.abc import Mapping
@@ -83,6 +84,9 @@ class QwenPromptEncoder(nn.Module):
         base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
         self.width: int = base.config.text_config.hidden_size
         self.base: Any = base if lora is None else with_lora(base, lora)
+        # transformers 5.24 renamed it, and drops the old name in 5.40.
+        known = inspect.signature(Qwen2_5_VLModel.forward).parameters
+        self._cache_argument = "cache" if "cache" in known else "past_key_values"
         self.words = QwenWords(folder, base.config, published_text)
 
     @property
@@ -132,7 +136,7 @@ class QwenPromptEncoder(nn.Module):
             input_ids=ids,
             attention_mask=torch.cat([seen, real], 1).long(),
             position_ids=positions.expand(3, batch, length),
-            past_key_values=cache,
+            **{self._cache_argument: cache},
             use_cache=True,
         )
         words = prefix.words.expand(batch, -1, -1)  # [B, W, D]

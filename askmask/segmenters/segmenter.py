@@ -66,7 +66,8 @@ def open_segmenter(
         from askmask.model.mini.net import Mini
         from askmask.segmenters.mini import PromptableMini
 
-        net = getattr(load(at or "mini", device=device, confirm=confirm).backend, "net", None)
+        model = load(at or "mini", device=device, confirm=confirm)
+        net = getattr(model.backend, "net", None)
         if not isinstance(net, Mini):
             raise SettingError("the segmenter is not a mini", got=at, do="Name the folder of a mini.")
         return PromptableMini(net)

@@ -38,6 +38,7 @@ class PerceptionRecipe(Recipe):
 class SelectionRecipe(Recipe):
     """`mini`'s language: words choose regions, over frozen eyes (`start`)."""
 
+    grow: bool = False  # whether `start` gets what it lacks: compose.py, and the kinds of request in the data
     data: SelectionConfig = field(default_factory=SelectionConfig)
 
 

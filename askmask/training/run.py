@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
-from askmask.runs.json_text import read_object
+from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
 from askmask.training.devices import rank
@@ -137,7 +137,12 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
 
 def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
     """Build the language stage over the eyes of `start`."""
-    net, known = _mini(recipe, folder, wanted=EYES)
+    kinds: set[str] = set()
+    if recipe.grow:
+        paths = [path for where in recipe.data.train for path in shards(where)]
+        rows = (row for path in paths[:2] for _, row in read_rows(path.with_suffix(".jsonl")))
+        kinds = {p["kind"] for row in rows for view in row["views"] for p in view["prompts"] if p.get("kind")}
+    net, known = _mini(recipe, folder, wanted=EYES, kinds=kinds)
     return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
 
 
@@ -174,12 +179,16 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
 }
 
 
-def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[Mini, set[str]]:
+def _mini(
+    recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...], kinds: Collection[str] = ()
+) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
         raise SettingError(
             f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
         )
+    if kinds:
+        model = model.grown(kinds)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)
@@ -218,6 +227,9 @@ def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[
     weights = started_from(start)
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
+    for name, value in net.state_dict().items():
+        if name in weights and value.shape != weights[name].shape:
+            weights[name] = _wider(name, weights[name], value)
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
         raise CheckpointError(
@@ -225,6 +237,15 @@ def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[
         )
     net.load_state_dict(weights, strict=False)
     return set(weights)
+
+
+def _wider(name: str, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return what a network begins with, with what an earlier one of fewer kinds of request has learnt put in."""
+    if old.shape[1:] != new.shape[1:] or len(old) > len(new):
+        raise CheckpointError(
+            f"{name} has another size", got=f"{[*old.shape]} where {[*new.shape]} is needed"
+        )
+    return torch.cat([old.to(new.dtype), new[len(old) :]])
 
 
 def _exported(start: str) -> Path | None:

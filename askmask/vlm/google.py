@@ -45,7 +45,7 @@ class GoogleVlm:
         try:
             types.GenerateContentConfig(**self.extra)
         except ValueError as error:
-            raise SettingError("not parameters of Gemini", got=str(error).splitlines()[0]) from error
+            raise SettingError("not parameters of Gemini", got=" ".join(str(error).split())[:200]) from error
         self._client = genai.Client(
             api_key=key,
             http_options=types.HttpOptions(

@@ -33,6 +33,7 @@ _NO_MONEY = re.compile(
     r"insufficient[_ ](quota|balance|credit|fund)|billing_hard_limit|not enough credit|out of credit",
     re.IGNORECASE,
 )
+_NO_KEY = re.compile(r"api[_ ]key[_ ](not[_ ]valid|invalid)|invalid[_ ]api[_ ]key", re.IGNORECASE)
 _RETRY_DELAY = re.compile(r'"retryDelay":\s*"(\d+(?:\.\d+)?)s"')
 
 
@@ -87,6 +88,8 @@ def outcome_of_error(status: int, body: Any, headers: Headers, said: str = "") -
     kind = status_class(status)
     if kind in ("rate_limit", "auth") and told is None and _NO_MONEY.search(text):
         kind = "quota"
+    if kind == "request" and _NO_KEY.search(text):
+        kind = "auth"
     raise CallFailed(kind, f"HTTP {status}: {sentence}", retry_after_s=told) from None
 
 

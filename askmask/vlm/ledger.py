@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from askmask.errors import DataError
 from askmask.vlm.request import Completion
 
 _TABLES = """
@@ -28,18 +30,29 @@ IN_MEMORY = ":memory:"
 
 
 class Ledger:
-    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory."""
+    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory.
+
+    Raises DataError for a file that is none or cannot be opened.
+    """
 
     tables = _TABLES
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
-        # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            with self._db:
-                self._db.executescript(self.tables)
+        try:
+            if read_only:
+                self._db = connect_to_read(Path(path))
+            else:
+                self._db = _connect(str(path))
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                with self._db:
+                    self._db.executescript(self.tables)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{path} cannot be opened as a store of calls and replies",
+                got=str(error),
+                do="Check the folder's rights and free space; put a damaged file back from a copy.",
+            ) from error
 
     def close(self) -> None:
         """Close the file; the log is folded back into it."""
@@ -115,3 +128,22 @@ class Ledger:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a reading statement; for reports."""
         return self._db.execute(sql, values).fetchall()
+
+
+def _connect(name: str, **options: Any) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, check_same_thread=False, **options)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file without writing anything; where nothing may be written it must have been closed well."""
+    uri = (path.as_uri() if path.is_absolute() else f"file:{quote(path.as_posix())}") + "?mode=ro"
+    db = _connect(uri, uri=True)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:  # the index of the log cannot be made here
+        db.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = _connect(f"{uri}&immutable=1", uri=True)
+    return db

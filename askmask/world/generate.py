@@ -46,6 +46,7 @@ class Plan:
     views: int = VIEWS  # pictures of a scene
     start: int = 0  # scenes to pass over at the split's beginning
     per_shard: int = 250
+    composed: int = 0  # compositions (compositions.py) a view, besides its prompts
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -58,7 +59,7 @@ class Plan:
             raise SettingError(f"a size must lie in {SMALLEST}..{LARGEST} px", got=list(self.sizes))
         if not 1 <= self.views <= CAMERAS:
             raise SettingError(f"views must lie in 1..{CAMERAS}", got=self.views)
-        if self.prompts < 1 or self.per_shard < 1:
+        if self.prompts + self.composed < 1 or min(self.prompts, self.composed) < 0 or self.per_shard < 1:
             raise SettingError("prompts and scenes per shard must be at least 1")
 
     @property
@@ -97,8 +98,10 @@ def make(plan: Plan, out: Path, *, workers: int = 1, progress: Progress | None =
         raise SettingError("workers must be at least 1", got=workers)
     progress = progress or (lambda _: None)
     outcome = Outcome(failed={})
+    path = out / ("dense.json" if plan.dense else "world.json")
+    _check_plan(plan, path)
     with output_folder(out, MADE_BY, _facts(plan), adopt=_adopted(plan.dense)) as folder:
-        _check_plan(plan, folder)
+        write_json(folder.path(path.name), {**_facts(plan), "count": plan.count})
         todo = []
         for shard in range(plan.shards):
             if _shard_path(plan, out, shard).exists():
@@ -130,24 +133,24 @@ def _facts(plan: Plan) -> dict[str, Any]:
     """What decides the data: all but how many scenes, since more can be added."""
     facts = {"format": FORMAT, "world": VERSION, **asdict(plan)}
     del facts["count"]
+    if not plan.composed:  # what was made before there were any has no such key
+        del facts["composed"]
     if plan.dense:
         facts |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
     return facts
 
 
-def _check_plan(plan: Plan, folder: OutputFolder) -> None:
-    """Write the plan into the folder; an earlier one may only be shorter, and end with a whole shard."""
-    path = folder.path("dense.json" if plan.dense else "world.json")
-    known = {**_facts(plan), "count": plan.count}
-    if path.exists():
-        found = read_object(path)
-        count = found.pop("count")
-        check_same(found, {key: value for key, value in known.items() if key != "count"}, folder.root)
-        if count > plan.count or (count < plan.count and count % plan.per_shard):
-            raise SettingError(
-                f"{folder.root} was made with --count {count}", got=plan.count, do="Choose another --out."
-            )
-    write_json(path, known)
+def _check_plan(plan: Plan, path: Path) -> None:
+    """Hold a plan against that of an earlier run, which may only be shorter, and end with a whole shard."""
+    if not path.exists():
+        return
+    found = read_object(path)
+    count = found.pop("count", 0)
+    check_same(found, _facts(plan), path.parent)
+    if count > plan.count or (count < plan.count and count % plan.per_shard):
+        raise SettingError(
+            f"{path.parent} was made with --count {count}", got=plan.count, do="Choose another --out."
+        )
 
 
 def _shard_path(plan: Plan, out: Path, shard: int) -> Path:
@@ -209,7 +212,9 @@ def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> t
     failed = {}
     for seed in plan.seeds(shard):
         try:
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
+            found = record(
+                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
+            )
         except RuntimeError as error:  # no proposal came to rest; any other error is a fault of ours
             failed[seed] = str(error)
         else:
@@ -240,7 +245,7 @@ def dense_shard(found: list[SceneRecord]) -> dense.Shard:
     )
 
 
-def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
+def reask(path: Path, *, prompts: int = PER_VIEW, composed: int = 0) -> int:
     """Write the prompts and dialogues of a stored shard anew from its facts; return how many scenes it has.
 
     A shard that was made by this version comes out as it was, byte for byte.
@@ -250,7 +255,16 @@ def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
         scene, seen = shard.facts(row)
         surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
         number = int(shard.view[row])
-        seen |= ask(scene["objects"], seen, surface, scene["seed"], number, scene["split"], prompts=prompts)
+        seen |= ask(
+            scene["objects"],
+            seen,
+            surface,
+            scene["seed"],
+            number,
+            scene["split"],
+            prompts=prompts,
+            composed=composed,
+        )
     dense.write_facts(path, shard.scenes)
     return len(shard.scenes)
 

@@ -255,3 +255,60 @@ def test_queue_is_bounded_batched_and_hands_errors_to_the_asker():
 
     model, results = asyncio.run(use())
     assert len(results) == 12 and max(model.batches) <= 4 and sum(model.batches) >= 8
+
+
+def test_there_is_one_sam2_and_its_clicks_are_the_librarys():
+    torch = pytest.importorskip("torch")
+    from askmask.model.sam2 import Sam2Segmenter
+
+    model = tiny_sam2().eval()
+    net = Sam2Segmenter(model)
+    pixels = net.prepare(draw_scene(1)[0], letterbox=False)[None]
+    boxes = torch.tensor([[4.0, 8.0, 24.0, 28.0], [2.0, 2.0, 60.0, 60.0]])
+    points, labels = torch.tensor([[[9.0, 9.0], [50.0, 9.0]]]), torch.tensor([[1, 0]])
+    with torch.inference_mode():
+        features = net.encode(pixels)
+        logits, scores = net.decode_geometry(features, boxes=boxes, multimask=False)
+        whole = model(pixel_values=pixels, input_boxes=boxes[None], multimask_output=False)
+        assert torch.equal(logits, whole.pred_masks[0]) and torch.equal(scores, whole.iou_scores[0])
+        logits, scores = net.decode_geometry(features, points=points, labels=labels, multimask=True)
+        whole = model(
+            pixel_values=pixels, input_points=points[None], input_labels=labels[None], multimask_output=True
+        )
+        assert logits.shape[:2] == scores.shape == (1, 3) and torch.equal(logits, whole.pred_masks[0])
+        again, _ = net.decode_geometry(
+            features, points=points, labels=labels, masks=logits[:, :1], multimask=False
+        )
+        assert not torch.equal(again[0], logits[0, :1])  # an earlier mask is a prompt as well
+
+
+def test_every_segmenter_opens_by_its_name(tmp_path):
+    from askmask.errors import CheckpointError, SettingError
+    from askmask.segmenters.segmenter import PromptableSegmenter, open_segmenter
+
+    tiny_sam2().save_pretrained(tmp_path / "sam2")
+    opened = [
+        open_segmenter("classical"),
+        open_segmenter("mini"),
+        open_segmenter("sam2", at=str(tmp_path / "sam2")),
+    ]
+    assert all(isinstance(segmenter, PromptableSegmenter) for segmenter in opened)
+    rgb = draw_scene(0)[0]
+    assert all(len(segmenter.segment_boxes(rgb, [(10, 20, 60, 70)])) == 1 for segmenter in opened)
+    with pytest.raises(SettingError, match="unknown segmenter"):
+        open_segmenter("clasical")
+    with pytest.raises(CheckpointError, match="--yes"):
+        open_segmenter("sam2", at="nobody/nothing-at-all")
+
+
+def test_a_broken_batch_of_the_queue_is_segmented_one_by_one():
+    class Fussy(ClassicalSegmenter):
+        def segment_batch(self, jobs):
+            raise ValueError("not together")
+
+    async def use():
+        async with SegmentationQueue(Fussy()) as queue:
+            rgb = draw_scene(0)[0]
+            return await asyncio.gather(*(queue.boxes(rgb, [(10, 20, 60, 70)]) for _ in range(3)))
+
+    assert [len(found) for found in asyncio.run(use())] == [1, 1, 1]

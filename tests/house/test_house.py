@@ -23,7 +23,7 @@ ALLOWED = {
     "backends": {"backend", "answer", "conversation", "model", "imaging"},
     "formats": {"conversation", "imaging"},
     "model": {"imaging"},
-    "vlm": {"formats", "imaging", "runs"},
+    "vlm": {"imaging"},
     "segmenters": {"model", "imaging", "hub", "loading"},
     "detectors": {"vlm", "imaging"},
     "hub": {"model"},
@@ -34,7 +34,16 @@ ALLOWED = {
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
-    "training": {"model", "formats", "evaluation", "conversation", "history", "imaging", "world", "segmenters"},
+    "training": {
+        "history",
+        "model",
+        "formats",
+        "evaluation",
+        "conversation",
+        "imaging",
+        "world",
+        "segmenters",
+    },
 }
 # Of these an import at the top of a file would break what promises not to need them.
 HEAVY = {"torch", "transformers", "peft", "mujoco", "huggingface_hub", "openai", "pyarrow", "ray"}

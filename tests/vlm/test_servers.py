@@ -129,11 +129,11 @@ def test_thinking_that_uses_up_the_limit_gets_room_once_for_all():
         return reply(None, finish="length") if sent["max_tokens"] < 6000 else reply(GOOD)
 
     told = []
-    with scripted(answer) as (url, seen):
+    with scripted(answer) as (url, _):
         outcomes, states = ask(url, question(), question("the jug"), tell=told.append)
         assert outcomes == [True, True] and states == ["thinking", "ok", "ok"] and len(told) == 1
         assert ask(url, thinking_tokens=5000)[1] == ["ok"]
-    with scripted(reply(None, finish="length")) as (url, _):
+    with scripted(reply(None, finish="length")) as (url, _seen):
         (error,), states = ask(url)
     assert error.error_class == "truncated" and states == ["thinking", "thinking", "ok", "ok"]
 
@@ -204,8 +204,8 @@ def test_other_envelopes_are_read(good):
 @pytest.mark.parametrize(
     "usage",
     [None, "many", [], {}, {"prompt_tokens": "9", "completion_tokens": 1},
-     {"prompt_tokens": -5, "completion_tokens": 1},
-     {"prompt_tokens": 1 << 70, "completion_tokens": 1}, {"prompt_tokens": 1.5, "completion_tokens": True}],
+     {"prompt_tokens": -5, "completion_tokens": 1}, {"prompt_tokens": 1 << 70, "completion_tokens": 1},
+     {"prompt_tokens": 1.5, "completion_tokens": True}],
 )  # fmt: skip
 def test_without_a_count_that_can_be_the_worst_case_is_spent(usage):
     ledger, price = Ledger(), Price(3, 3)
@@ -236,6 +236,10 @@ def test_an_error_inside_a_200_is_an_error_with_its_sentence():
         (failure(429, "your quota is used up", "insufficient_quota"), "quota is used up"),
         (failure(401, "no such key"), "no such key"),
         (failure(404, "no such model"), "no such model"),
+        (
+            failure(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT"),
+            "API key not valid",
+        ),
         ((200, {"Content-Type": "text/html"}, b"<!doctype html><html>sign in</html>"), "a web page"),
     ],
 )
