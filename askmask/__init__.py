@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from askmask.answer import Answer
-    from askmask.conversation import Example, Reference, Round
+    from askmask.conversation import Example, Prompt, Round, Segment
     from askmask.errors import AskMaskError
     from askmask.imaging.mask import Mask
     from askmask.loading import load
@@ -19,8 +19,9 @@ _HOME = {
     "Example": "askmask.conversation",
     "Mask": "askmask.imaging.mask",
     "Model": "askmask.session",
-    "Reference": "askmask.conversation",
+    "Prompt": "askmask.conversation",
     "Round": "askmask.conversation",
+    "Segment": "askmask.conversation",
     "Session": "askmask.session",
     "load": "askmask.loading",
 }
@@ -31,8 +32,9 @@ __all__ = [
     "Example",
     "Mask",
     "Model",
-    "Reference",
+    "Prompt",
     "Round",
+    "Segment",
     "Session",
     "__version__",
     "load",

@@ -7,24 +7,23 @@ Failures go to `failed.jsonl` with their reason and are tried again by the next 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO
 
-from filelock import FileLock, Timeout
-
-from askmask.answer import Answer, draw_answers, json_text
+from askmask.answer import Answer, draw_answers
 from askmask.errors import AskMaskError, DataError, SettingError
-from askmask.formats.own import read_rows
 from askmask.imaging.files import list_pictures, read_picture
+from askmask.runs.content_hash import sha256
+from askmask.runs.json_text import read_rows
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import whole_file
 from askmask.session import Model, Session
 
 AT_ONCE = 16  # prompts on one picture between two writes: what a kill can cost
-RESULTS, FAILED, RUN, LOCK = "results.jsonl", "failed.jsonl", "run.json", ".lock"
+RESULTS, FAILED = "results.jsonl", "failed.jsonl"
+MADE_BY = "askmask batch"
 MAX_STEM = 48  # letters of a picture's name in its overlay's: file systems take about 255 bytes
 
 
@@ -95,38 +94,33 @@ def run_batch(
     results of other weights, another protocol or source, or another prompt under an item's id, and if another
     run is writing there.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with _only_run(out):
-        facts = {"model": model.name, "weights": model.fingerprint, "protocol": model.protocol.name}
-        _check_same_run(out / RUN, facts | {"source": str(Path(source).resolve())})
-        done = finished(out / RESULTS)
-        todo = [item for item in items if not _answered(item, done)]
+    facts = {
+        "model": model.name,
+        "weights": model.backend.fingerprint,
+        "protocol": model.backend.protocol_name,
+        "source": str(Path(source).resolve()),
+    }
+    with output_folder(out, MADE_BY, facts) as folder, folder.log(RESULTS) as results:
+        pictures = _Pictures()
+        done = _finished(results.path)
+        todo = [item for item in items if not _answered(item, done, pictures)]
         on_start(len(items) - len(todo), len(items))
-        yield from _ask_all(model, todo, out, unusable, overlays)
-
-
-def _ask_all(
-    model: Model, todo: list[Item], out: Path, unusable: Iterable[tuple[str, str]], overlays: bool
-) -> Iterator[Outcome]:
-    with (
-        (out / RESULTS).open("a", encoding="utf-8") as results,
-        (out / FAILED).open("w", encoding="utf-8") as failed,
-    ):
-        for name, reason in unusable:
-            _append(failed, {"id": name, "reason": reason})
-        for image, group in groupby(todo, key=lambda item: item.image):
-            for outcome in _one_picture(model, image, list(group)):
-                if outcome.answer is None:
-                    row = {"id": outcome.item.key, "image": str(image), "prompt": outcome.item.prompt}
-                    _append(failed, row | {"reason": outcome.reason})
-                else:
-                    if overlays:
-                        name = f"overlay-{image.stem[:MAX_STEM]}-{_short_hash(outcome.item.key)}.png"
-                        draw_answers([outcome.answer]).save(out / name)
-                    row = {"id": outcome.item.key, "image": str(image)} | outcome.answer.to_dict()
-                    _append(results, row)
-                yield outcome
+        folder.remove(FAILED)
+        with folder.log(FAILED) as failed:
+            for name, reason in unusable:
+                failed.append({"id": name, "reason": reason})
+            for image, group in groupby(todo, key=lambda item: item.image):
+                for outcome in _one_picture(model, image, list(group)):
+                    row = {"id": outcome.item.key, "image": str(image)}
+                    if outcome.answer is None:
+                        failed.append(row | {"prompt": outcome.item.prompt, "reason": outcome.reason})
+                    else:
+                        if overlays:
+                            name = f"overlay-{image.stem[:MAX_STEM]}-{_short_hash(outcome.item.key)}.png"
+                            with whole_file(folder.root / name) as temporary:
+                                draw_answers([outcome.answer]).save(temporary, format="PNG")
+                        results.append(row | {"picture": pictures.sha256(image)} | outcome.answer.to_dict())
+                    yield outcome
 
 
 def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outcome]:
@@ -147,7 +141,7 @@ def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outco
 
 def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
-        return Outcome(item, session.ask(item.prompt))
+        return Outcome(item, session.ask_many([item.prompt])[0])
     except Exception as error:
         return Outcome(item, None, _reason(error))
 
@@ -156,41 +150,48 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, AskMaskError) else f"{type(error).__name__}: {str(error)[:300]}"
 
 
-def finished(path: Path) -> dict[str, str | None]:
-    """Return id -> prompt of whole lines; cut off a last line that a killed run left unfinished."""
-    if not path.is_file():
-        return {}
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with path.open("r+b") as file:
-            file.truncate(whole)
+class _Pictures:
+    """Hashes of picture files, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str | None] = {}
+
+    def sha256(self, path: Path) -> str | None:
+        """Return the hash of a file's bytes; None if it cannot be read."""
+        if path not in self._known:
+            try:
+                self._known[path] = sha256(path) if path.is_file() else None
+            except OSError:
+                self._known[path] = None
+        return self._known[path]
+
+
+def _finished(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Return id -> (prompt, hash of the picture) of what was answered before."""
     done = {}
-    for number, line in enumerate(data[:whole].split(b"\n"), 1):
-        try:
-            if line.strip():
-                row = json.loads(line)
-                done[row["id"]] = row.get("prompt")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}, line {number}: not a result of askmask", do="Choose another --out."
-            ) from error
+    for number, row in read_rows(path):
+        if not isinstance(row.get("id"), str) or not isinstance(row.get("prompt"), str):
+            raise DataError(f"{path}, line {number}: not a result of askmask", do="Choose another --out.")
+        done[row["id"]] = row["prompt"], row.get("picture")
     return done
 
 
-def _answered(item: Item, done: dict[str, str | None]) -> bool:
-    if item.key in done and done[item.key] != item.prompt:
-        raise SettingError(
-            f"the results hold {item.key!r} with another prompt",
-            got=repr(item.prompt[:80]),
-            do="Choose another --out, or another id.",
-        )
-    return item.key in done
-
-
-def _append(file: IO[str], row: dict) -> None:
-    file.write(json_text(row) + "\n")
-    file.flush()
+def _answered(item: Item, done: dict[str, tuple[str, str | None]], pictures: _Pictures) -> bool:
+    """Whether an item was answered before. Raises SettingError if its id was, with another prompt or picture."""
+    if item.key not in done:
+        return False
+    prompt, picture = done[item.key]
+    now = pictures.sha256(item.image)
+    what, got = "prompt", repr(item.prompt[:80])
+    if prompt == item.prompt:
+        if now is None or now == picture:  # a picture that is gone contradicts nothing
+            return True
+        what, got = "picture", f"other bytes in {item.image}"
+    raise SettingError(
+        f"the results hold {item.key!r} with another {what}",
+        got=got,
+        do="Choose another --out, or another id.",
+    )
 
 
 def _item(path: Path, name: str, prompt: str) -> Item:
@@ -210,33 +211,3 @@ def _distinct(items: list[Item]) -> list[Item]:
             key = f"{item.key}#{_short_hash(str(item.image), item.prompt)}"
         kept.setdefault(key, Item(key, item.image, item.prompt))
     return list(kept.values())
-
-
-def _check_same_run(path: Path, facts: dict[str, str]) -> None:
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json_text(facts) + "\n", encoding="utf-8")
-        partial.replace(path)
-        return
-    try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a run of askmask", do="Choose another --out.") from error
-    for name, value in facts.items():
-        if before.get(name) != value:
-            raise SettingError(
-                f"{path.parent} holds results of another {name}: {before.get(name)}",
-                got=value,
-                do="Choose another --out.",
-            )
-
-
-@contextmanager
-def _only_run(out: Path) -> Iterator[None]:
-    try:
-        with FileLock(out / LOCK, timeout=0):
-            yield
-    except Timeout as error:
-        raise SettingError(
-            f"another run is writing to {out}", do="Wait for it, or choose another --out."
-        ) from error

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from askmask import __version__
 from askmask.errors import AskMaskError
-from askmask.hub import RELEASES, cache_root
+from askmask.hub import RELEASES
+from askmask.runs.content_hash import cache_root
 
 LIBRARIES = (
     "torch",

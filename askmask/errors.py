@@ -33,6 +33,10 @@ class DataError(AskMaskError, ValueError):
     """A data file or one row of it that cannot be read as what it claims to be; names file and row."""
 
 
+class WriteError(AskMaskError):
+    """A file that could not be written because the disk is full; names the file."""
+
+
 class SettingError(AskMaskError, ValueError):
     """A setting that does not exist or contradicts another."""
 

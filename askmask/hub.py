@@ -6,7 +6,7 @@ cache is used.
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from askmask.errors import AskMaskError, CheckpointError
+from askmask.runs.claim import in_turn
+from askmask.runs.content_hash import cache_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +36,7 @@ RELEASES = {
     "converseg-net-3b": Release(repo="aadarsh99/ConverSeg-Net-3B", vlm="Qwen/Qwen2.5-VL-3B-Instruct"),
 }
 VLM_FILES = ("*.json", "*.txt", "*.jinja")
-
-
-def cache_root() -> Path:
-    """Return the folder of converted checkpoints: $ASKMASK_CACHE, else ~/.cache/askmask."""
-    root = os.environ.get("ASKMASK_CACHE")
-    return (
-        Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "askmask"
-    )
+WEIGHT_FILES = (*VLM_FILES, "*.safetensors")  # no pickles
 
 
 def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bool] | None = None) -> Path:
@@ -50,8 +45,6 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
     `confirm` gets the notice about origin and licence and says whether to go on; without it the notice is
     printed to stderr. Raises CheckpointError when the Hub cannot be reached or the release has changed shape.
     """
-    from askmask.model.published import convert_published
-
     release = RELEASES[name]
     root = cache_root() / name
     folder = root / revision if revision else _kept(root)
@@ -69,22 +62,26 @@ def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bo
     patterns = (release.sam2, release.adapter, release.lora, release.sam2_config)
     commit, files = _snapshot(release.repo, revision or release.revision, patterns)
     final = root / commit
-    if (final / "card.json").is_file():  # `revision` was a branch or tag of a commit converted before
-        return final
+    with in_turn(root / ".askmask-lock"):  # of two processes that begin together, one converts
+        # There already if `revision` was a branch or tag of a commit converted before.
+        return final if (final / "card.json").is_file() else _convert(release, name, files, final)
+
+
+def _convert(release: Release, name: str, files: Path, final: Path) -> Path:
+    from askmask.model.published import convert_published
+
     sizes = files / release.sam2_config
     vlm = fetch_vlm(release.vlm, release.vlm_revision)
-    out = convert_published(
+    return convert_published(
         _one(files, release.sam2),
         _one(files, release.adapter),
         _one(files, release.lora.replace("/*", "/adapter_config.json")).parent,
         vlm,
-        root / f"{commit}.partial",
+        final,
         sam2_config=sizes if sizes.is_file() else None,
         name=name,
-        origin=f"huggingface.co/{release.repo} at {commit}; tokenizer and config: {release.vlm} at {vlm.name}",
+        origin=f"huggingface.co/{release.repo} at {final.name}; tokenizer and config: {release.vlm} at {vlm.name}",
     )
-    out.rename(final)
-    return final
 
 
 def fetch_vlm(repo: str, revision: str = "main") -> Path:
@@ -92,9 +89,45 @@ def fetch_vlm(repo: str, revision: str = "main") -> Path:
     return _snapshot(repo, revision, VLM_FILES)[1]
 
 
+def fetch_weights(name: str, *, confirm: Callable[[str], bool] | None = None) -> Path:
+    """Return the folder of a model in transformers' layout: a folder as given, or a Hub name's in the Hub's cache.
+
+    What is not there yet is fetched only if `confirm`, given the notice, says yes. Raises CheckpointError otherwise.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if (folder := _complete(name)) is not None:
+        return folder
+    if confirm is None:
+        raise CheckpointError(
+            f"{name} is neither a folder nor in the Hub's cache on this machine",
+            do="Name a folder, or let it be fetched from huggingface.co with --yes.",
+        )
+    if not confirm(
+        f"{name} is fetched from huggingface.co into the Hub's cache. askmask did not make it: check the licence of "
+        "the weights before you use them."
+    ):
+        raise AskMaskError(f"{name} was not fetched, as you chose")
+    return _snapshot(name, "main", WEIGHT_FILES)[1]
+
+
+def _complete(name: str) -> Path | None:
+    """Return the cached folder of a repository with all of its weights, None if a file is missing."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(WEIGHT_FILES), local_files_only=True))
+        index = folder / "model.safetensors.index.json"
+        shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else ()
+    except Exception:  # not there, no such name, or a broken index: all mean that it must be fetched
+        return None
+    there = all((folder / shard).is_file() for shard in shards) and any(folder.glob("*.safetensors"))
+    return folder if there else None
+
+
 def _kept(root: Path) -> Path | None:
     """Return the converted checkpoint fetched before, the newest if there are several."""
-    done = [path.parent for path in root.glob("*/card.json") if not path.parent.name.endswith(".partial")]
+    done = [path.parent for path in root.glob("*/card.json")]
     return max(done, key=lambda path: path.stat().st_mtime, default=None)
 
 

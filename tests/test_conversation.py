@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from askmask import Example, Mask, Reference, Round
+from askmask import Example, Mask, Prompt, Round, Segment
 from askmask.errors import DataError
 from askmask.formats.own import read_examples, write_examples
 
@@ -15,9 +15,9 @@ EXAMPLE = Example(
     size=(3, 4),
     source="test",
     rounds=(
-        Round(prompt="the mug", masks=(MASK,), concept="entities", family="instances", meta={"margin": 0.5}),
-        Round(prompt="its handle", masks=(), reply="It has none.", refers_to=(Reference(round=0, mask=0),)),
-        Round(prompt="unlabelled", ignore=Mask.empty((3, 4))),
+        Round.of("the mug", masks=(MASK,), concept="entities", family="instances", meta={"margin": 0.5}),
+        Round.of("its handle", masks=(), reply="It has none.", refers_to=["r1.1"]),
+        Round.of("unlabelled", ignore=Mask.empty((3, 4))),
     ),
 )
 
@@ -72,3 +72,50 @@ def test_a_bad_row_is_named(line, said, tmp_path):
     with pytest.raises(DataError, match=said) as error:
         list(read_examples(path))
     assert "line 2" in str(error.value)
+
+
+def test_names_are_given_once_and_kept():
+    first, second, _ = EXAMPLE.rounds
+    assert (first.id, first.segments[0].id, second.id, second.prompt.refers_to) == ("r1", "m1", "r2", ("m1",))
+    later = Example(
+        id="b", image="b", rounds=(*EXAMPLE.rounds, Round.of("that one", [MASK], refers_to=["r1", "m1"]))
+    )
+    assert later.rounds[:3] == EXAMPLE.rounds
+    assert later.rounds[3].segments[0].id == "m2"
+
+
+@pytest.mark.parametrize("names", [["r2"], ["m2"], ["m9"], ["r1.3"], ["r2.1"]])
+def test_a_prompt_refers_to_earlier_rounds_only(names):
+    rounds = (Round.of("a", [MASK]), Round.of("b", [MASK], refers_to=names), Round.of("c", [MASK]))
+    with pytest.raises(DataError, match=r"example 'x'.*no earlier round"):
+        Example(id="x", image="x", rounds=rounds)
+
+
+def test_two_segments_of_one_name_are_refused():
+    rounds = tuple(
+        Round(prompt=Prompt(text=text), segments=(Segment(mask=MASK, id="m1"),)) for text in ("a", "b")
+    )
+    with pytest.raises(DataError, match=r"same id.*'m1'"):
+        Example(id="x", image="x", rounds=rounds)
+
+
+def test_a_file_of_schema_1_still_loads():
+    old = {"schema": 1, "id": "a", "image": "a.png", "meta": {"independent": True}, "rounds": [
+        {"prompt": "both", "masks": [MASK.to_dict(), MASK.to_dict()]},
+        {"prompt": "the second", "masks": [], "refers_to": [{"round": 0, "mask": 1}]},
+        {"prompt": "those", "refers_to": [{"round": 0}]},
+    ]}  # fmt: skip
+    read = Example.from_dict(old)
+    assert read.independent
+    assert [round.masks for round in read.rounds] == [(MASK, MASK), (), None]
+    assert [round.prompt.refers_to for round in read.rounds] == [(), ("m2",), ("r1",)]
+    assert Example.from_dict(read.to_dict()) == read
+
+
+def test_marks_and_segments_survive_json():
+    prompt = Prompt(text="this", points=((1.5, 2.0, False),), boxes=((0, 0, 2, 3),), masks=(MASK,))
+    segment = Segment(
+        mask=MASK, id="m7", source="user", score=0.5, name="lid", phrase="it", span=(0, 2), parents=("m1",)
+    )
+    round = Round(prompt=prompt, segments=(segment,), id="r4")
+    assert Round.from_dict(json.loads(json.dumps(round.to_dict()))) == round

@@ -46,10 +46,11 @@ def batch(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from askmask.batch import FAILED, RESULTS, read_items, run_batch
+    from askmask.batch import FAILED, MADE_BY, RESULTS, read_items, run_batch
+    from askmask.runs.manifest import check_free
 
     items, bad = read_items(source, prompt or ())
-    out.mkdir(parents=True, exist_ok=True)
+    check_free(out, MADE_BY)
     loaded = load_model(model, protocol, device, dtype, yes)
     failures = [f"{row}: {reason}" for row, reason in bad]
     found = answered = 0

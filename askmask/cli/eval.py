@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -46,7 +45,9 @@ def eval_command(
     ] = ProtocolName.askmask,
     history: Annotated[
         str,
-        typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept)."),
+        typer.Option(
+            help="Rounds of a conversation: none (each prompt alone) or own (earlier answers are seen)."
+        ),
     ] = "none",
     processes: Annotated[
         int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")
@@ -99,16 +100,18 @@ def _run_shard(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.cli.options import load_model
-    from askmask.evaluation.predict import predict, predictor_of
+    from askmask.evaluation.predict import MADE_BY, predict, predictor_of
+    from askmask.runs.manifest import check_free
 
     number, shards = _shard(shard)
+    check_free(out, MADE_BY)
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, history)
     loaded = load_model(model, protocol, device, dtype, yes)
     facts = {
-        "model": loaded.name, "net_protocol": loaded.protocol.name, "dataset": dataset, "history": history,
-        "mode": "generation",
+        "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
+        "dataset": dataset, "history": history, "mode": "generation",
     }  # fmt: skip
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -142,11 +145,13 @@ def _run_processes(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.errors import AskMaskError
-    from askmask.evaluation.predict import answered_ids, failures
+    from askmask.evaluation.predict import MADE_BY, answered_ids, failures
+    from askmask.runs.manifest import output_folder
 
-    total = sum(len(c) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
+    total = sum(len(c.items) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
     devices = device.split(",") if device else [None]
-    out.mkdir(parents=True, exist_ok=True)
+    with output_folder(out, MADE_BY) as folder:  # let go before the processes, each of which holds its shard
+        logs = folder.paths(f"log-{number:05d}-of-{processes:05d}.txt" for number in range(processes))
     children = []
     options: dict[str, Any] = {
         "--history": history,
@@ -169,7 +174,7 @@ def _run_processes(
             *flags,
             "--yes",
         ]
-        with (out / f"log-{number:05d}-of-{processes:05d}.txt").open("ab") as log:
+        with logs[number].open("wb") as log:
             children.append(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ))
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -191,8 +196,7 @@ def _run_processes(
     broken = [number for number, child in enumerate(children) if child.returncode not in (0, 1)]
     if broken or left > 0:  # a crash ends with code 1 too, but leaves items neither answered nor failed
         number = broken[0] if broken else 0
-        record = out / f"log-{number:05d}-of-{processes:05d}.txt"
-        last = record.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        last = logs[number].read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise AskMaskError(
             f"{left} items are not done; shard {number} of {processes} ended with code "
             f"{children[number].returncode}",
@@ -247,30 +251,36 @@ def _shard(text: str | None) -> tuple[int, int]:
 def _score(
     dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
 ) -> None:
-    from askmask.evaluation.predict import plan
+    from askmask.evaluation.predict import MADE_BY, plan
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
+    from askmask.runs.json_text import json_text
+    from askmask.runs.manifest import output_folder
+    from askmask.runs.whole_files import write_json
 
     kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
     examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
     scored = score_run(out, truths_of(examples), score_by, 0)
     data = scored.to_dict()
-    (out / "scores.json").write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    with output_folder(out, MADE_BY) as folder:
+        write_json(folder.path("scores.json"), data, indent=2)
     if report:
         from askmask.evaluation.report import write_report
 
         page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
         typer.echo(f"report: {page}", err=True)
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(json_text(data, indent=2))
     else:
         print_scores(data)
 
 
 def _statistics(out: Path) -> list[str]:
+    from askmask.runs.json_text import read_rows
+
     lines = []
     for path in sorted(out.glob("stats-*.jsonl")):
-        row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        *_, (_, row) = read_rows(path)
         words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
         for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
             if key in row:

@@ -48,40 +48,22 @@ def segment(
     yes: Yes = False,
 ) -> None:
     """Ask one picture."""
-    from askmask.answer import json_text
+    from askmask.answer import SAVED_BY, result_of, save_answers
     from askmask.imaging.files import read_picture
+    from askmask.runs.json_text import json_text
+    from askmask.runs.manifest import check_free
 
     picture = read_picture(image)  # before the model: a wrong path should not cost its loading
     if out is None and not as_json:
         out = DEFAULT_OUT
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        check_free(out, SAVED_BY)
     loaded = load_model(model, protocol, device, dtype, yes)
     answers = loaded.open(picture).ask_many(prompts)
-    result = {
-        "image": str(image),
-        "size": list(picture.size),
-        "model": loaded.name,
-        "protocol": loaded.protocol.name,
-        "answers": [
-            {
-                key: value
-                for key, value in answer.to_dict().items()
-                if key not in ("size", "model", "protocol")
-            }
-            for answer in answers
-        ],
-    }
-    text = json_text(result, indent=1)
     if out is not None:
-        for old in (*out.glob("mask-[0-9]*.png"), *out.glob("overlay-[0-9]*.png")):
-            old.unlink()  # of an earlier call with more prompts
-        for number, answer in enumerate(answers):
-            answer.mask.to_png(out / f"mask-{number:02d}.png")
-            answer.overlay().save(out / f"overlay-{number:02d}.png")
-        (out / "result.json").write_text(text + "\n", encoding="utf-8")
+        save_answers(answers, out)
     if as_json:
-        typer.echo(text)
+        typer.echo(json_text(result_of(answers), indent=1))
         return
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"

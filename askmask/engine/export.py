@@ -177,7 +177,7 @@ def _example_of(picture: Accepted, name: str, store: RunStore) -> Example:
     """One Example per picture: its prompts as rounds that do not refer to each other."""
     plan = plan_of(store)
     rounds = tuple(
-        Round(
+        Round.of(
             prompt=pair.prompt.text,
             masks=(pair.mask,) if pair.mask else (),
             concept=pair.prompt.concept,
@@ -196,12 +196,12 @@ def _example_of(picture: Accepted, name: str, store: RunStore) -> Example:
         id=f"{name}-{picture.name}",
         image=picture.image,
         rounds=rounds,
+        independent=True,
         size=(picture.row.height, picture.row.width),
         source=name,
         split=picture.split,
         licence=picture.row.licence or None,
         meta={
-            "independent": True,
             "picture_sha256": picture.row.sha256,
             "picture_source": picture.row.source,
             "file": Path(picture.row.path).name,
@@ -213,18 +213,18 @@ def _example_of(picture: Accepted, name: str, store: RunStore) -> Example:
 
 def _literal_of(picture: Accepted, name: str) -> Example:
     rounds = tuple(
-        Round(prompt=region.text, masks=(region.mask,), meta={"kind": region.kind, "origin": region.origin})
+        Round.of(region.text, masks=(region.mask,), meta={"kind": region.kind, "origin": region.origin})
         for region in picture.regions
     )
     return Example(
         id=f"{name}-literal-{picture.name}",
         image=picture.image,
         rounds=rounds,
+        independent=True,
         size=(picture.row.height, picture.row.width),
         source=f"{name}-literal",
         split=picture.split,
         licence=picture.row.licence or None,
-        meta={"independent": True},
     )
 
 

@@ -12,7 +12,7 @@ from askmask.evaluation.bootstrap import cluster_sums, percentile_interval, resa
 from askmask.evaluation.meter import Meter, Row
 from askmask.evaluation.protocols import protocol_named, scores_of, sum_terms
 from askmask.evaluation.scoring import Scored, clusters, defined
-from askmask.formats.own import read_rows
+from askmask.runs.json_text import read_rows
 
 
 def compare(a: Scored, b: Scored, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:

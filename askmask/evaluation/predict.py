@@ -2,10 +2,11 @@
 
 The model is handed in as a `Predictor`; this file knows no network. A run is a folder:
 
-    run.json                              what is asked of what; a resume that differs is refused
+    askmask-run.json                      what is asked of what; a resume that differs is refused
     predictions-00000-of-00002.jsonl      one line per answered item, see predictions.py
     replies-00000-of-00002.jsonl          the same for rounds without true mask, for text scores
     failed-00000-of-00002.jsonl           items that could not be answered, tried again by the next run
+    pictures-00000-of-00002.jsonl         hashes of the pictures that were asked about
     stats-00000-of-00002.jsonl            one line per run: items a second, memory
 
 Shards divide the pictures by their order in the data set, so every prompt on a picture stays with it.
@@ -15,19 +16,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Final, Protocol
 
-from askmask.conversation import Example
+from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.truth import item_id
+from askmask.history import Policy, context, without_truth
 from askmask.imaging.mask import Mask
+from askmask.runs.append_log import whole_rows
+from askmask.runs.content_hash import sha256
+from askmask.runs.manifest import output_folder
 
 
 class Reply(Protocol):
@@ -50,19 +54,23 @@ class Reply(Protocol):
         """Words, empty if there are none."""
 
 
-# (path of the picture, prompts of each conversation over it) -> replies of each conversation
-Predictor = Callable[[str, list[list[str]]], list[list[Reply]]]
+# (path of the picture, conversations over it without their truth) -> replies to the rounds of each
+Predictor = Callable[[str, Sequence[Example]], list[list[Reply]]]
 
-HISTORIES = ("none", "self")
+HISTORIES: Final[tuple[Policy, ...]] = ("none", "own")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One prompt of a data set: its item id, and whether a true mask awaits it."""
+class Conversation:
+    """What is asked about a picture in order, without truth: names of items, and whether true masks await them."""
 
-    id: str
-    prompt: str
-    labelled: bool
+    example: Example
+    items: tuple[tuple[str, bool], ...]  # id of each round's item, and whether it is labelled
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The items' ids."""
+        return tuple(name for name, _ in self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Pictured:
     """One picture and the conversations over it."""
 
     image: str
-    conversations: tuple[tuple[Question, ...], ...]
+    conversations: tuple[Conversation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +93,29 @@ class Progress:
 def plan(examples: Iterable[Example], *, history: str = "none") -> list[Pictured]:
     """Group a data set's prompts by picture, in order of first appearance; masks are not kept.
 
-    With history "none" every labelled prompt stands alone. With "self" whole conversations are asked in order.
+    With history "none" every labelled prompt stands alone. With "own" conversations are asked in order.
     """
     if history not in HISTORIES:
         raise SettingError("no such history", got=repr(history), do=f"Choose of {', '.join(HISTORIES)}.")
-    pictures: dict[str, list[tuple[Question, ...]]] = {}
+    pictures: dict[str, list[Conversation]] = {}
     seen: set[str] = set()
     for example in examples:
-        questions = tuple(
-            Question(item_id(example, index), round.prompt, round.masks is not None)
-            for index, round in enumerate(example.rounds)
-            if history == "self" or round.masks is not None
-        )
-        for question in questions:
-            if question.id in seen:
-                raise DataError(f"id {question.id!r} occurs twice in the data set")
-            seen.add(question.id)
-        if questions:
-            split = [(question,) for question in questions] if history == "none" else [questions]
-            pictures.setdefault(example.image, []).extend(split)
+        items = [(item_id(example, k), round.masks is not None) for k, round in enumerate(example.rounds)]
+        for name, _ in items:
+            if name in seen:
+                raise DataError(f"id {name!r} occurs twice in the data set")
+            seen.add(name)
+        if history == "own" and not example.independent:
+            if items:
+                pictures.setdefault(example.image, []).append(
+                    Conversation(without_truth(example), tuple(items))
+                )
+            continue
+        for k, item in enumerate(items):
+            if item[1]:
+                alone = Round(prompt=context(example, k, "none").prompt)
+                one = Example(id=example.id, image=example.image, rounds=(alone,))
+                pictures.setdefault(example.image, []).append(Conversation(one, (item,)))
     return [Pictured(image, tuple(conversations)) for image, conversations in pictures.items()]
 
 
@@ -121,56 +133,63 @@ def predict(
 
     `limit` stops after the first so many pictures of the set; a later run without it goes on.
 
-    `facts` say what run this is (model, data set, history); they are written to run.json and held against it.
-    Raises SettingError if `out` belongs to another run, or the shard is being worked on by another process.
+    `facts` say what run this is (model, its weights, data set, history); they go into the folder's manifest and
+    are held against it. Raises SettingError if `out` belongs to another run, a picture is no longer the one that
+    was asked about, or the shard is being worked on by another process.
     """
     if not 0 <= shard < shards:
         raise SettingError(f"shard {shard} of {shards} does not exist", do="Count from 0.")
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     tag = f"{shard:05d}-of-{shards:05d}"
-    with _claim(out, shard, shards):
-        _check_run(out / "run.json", {**facts, "questions": _fingerprint(pictures)})
-        for kind in ("predictions", "replies"):
-            _cut_torn_line(out / f"{kind}-{tag}.jsonl")
+    facts = {**facts, "questions": _fingerprint(pictures)}
+    with output_folder(out, MADE_BY, facts, shard=shard, shards=shards) as folder, ExitStack() as opened:
+        names = {kind: f"{kind}-{tag}.jsonl" for kind in KINDS}
+        folder.paths([*names.values(), f"stats-{tag}.jsonl"])
+        folder.remove(names["failed"])
+        files = {kind: opened.enter_context(folder.log(name)) for kind, name in names.items()}
+        hashes = _known_pictures(out)
         answered = answered_ids(out)
-        (out / f"failed-{tag}.jsonl").unlink(missing_ok=True)
         mine = pictures[:limit][shard::shards]
-        total = sum(len(c) for picture in mine for c in picture.conversations)
-        done = sum(q.id in answered for picture in mine for c in picture.conversations for q in c)
+        for picture in mine:
+            _check_picture(picture.image, hashes, out)
+        total = sum(len(c.items) for picture in mine for c in picture.conversations)
+        done = sum(name in answered for picture in mine for c in picture.conversations for name in c.ids)
         failed, before, start = 0, done, time.perf_counter()
         yield Progress(done, total)
-        files = {kind: (out / f"{kind}-{tag}.jsonl").open("a", encoding="utf-8") for kind in KINDS}
         try:
             for picture in mine:
-                todo = [c for c in picture.conversations if any(q.id not in answered for q in c)]
+                todo = [c for c in picture.conversations if any(name not in answered for name in c.ids)]
                 if not todo:
                     continue
-                for questions, replies, reason in _ask(predictor, picture.image, todo):
-                    for index, question in enumerate(questions):
-                        if question.id in answered:
+                digest = _picture_hash(picture.image)
+                for talk, replies, reason in _ask(predictor, picture.image, todo):
+                    for index, (name, labelled) in enumerate(talk.items):
+                        if name in answered:
                             continue
                         if replies is None:
                             failed += 1
-                            row = {"id": question.id, "image": picture.image, "prompt": question.prompt}
-                            _append(files["failed"], row | {"reason": reason})
+                            prompt = talk.example.rounds[index].text
+                            row = {"id": name, "image": picture.image, "prompt": prompt, "reason": reason}
+                            files["failed"].append(row)
                         else:
                             done += 1
-                            kind = "predictions" if question.labelled else "replies"
-                            _append(files[kind], prediction_of(question.id, replies[index]).to_dict())
+                            if digest is not None and hashes.setdefault(picture.image, "") != digest:
+                                hashes[picture.image] = digest
+                                files["pictures"].append({"image": picture.image, "sha256": digest})
+                            kind = "predictions" if labelled else "replies"
+                            files[kind].append(prediction_of(name, replies[index]).to_dict())
                 yield Progress(done, total, failed)
         finally:
             seconds = time.perf_counter() - start
-            for kind, file in files.items():
-                file.close()
-                if not (out / f"{kind}-{tag}.jsonl").stat().st_size:
-                    (out / f"{kind}-{tag}.jsonl").unlink()
+            opened.close()
+            folder.remove(*(name for name in names.values() if not (out / name).stat().st_size))
             if done > before:
-                with (out / f"stats-{tag}.jsonl").open("a", encoding="utf-8") as file:
-                    _append(file, statistics(done - before, seconds))
+                with folder.log(f"stats-{tag}.jsonl") as log:
+                    log.append(statistics(done - before, seconds))
 
 
-KINDS = ("predictions", "replies", "failed")
+KINDS = ("predictions", "replies", "failed", "pictures")
+MADE_BY = "askmask eval"
 
 
 def prediction_of(name: str, reply: Reply) -> Prediction:
@@ -187,19 +206,21 @@ def prediction_of(name: str, reply: Reply) -> Prediction:
 def predictor_of(model: Any, *, history: str = "none") -> Predictor:
     """Make a Predictor of `askmask.load(name)`: each picture is encoded once for all its prompts.
 
-    With history "self" each conversation is asked round by round in a fresh session over the same encoding, so
-    that a model with memory sees its own earlier answers. Nothing is teacher-forced.
+    With history "own" each conversation is asked round by round in a session of its own, in which a model with memory
+    sees its own earlier answers. Nothing is teacher-forced.
     """
 
-    def ask(image: str, conversations: list[list[str]]) -> list[list[Reply]]:
+    def ask(image: str, conversations: Sequence[Example]) -> list[list[Reply]]:
         session = model.open(image)
         if history == "none":
-            replies = iter(session.ask_many([prompt for prompts in conversations for prompt in prompts]))
-            return [[next(replies) for _ in prompts] for prompts in conversations]
-        results = []
-        for prompts in conversations:
-            session.rounds.clear()
-            results.append([session.ask(prompt) for prompt in prompts])
+            replies = iter(session.ask_many([r.prompt for one in conversations for r in one.rounds]))
+            return [[next(replies) for _ in one.rounds] for one in conversations]
+        results: list[list[Reply]] = []
+        for example in conversations:
+            talk = session.fork()
+            results.append(
+                [talk.ask(context(example, k, "own", talk.rounds).prompt) for k in range(len(example.rounds))]
+            )
         return results
 
     return ask
@@ -210,21 +231,17 @@ def answered_ids(out: Path) -> set[str]:
     found: set[str] = set()
     for kind in ("predictions", "replies"):
         for path in sorted(out.glob(f"{kind}-*.jsonl")):
-            with path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        found.add(json.loads(line)["id"])
+            found |= {str(row.get("id")) for row in whole_rows(path)}
     return found
 
 
 def failures(out: Path) -> list[dict[str, Any]]:
     """Return the rows of all failed-*.jsonl whose item no shard has answered since."""
     answered = answered_ids(out)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path in sorted(out.glob("failed-*.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            rows += [json.loads(line) for line in file if line.endswith("\n")]
-    return [row for row in rows if row["id"] not in answered]
+        rows += whole_rows(path)
+    return [row for row in rows if row.get("id") not in answered]
 
 
 def statistics(items: int, seconds: float) -> dict[str, Any]:
@@ -250,107 +267,58 @@ def statistics(items: int, seconds: float) -> dict[str, Any]:
 
 
 def _ask(
-    predictor: Predictor, image: str, todo: list[tuple[Question, ...]]
-) -> Iterator[tuple[tuple[Question, ...], list[Reply] | None, str]]:
+    predictor: Predictor, image: str, todo: Sequence[Conversation]
+) -> Iterator[tuple[Conversation, list[Reply] | None, str]]:
     """Ask all conversations over a picture together; if that fails, one by one, to find which is at fault."""
-    prompts = [[question.prompt for question in questions] for questions in todo]
     try:
-        replies = _checked(predictor(image, prompts), prompts)
-    except AskMaskError as error:
+        replies = predictor(image, [talk.example for talk in todo])
+        if [len(part) for part in replies] != [len(talk.items) for talk in todo]:
+            raise DataError(
+                "the predictor must return one reply per prompt", got=[len(part) for part in replies]
+            )
+    except Exception as error:  # whatever is wrong with one conversation, the others are asked
         if len(todo) == 1:
-            yield todo[0], None, str(error)
+            reason = (
+                str(error)
+                if isinstance(error, AskMaskError)
+                else f"{type(error).__name__}: {str(error)[:300]}"
+            )
+            yield todo[0], None, reason
             return
-        for questions in todo:
-            yield from _ask(predictor, image, [questions])
+        for talk in todo:
+            yield from _ask(predictor, image, [talk])
         return
-    for questions, answers in zip(todo, replies, strict=True):
-        yield questions, answers, ""
-
-
-def _checked(replies: list[list[Reply]], prompts: list[list[str]]) -> list[list[Reply]]:
-    if [len(part) for part in replies] != [len(part) for part in prompts]:
-        raise DataError("the predictor must return one reply per prompt", got=[len(part) for part in replies])
-    return replies
-
-
-def _append(file: IO[str], row: Mapping[str, Any]) -> None:
-    """Write one line in one call and hand it to the system, so that a kill leaves whole lines but the last."""
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    file.flush()
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drop a last line that a killed run left unfinished; its item is asked again."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
+    for talk, answers in zip(todo, replies, strict=True):
+        yield talk, answers, ""
 
 
 def _fingerprint(pictures: Sequence[Pictured]) -> str:
     digest = hashlib.sha256()
     for picture in pictures:
-        for questions in picture.conversations:
-            for question in questions:
-                digest.update(json.dumps([question.id, question.prompt]).encode())
+        for talk in picture.conversations:
+            for name, round in zip(talk.ids, talk.example.rounds, strict=True):
+                digest.update(json.dumps([name, round.prompt.to_json()]).encode())
     return digest.hexdigest()
 
 
-def _check_run(path: Path, facts: dict[str, str]) -> None:
-    if not path.exists():
-        partial = path.with_name(f"run.{os.getpid()}.partial")
-        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        try:
-            os.link(partial, path)  # whole, and only if no other shard was first
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            partial.replace(path)
-        partial.unlink(missing_ok=True)
-    before = json.loads(path.read_text(encoding="utf-8"))
-    other = sorted(name for name in before.keys() | facts.keys() if before.get(name) != facts.get(name))
-    if other:
+def _picture_hash(image: str) -> str | None:
+    try:
+        return sha256(image) if Path(image).is_file() else None
+    except OSError:
+        return None
+
+
+def _known_pictures(out: Path) -> dict[str, str]:
+    """Return image -> hash of every picture that some shard has asked about."""
+    rows = (row for path in sorted(out.glob("pictures-*.jsonl")) for row in whole_rows(path))
+    return {str(row.get("image")): str(row.get("sha256")) for row in rows}
+
+
+def _check_picture(image: str, known: Mapping[str, str], out: Path) -> None:
+    now = _picture_hash(image) if image in known else None
+    if now is not None and now != known[image]:  # a picture that is gone contradicts nothing
         raise SettingError(
-            f"{path.parent} holds another run",
-            got=", ".join(f"{n}: {before.get(n)!r} there, {facts.get(n)!r} now" for n in other)[:400],
+            f"{out} holds answers about another picture under this name",
+            got=image,
             do="Choose another --out.",
         )
-
-
-@contextmanager
-def _claim(out: Path, shard: int, shards: int) -> Iterator[None]:
-    """Hold a shard while working on it, and keep a run of another number of shards out.
-
-    The system drops the locks when a process ends, however it ends.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: one process at a time is the user's to see to
-        yield
-        return
-    shared = (out / f".shards-{shards}.lock").open("w")
-    own = (out / f".shard-{shard}-of-{shards}.lock").open("w")
-    try:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingError(f"another process is working on shard {shard} of {shards} in {out}") from error
-        fcntl.flock(shared, fcntl.LOCK_SH)
-        for path in out.glob(".shards-*.lock"):
-            if path.name != f".shards-{shards}.lock":
-                with path.open("w") as other:
-                    try:
-                        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError as error:
-                        raise SettingError(
-                            f"a run of another number of shards is at work in {out}",
-                            got=f"{shards} here, {path.name[8:-5]} there",
-                            do="Wait for it, or use the same number.",
-                        ) from error
-        yield
-    finally:
-        own.close()
-        shared.close()

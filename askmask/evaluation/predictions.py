@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 from askmask.errors import AskMaskError, DataError
 from askmask.evaluation.truth import mask_list, mask_of_size
-from askmask.formats.own import MAX_LINE_BYTES, locate_rows, parse_row
 from askmask.imaging.mask import Mask, union_of
+from askmask.runs.json_text import MAX_LINE_BYTES, locate_rows, parse_row
 
 MAX_MASKS = 1_000  # in one answer; matching them one to one is cubic
 

@@ -18,7 +18,7 @@ from typing import Any
 from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
 from askmask.evaluation.truth import item_id
-from askmask.formats.own import read_rows
+from askmask.runs.json_text import read_rows
 
 _SPECIAL = re.compile(r"\[[A-Z]{2,}\]|<[^<>\s]{1,40}>|\{seg\}")
 _TOKEN = re.compile(r"\w+|[^\w\s]")

@@ -17,8 +17,8 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError
-from askmask.formats.own import read_rows
 from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
+from askmask.runs.json_text import read_rows
 
 GROUPINGS = (
     "concept",
@@ -102,7 +102,7 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
                 conversation=example.id if many else None,
                 groups={name: str(value) for name, value in groups.items() if value},
                 image=example.image,
-                prompt=round.prompt,
+                prompt=round.text,
                 reply=round.reply,
             )
 

@@ -53,7 +53,7 @@ def read_coco(
                     source="coco",
                     split=split,
                     rounds=(
-                        Round(
+                        Round.of(
                             prompt=names[category],
                             masks=things,
                             ignore=union_of(crowds, size) if crowds else None,

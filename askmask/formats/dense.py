@@ -5,7 +5,6 @@ The format is described in docs/world.md. Numpy alone: reading needs neither the
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from askmask.errors import DataError
-from askmask.formats.own import read_rows
 from askmask.imaging.mask import Mask
+from askmask.runs.json_text import read_rows
+from askmask.runs.whole_files import open_whole, write_rows
 
 FORMAT = 1
 WALL, TABLE, FLOOR, TABLE_REST = 0, 200, 201, 202  # ids of what is no object (`parts`: 200 = the table's top)
@@ -77,20 +77,11 @@ def read_shard(path: str | Path) -> Shard:
 
 def write_shard(path: str | Path, shard: Shard) -> None:
     """Write a shard's .jsonl, then its .npz, each whole or not at all; equal shards are equal bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_facts(path, shard.scenes)
-    partial = path.with_suffix(".npz.partial")
-    with partial.open("wb") as file:
+    with open_whole(path) as file:
         np.savez_compressed(file, **{name: getattr(shard, name) for name in ARRAYS})
-    partial.replace(path)
 
 
 def write_facts(path: str | Path, scenes: Sequence[Mapping[str, Any]]) -> None:
     """Write the .jsonl of a shard (given by its .npz) whole or not at all."""
-    facts = Path(path).with_suffix(".jsonl")
-    partial = facts.with_suffix(".jsonl.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for scene in scenes:
-            file.write(json.dumps(scene, ensure_ascii=False, separators=(",", ":")) + "\n")
-    partial.replace(facts)
+    write_rows(Path(path).with_suffix(".jsonl"), scenes, compact=True)

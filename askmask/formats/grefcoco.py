@@ -58,6 +58,6 @@ def read_grefcoco(
                     size=instances.size(ref["image_id"]),
                     source="grefcoco",
                     split=split,
-                    rounds=(Round(prompt=sentence[text].strip(), masks=masks),),
+                    rounds=(Round.of(sentence[text].strip(), masks=masks),),
                     meta={"ref_id": ref["ref_id"], "ann_id": ids, "text": text},
                 )

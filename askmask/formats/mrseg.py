@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from askmask.conversation import Example, Reference, Round
+from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.errors import DataError, MissingExtra
 from askmask.formats.polygons import mask_of_coco
 from askmask.formats.reading import inside, naming, picture_size, read_json
@@ -100,22 +100,18 @@ def _conversation(
                 target = read_encode(body)
                 found = _earlier(target, answered, human.get("ind"))
                 if found is None:
-                    given.append(store.mask(target).to_dict())
+                    given.append(store.mask(target))
                 else:
                     references.append(found)
         if image is None:
             raise DataError("the first turn names no picture", got=human["value"][:80])
-        masks = tuple(store.mask(target) for target in targets)
-        meta: dict[str, Any] = {"tasks": [t.task for t in targets]} | (
-            {"given_masks": given} if given else {}
-        )
+        segments = tuple(Segment(mask=store.mask(target)) for target in targets)
         rounds.append(
             Round(
-                prompt=_words(human["value"]),
-                masks=masks if targets else None,
+                prompt=Prompt(text=_words(human["value"]), refers_to=tuple(references), masks=tuple(given)),
+                segments=segments or None,
                 reply=_words(gpt["value"]) or None,
-                refers_to=tuple(references),
-                meta=meta,
+                meta={"tasks": [t.task for t in targets]},
             )
         )
         answered.append([target.key for target in targets])
@@ -150,13 +146,13 @@ def read_decode(body: str) -> Target:
     return Target(image, dataset, mask_id, task, tuple(r for r in references if r not in NO_ID))
 
 
-def _earlier(target: Target, answered: list[list[tuple[str, str, str]]], ind: Any) -> Reference | None:
+def _earlier(target: Target, answered: list[list[tuple[str, str, str]]], ind: Any) -> str | None:
     """Find the round that a reference means. One instance may recur: then `ind`, from 1, tells which round."""
     named = [i - 1 for i in (ind if isinstance(ind, list) else [ind]) if isinstance(i, int) and i > 0]
     for index in [*named, *reversed(range(len(answered)))]:
         if index < len(answered) and target.key in answered[index]:
             position = answered[index].index(target.key)
-            return Reference(round=index, mask=position if len(answered[index]) > 1 else None)
+            return f"r{index + 1}" + (f".{position + 1}" if len(answered[index]) > 1 else "")
     return None
 
 

@@ -63,7 +63,7 @@ def read_muse(
                     source=name,
                     split=split,
                     rounds=(
-                        Round(
+                        Round.of(
                             prompt=question,
                             masks=tuple(mask_of_coco(target["segmentation"], size) for target in targets),
                             reply=text,

@@ -16,6 +16,8 @@ from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
 from askmask.formats.pictures import keep_picture
 from askmask.formats.reading import naming
+from askmask.runs.json_text import json_text
+from askmask.runs.whole_files import open_whole
 
 ROWS_PER_GROUP = 64  # pictures are read a group at a time
 
@@ -62,12 +64,9 @@ def write_parquet(
         # What the Hugging Face viewer needs to show the column as pictures.
         metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count = 0
     rows: list[dict[str, Any]] = []
-    with parquet.ParquetWriter(partial, schema) as writer:
+    with open_whole(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for example in examples:
             data = None
             if embed:
@@ -80,8 +79,8 @@ def write_parquet(
                 {
                     "id": example.id,
                     "image": {"bytes": data, "path": example.image},
-                    "prompts": [round.prompt for round in example.rounds],
-                    "example": json.dumps(example.to_dict(), ensure_ascii=False, separators=(",", ":")),
+                    "prompts": [round.text for round in example.rounds],
+                    "example": json_text(example.to_dict(), compact=True),
                 }
             )
             count += 1
@@ -90,7 +89,6 @@ def write_parquet(
                 rows.clear()
         if rows or not count:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
-    partial.replace(path)
     return count
 
 

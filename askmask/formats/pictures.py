@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from askmask.errors import DataError
 from askmask.imaging.files import MAX_PICTURE_BYTES
+from askmask.runs.content_hash import cache_root
+from askmask.runs.whole_files import write_bytes
 
 _SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png", b"GIF8": ".gif", b"BM": ".bmp"}
-
-
-def cache_folder() -> Path:
-    """Return where pictures of tables are kept: $ASKMASK_CACHE, else ~/.cache/askmask, folder pictures."""
-    return Path(os.environ.get("ASKMASK_CACHE") or Path.home() / ".cache" / "askmask") / "pictures"
 
 
 def keep_picture(data: bytes, *, folder: Path | None = None) -> Path:
@@ -25,10 +21,7 @@ def keep_picture(data: bytes, *, folder: Path | None = None) -> Path:
     if suffix is None:
         suffix = ".webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ".tif"
     digest = hashlib.sha256(data).hexdigest()
-    path = (folder or cache_folder()) / digest[:2] / f"{digest}{suffix}"
+    path = (folder or cache_root() / "pictures") / digest[:2] / f"{digest}{suffix}"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_bytes(path, data)
     return path

@@ -67,13 +67,14 @@ def read_prist(
             if labels != "no":
                 shapes = inside(root / (masks or mask_place), Path(row["img_id"]).stem + ".json")
                 mask, match, size = focus_mask(shapes, row["focus"])
-            rounds = [Round(prompt=human["value"], reply=gpt["value"]) for human, gpt in pairs[:-1]]
+            rounds = [Round.of(human["value"], reply=gpt["value"]) for human, gpt in pairs[:-1]]
             human, gpt = pairs[-1]
             rounds.append(
-                Round(
+                Round.of(
                     prompt=human["value"],
                     reply=gpt["value"],
                     masks=None if mask is None else (mask,),
+                    refers_to=[f"r{number}" for number in range(1, len(pairs))],  # "the conversation above"
                     meta={"focus": row["focus"]} | ({"match": match} if match else {}),
                 )
             )

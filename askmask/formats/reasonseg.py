@@ -59,7 +59,7 @@ def read_reasonseg(root: str | Path, split: str = "val") -> Iterator[Example]:
                     source="reasonseg",
                     split=split,
                     rounds=(
-                        Round(
+                        Round.of(
                             prompt=text,
                             masks=(mask,) if mask else (),
                             ignore=ignore,

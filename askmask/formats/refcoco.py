@@ -108,7 +108,7 @@ def read_refcoco(
                     size=instances.size(ref["image_id"]),
                     source=name,
                     split=split,
-                    rounds=(Round(prompt=prompt.lower() if text == "sent" else prompt, masks=(mask,)),),
+                    rounds=(Round.of(prompt.lower() if text == "sent" else prompt, masks=(mask,)),),
                     meta={"ref_id": ref["ref_id"], "ann_id": ref["ann_id"], "text": text, "by": by},
                 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from askmask.errors import PictureError
+from askmask.runs.manifest import is_ours
 
 MAX_PICTURE_PIXELS = 100_000_000  # above any camera; a decoded picture then stays under 300 MB
 MAX_PICTURE_BYTES = 512 << 20
@@ -107,15 +109,17 @@ def read_luminance(source: str | Path | bytes) -> np.ndarray:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """Return the picture files below a folder, by suffix, sorted by path; hidden ones are left out."""
-    folder = Path(folder)
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """Return the picture files below a folder, by suffix, sorted by path.
+
+    Hidden ones are left out, and folders below that carry the manifest of a run: what askmask wrote is not read
+    again as what it was given.
+    """
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and not is_ours(Path(root, name))]
+        paths = (Path(root, name) for name in names if name[0] != ".")
+        found += (path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(found)
 
 
 def _open(source: str | Path | bytes, name: str) -> Image.Image:

@@ -16,6 +16,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from askmask.errors import MaskError
+from askmask.runs.whole_files import write_bytes
 
 MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
 MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memory when decoded
@@ -149,7 +150,7 @@ class Mask:
         buffer = io.BytesIO()
         Image.fromarray(self.to_array().astype(np.uint8) * 255).save(buffer, format="PNG")
         if path is not None:
-            Path(path).write_bytes(buffer.getvalue())
+            write_bytes(path, buffer.getvalue())
         return buffer.getvalue()
 
     def polygons(self) -> list[list[float]]:

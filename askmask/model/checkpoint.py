@@ -5,6 +5,7 @@
     adapter.safetensors      adapter and heads
     language.safetensors     language back-end
     lora.safetensors         its LoRA weights, if any
+    head.safetensors         the language model's own head, if it has one apart: for replies, not part of the network
     tokenizer/               tokenizer, chat template and picture settings, if the back-end has them
     card.json                where it comes from: sources, hashes, versions, licence note
 
@@ -13,9 +14,8 @@ A key that is missing, unexpected or of another shape is an error that names it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,15 @@ from askmask.errors import AskMaskError, CheckpointError
 from askmask.model.build import BUILDING, TOKENIZER, build_net
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
+from askmask.runs.claim import claim
+from askmask.runs.content_hash import hash_of_files, sha256
+from askmask.runs.json_text import read_json
+from askmask.runs.manifest import check_free
+from askmask.runs.whole_files import copy_file, settle, whole_file, whole_folder, write_json
 
 CARD = "card.json"
 PARTS = ("segmenter", "adapter", "language", "lora")
+HEAD = "head.safetensors"
 NAMED = 6  # keys an error names before it only counts
 
 
@@ -44,41 +50,75 @@ def part_of(key: str) -> str:
 
 
 def save_checkpoint(
-    folder: str | Path, config: NetConfig, state: Mapping[str, Tensor], provenance: Mapping[str, Any]
+    folder: str | Path,
+    config: NetConfig,
+    state: Mapping[str, Tensor],
+    provenance: Mapping[str, Any],
+    *,
+    tokenizer: Path | None = None,
+    head: Path | None = None,
 ) -> Path:
-    """Write config, weights and card. The card comes last: a folder without it is unfinished.
+    """Write a whole checkpoint: config, weights, copies of the folder `tokenizer` and the file `head`, card.
 
-    `provenance` goes into the card as it is: sources with hashes, the command, licence notes.
+    See `new_checkpoint`.
+    """
+    with new_checkpoint(folder) as fresh:
+        for path in tokenizer.iterdir() if tokenizer is not None else ():
+            if path.is_file():
+                copy_file(path, fresh / TOKENIZER / path.name)
+        if head is not None:
+            copy_file(head, fresh / HEAD)
+        write_checkpoint(fresh, config, state, provenance)
+    return Path(folder)
+
+
+@contextmanager
+def new_checkpoint(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder to write a checkpoint into; at the end it takes the place of the one in `folder`.
+
+    Until then, and after any error or kill, the one that was there stays whole. Files that its card does not list
+    stay too. Raises SettingError if `folder` is neither empty nor a checkpoint.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
+    check_free(folder, "askmask checkpoint", adopt=(CARD,))
+    with claim(folder):
+        before = [*_read_card(folder)[1], CARD] if (folder / CARD).is_file() else []
+        with whole_folder(folder, lambda _: before) as fresh:
+            yield fresh
+
+
+def write_checkpoint(
+    folder: Path, config: NetConfig, state: Mapping[str, Tensor], provenance: Mapping[str, Any]
+) -> None:
+    """Write config, weights and card into a folder of `new_checkpoint`, where a tokenizer may lie.
+
+    `provenance` goes into the card as it is: sources with hashes, the command, licence notes. Raises
+    CheckpointError for weights that are not finite.
+    """
     config.save(folder)
-    config_rights = (folder / "config.json").stat().st_mode
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"the weights are not finite: {key}", do="Go back to a checkpoint before.")
     for part in PARTS:
-        path = folder / f"{part}.safetensors"
         tensors = {key: value.contiguous() for key, value in state.items() if part_of(key) == part}
         if tensors:
-            partial = path.with_suffix(".partial")
-            save_file(tensors, partial, metadata={"format": "pt"})
-            partial.chmod(config_rights)  # safetensors makes files that only their owner may read
-            partial.replace(path)
-        else:
-            path.unlink(missing_ok=True)
-    # Only what is ours: the folder may hold other files.
-    files = [folder / "config.json", *_part_files(folder)]
-    files += sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file())
+            with whole_file(folder / f"{part}.safetensors") as temporary:
+                save_file(tensors, temporary, metadata={"format": "pt"})
     card = {
         "askmask": __version__,
         "name": config.name,
         "backend": config.backend,
         "provenance": dict(provenance),
         "files": {
-            p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files
+            name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for name, p in _files(folder).items()
         },
     }
-    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return folder
+    write_json(folder / CARD, card)
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Return a hash of all that decides a checkpoint's answers: the bytes of weights, config and tokenizer."""
+    return hash_of_files(_files(Path(folder)))
 
 
 def load_checkpoint(
@@ -157,15 +197,8 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
     Returns the card. Raises CheckpointError naming the first file that differs.
     """
     folder = Path(folder)
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        files = {name: (int(facts["bytes"]), str(facts["sha256"])) for name, facts in card["files"].items()}
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} has no {CARD}: it was not written to its end", do="Convert or fetch it again."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CARD}: not readable", got=error) from error
+    settle(folder)
+    card, files = _read_card(folder)
     for path in (folder / "config.json", *_part_files(folder)):
         if path.name not in files:
             raise CheckpointError(
@@ -173,8 +206,6 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
             )
     for name, (size, digest) in files.items():
         path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise CheckpointError(f"{folder / CARD}: a file outside the folder", got=repr(name))
         if not path.is_file():
             raise CheckpointError(f"{folder}: {name} is missing", do="Convert or fetch it again.")
         if path.stat().st_size != size:
@@ -188,12 +219,31 @@ def check_files(folder: str | Path, *, hashes: bool = False) -> dict[str, Any]:
     return card
 
 
+def _read_card(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, str]]]:
+    """Return the card, and name -> (bytes, SHA-256) of the files that it lists."""
+    if not (folder / CARD).is_file():
+        raise CheckpointError(
+            f"{folder} has no {CARD}: it was not written to its end", do="Convert or fetch it again."
+        )
+    try:
+        card = read_json(folder / CARD)
+        files = {name: (int(facts["bytes"]), str(facts["sha256"])) for name, facts in card["files"].items()}
+    except (AskMaskError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{folder / CARD}: not readable", got=error) from error
+    for name in files:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CheckpointError(f"{folder / CARD}: a file outside the folder", got=repr(name))
+    return card, files
+
+
 def _part_files(folder: Path) -> list[Path]:
     paths = [folder / f"{part}.safetensors" for part in PARTS]
     return [path for path in paths if path.is_file()]
 
 
-def sha256(path: str | Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files(folder: Path) -> dict[str, Path]:
+    """Return name -> path of the files of a checkpoint; the folder may hold others."""
+    tokenizer = sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file())
+    head = [folder / HEAD] if (folder / HEAD).is_file() else []
+    paths = (folder / "config.json", *_part_files(folder), *head, *tokenizer)
+    return {path.relative_to(folder).as_posix(): path for path in paths}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.errors import CheckpointError
+from askmask.runs.whole_files import settle, write_json
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 4 << 20
@@ -44,11 +45,12 @@ class NetConfig:
 
     def save(self, folder: str | Path) -> None:
         """Write config.json."""
-        (Path(folder) / "config.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_json(Path(folder) / "config.json", asdict(self))
 
     @classmethod
     def load(cls, folder: str | Path) -> NetConfig:
         """Read config.json. Raises CheckpointError for a missing, foreign or newer file."""
+        settle(folder)
         path = Path(folder) / "config.json"
         if not path.is_file():
             raise CheckpointError(

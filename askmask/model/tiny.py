@@ -6,7 +6,6 @@ per key, so that they do not depend on the version of torch.
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from askmask.model.build import TOKENIZER, build_net
-from askmask.model.checkpoint import save_checkpoint
+from askmask.model.checkpoint import new_checkpoint, write_checkpoint
 from askmask.model.config import NetConfig
+from askmask.runs.whole_files import write_json
 
 SPECIAL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
@@ -35,20 +35,20 @@ CHAT_TEMPLATE = (
 
 def make_tiny(folder: str | Path, *, seed: int = 0, image_size: int = 256) -> Path:
     """Write a checkpoint of a miniature SAM2 + Qwen2.5-VL network (about 1 MB) and return its folder."""
-    folder = Path(folder)
-    _write_tokenizer(folder / TOKENIZER)
     config = tiny_config(image_size)
-    net = build_net(config, folder)
-    state = {}
-    for key, value in net.state_dict().items():
-        random = np.random.default_rng([seed, zlib.crc32(key.encode())]).standard_normal(value.shape)
-        # Norms near 1, the rest by fan-in: signals keep their size through the layers.
-        fan_in = np.prod(value.shape[1:]) if value.dim() > 1 else 400
-        centre = 1.0 if value.dim() < 2 and key.endswith(("weight", "scale", "temp")) else 0.0
-        state[key] = torch.from_numpy(np.asarray(centre + random / np.sqrt(max(1, fan_in)), np.float32))
-    return save_checkpoint(
-        folder, config, state, {"made_by": f"make_tiny(seed={seed})", "licence": "Apache-2.0"}
-    )
+    with new_checkpoint(folder) as fresh:
+        _write_tokenizer(fresh / TOKENIZER)
+        state = {}
+        for key, value in build_net(config, fresh).state_dict().items():
+            random = np.random.default_rng([seed, zlib.crc32(key.encode())]).standard_normal(value.shape)
+            # Norms near 1, the rest by fan-in: signals keep their size through the layers.
+            fan_in = np.prod(value.shape[1:]) if value.dim() > 1 else 400
+            centre = 1.0 if value.dim() < 2 and key.endswith(("weight", "scale", "temp")) else 0.0
+            state[key] = torch.from_numpy(np.asarray(centre + random / np.sqrt(max(1, fan_in)), np.float32))
+        write_checkpoint(
+            fresh, config, state, {"made_by": f"make_tiny(seed={seed})", "licence": "Apache-2.0"}
+        )
+    return Path(folder)
 
 
 def tiny_config(image_size: int = 256) -> NetConfig:
@@ -150,4 +150,4 @@ def _write_tokenizer(folder: Path) -> None:
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "preprocessor_config.json", settings)

@@ -22,7 +22,7 @@ from askmask.world.phrases import BANK, FOLLOW
 
 LITERAL = ("entities", "spatial")
 LITERAL_WORDS = 9  # longer prompts are composed ones
-NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
+NOBODY, UNSAID = 0, -1  # no object (ids begin at 1); or the data do not say which
 SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
 OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
 COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black white grey".split())
@@ -203,13 +203,13 @@ def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
 
 def measure_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
     """Return the quantities of compose.py by object id, standardised, float32 [n + 1, Q]."""
-    ground = Ground(scene["objects"], view, view["size"])
+    ground = Ground(scene["objects"], dict(view), view["size"])
     near = float(np.array(view["camera"]["position"]) @ ground.away)
     table = np.zeros((max(ground.things) + 1, len(MIDDLE)), np.float32)
     for number in (*ground.seen, *ground.glimpsed):  # others are no region
         table[number] = [measured(order, ground, number) for order in ORDERS[::2]]
         table[number, 1] -= near
-    return (table - np.float32(MIDDLE)) / np.float32(SPREAD)
+    return (table - np.array(MIDDLE, np.float32)) / np.array(SPREAD, np.float32)
 
 
 def gate_target(ask: Ask, parts: Sequence[str]) -> Tensor:

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.formats.dense import shards
-from askmask.formats.own import read_rows
 from askmask.model.mini.compose import ORDERS
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
+from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
@@ -121,7 +121,7 @@ class SelectionTask:
         self.module.language.evidence_scale.copy_(rows.std(0) + 0.02)
         self._fresh = False
 
-    def next_batch(self) -> list[tuple[SeenView, list[Ask]]]:
+    def next_batch(self, progress: float) -> list[tuple[SeenView, list[Ask]]]:
         """Return some views, each with some of its prompts."""
         if not self._views or self.served >= len(self._order):
             self.epoch += bool(self._views)
@@ -150,7 +150,7 @@ class SelectionTask:
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
         pictures = language.see(regions)
         seen = pictures.rows(index)
-        choice = language(seen, [ask.text for ask in asks], self.config.word_drop)
+        choice = language(seen, language.words.tokens([ask.text for ask in asks]), self.config.word_drop)
         owned = [owners[int(number)] for number in index]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)
@@ -179,16 +179,18 @@ class SelectionTask:
 
     def evaluate(self) -> dict[str, float]:
         """Score the painted choice on unseen scenes, without the mask decoder."""
-        if not self.config.val:
-            return {}
+        views = self._validation()
+        return score_views(self.module, views, decode=False) if views else {}
+
+    def _validation(self) -> list[ValView]:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
-        return score_views(self.module, self._val, decode=False)
+        return self._val
 
     def panels(self, folder: Path, step: int) -> None:
         """Draw a few validation answers."""
-        if self._val:
-            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=False)
+        if views := self._validation()[:4]:
+            draw_answers(self.module, views, folder / f"answers-{step:08d}.png", decode=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

@@ -15,14 +15,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from askmask.world.appearance import COLOURS
 from askmask.world.facts import Facts
 from askmask.world.ground import ADJECTIVES, Ground, Query, choose
-from askmask.world.looks import COLOURS
 from askmask.world.phrases import FRAMES_HELD, FRAMES_TRAIN, NOUNS, ORDINALS
 
 WORDS: dict[str, Any] = json.loads(
@@ -235,7 +236,7 @@ def _nouns(ground: Ground, rng: np.random.Generator) -> list[Noun]:
         if rng.random() < 0.5:
             add(one, many, sure, many, category=tuple(sure), perhaps=tuple(perhaps))
     thing = choose(rng, (("thing", "things"), ("object", "objects"), ("item", "items")))
-    add(*thing, [], "thing")
+    add(thing[0], thing[1], [], "thing")
     return found
 
 
@@ -339,7 +340,8 @@ def _joined(ground: Ground, nouns: list[Noun], rng: np.random.Generator) -> Iter
             continue
         yes = {*one.yes, *two.yes}
         yield _query(ground, "both", yes, {**_slots(one), **_others(two)}, said=one.names, other=two.names,
-                     ignore={*one.ignore, *two.ignore} - yes, combined=[("both", *sorted((one.key, two.key)))])  # fmt: skip
+                     ignore={*one.ignore, *two.ignore} - yes,
+                     combined=[("both", *sorted((one.key, two.key)))])  # fmt: skip
     kinds = [noun for noun in named if noun.key in NOUNS and noun.yes]
     for _ in range(2 if len(kinds) > 2 else 0):
         one, two, three = _some(rng, kinds, 3)
@@ -400,7 +402,7 @@ def _ordered(ground: Ground, nouns: list[Noun]) -> Iterator[Query]:
                 continue
             values = order.values(ground, pool)
             ranked = sorted(pool, key=values.__getitem__)
-            gaps = [values[b] - values[a] for a, b in zip(ranked, ranked[1:], strict=False)]
+            gaps = [values[b] - values[a] for a, b in pairwise(ranked)]
             for name, things, apart in (
                 (order.names[0], ranked, gaps),
                 (order.names[1], ranked[::-1], gaps[::-1]),
@@ -408,9 +410,7 @@ def _ordered(ground: Ground, nouns: list[Noun]) -> Iterator[Query]:
                 yield from _places(ground, noun, name, things, [gap > order.apart for gap in apart])
 
 
-def _places(
-    ground: Ground, noun: Noun, order: str, ranked: list[int], clear: list[bool]
-) -> Iterator[Query]:
+def _places(ground: Ground, noun: Noun, order: str, ranked: list[int], clear: list[bool]) -> Iterator[Query]:
     concept = CONCEPT.get(order, "entities")
     pair = ("order", order, noun.key)
     common: dict[str, Any] = {"said": noun.names, "concept": concept, "order": order}
@@ -484,6 +484,14 @@ def _unknown(ground: Ground, rng: np.random.Generator, *, held: bool) -> list[Qu
         many = u if u.endswith("s") or not u.isalpha() else u + "s"
         colour = choose(rng, list(COLOURS))
         sup = choose(rng, choose(rng, list(WORDS["superlatives"].values())))
-        slots = {"u": u, "us": many, "au": _an(u), "v": v, "av": _an(v), "c": colour, "ac": _an(colour).split()[0]}
+        slots = {
+            "u": u,
+            "us": many,
+            "au": _an(u),
+            "v": v,
+            "av": _an(v),
+            "c": colour,
+            "ac": _an(colour).split()[0],
+        }
         found.append(_query(ground, "unknown", (), {**slots, "sup": sup}, absent=u))
     return found

@@ -11,7 +11,7 @@ from askmask.world.dialogues import dialogues_for
 from askmask.world.facts import Facts, look, measure
 from askmask.world.ground import Ground
 from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, queries
-from askmask.world.render import Eye, Painter, View
+from askmask.world.render import CameraPose, Renderer, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, resting_worlds
 
@@ -33,6 +33,7 @@ def record(
     seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS, composed: int = 0
 ) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
+    split_of(seed)  # a seed of no split is refused before anything is built
     for world in resting_worlds(seed):
         found = record_world(world, size, prompts=prompts, views=views, composed=composed)
         if not world.unsteady():
@@ -47,20 +48,12 @@ def record_world(
     scene, split = world.scene, split_of(world.scene.seed)
     things = measure(world)
     drawn, facts = [], []
-    with Painter(world, size) as painter:
+    with Renderer(world, size) as renderer:
         for number, camera in enumerate(scene.cameras[:views]):
-            view = painter.draw(camera)
+            view = renderer.draw(camera)
             seen = look(world, view)
-            seen |= ask(
-                things,
-                seen,
-                surface_of(view.objects, view.depth, seen["camera"], things),
-                scene.seed,
-                number,
-                split,
-                prompts=prompts,
-                composed=composed,
-            )
+            surface = surface_of(view.objects, view.depth, seen["camera"], things)
+            seen |= ask(things, seen, surface, scene.seed, number, split, prompts=prompts, composed=composed)
             drawn.append(view)
             facts.append(seen)
     line = {
@@ -110,8 +103,8 @@ def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: li
 
     Uses what is stored (half-precision depth, rounded camera), so that stored scenes give the same surfaces.
     """
-    eye = Eye(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
-    heights = eye.heights(depth.astype(np.float16).astype(np.float32))
+    pose = CameraPose(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
+    heights = pose.heights(depth.astype(np.float16).astype(np.float32))
 
     def mask(number: int) -> np.ndarray:
         return (objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)

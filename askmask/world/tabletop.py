@@ -1,4 +1,4 @@
-"""Fixed test splits: seeds written down with hashes, so that scores on them can be compared across years.
+"""Fixed test splits: seeds with hashes of what they gave, so that scores stay comparable.
 
 Three hashes a scene, because three things can differ between machines: `scene` (its data: random numbers
 alone), `truth` (what simulation and geometry found, and the prompts), `picture` (what the GL driver drew).
@@ -18,6 +18,7 @@ import numpy as np
 
 from askmask.errors import DataError, SettingError
 from askmask.formats import dense
+from askmask.runs.whole_files import write_text
 from askmask.world.engine import gl_name, load_mujoco
 from askmask.world.generate import Plan
 from askmask.world.record import record
@@ -125,4 +126,4 @@ def freeze(name: str, folder: Path, path: Path) -> None:
     lines = ",\n".join(f' "{seed}": {json.dumps(values)}' for seed, values in scenes.items())
     made_with = json.dumps({"world": VERSION, "mujoco": mujoco.__version__, "gl": gl_name()})
     head = f'{{"name": "{name}", "sha256": "{digest(scenes)}", "made_with": {made_with}'
-    path.write_text(head + ',\n"scenes": {\n' + lines + "\n}}\n")
+    write_text(path, head + ',\n"scenes": {\n' + lines + "\n}}\n")

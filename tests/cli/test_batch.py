@@ -9,8 +9,9 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
-from askmask.batch import finished, read_items
+from askmask.batch import read_items
 from tests.conftest import ROOT
 
 
@@ -106,13 +107,6 @@ def test_sources_that_hold_nothing(askmask, tmp_path, make, said):
     assert ran.code == 2 and said in ran.err
 
 
-def test_a_line_cut_by_a_kill_is_cut_off(tmp_path):
-    path = tmp_path / "results.jsonl"
-    path.write_text('{"id": "a"}\n{"id": "b", "mas')
-    assert set(finished(path)) == {"a"}
-    assert path.read_text() == '{"id": "a"}\n'
-
-
 def test_equal_rows_are_asked_once(tmp_path):
     (tmp_path / "q.jsonl").write_text('{"image": "a.png", "prompt": "x"}\n' * 3)
     items, bad = read_items(tmp_path / "q.jsonl")
@@ -133,7 +127,7 @@ def test_killed_and_started_again_gives_every_answer_once(tiny_folder, picture_p
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = len(finished(results))
+    before = results.read_bytes().count(b"\n")
     assert 5 < before
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     ids = [row["id"] for row in rows(results)]
@@ -182,7 +176,7 @@ def test_no_row_of_a_stranger_stops_the_others(askmask, tiny_folder, folder, tmp
     assert ran.code == 1
     assert [r["image"][-5:] for r in rows(tmp_path / "out" / "results.jsonl")] == ["é.png", "c.png"]
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "failed.jsonl")]
-    for said in ("not JSON", "not a JSON object", "bytes that are no text", "cannot be read"):
+    for said in ("not JSON", "not a JSON object", "bytes that are not text", "cannot be read"):
         assert any(said in reason for reason in reasons), said
 
 
@@ -200,11 +194,59 @@ def test_two_runs_do_not_write_into_one_folder(askmask, tiny_folder, folder, tmp
     assert askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out").code == 0
 
 
-@pytest.mark.parametrize(
-    "name, text", [("run.json", ""), ("results.jsonl", "garbage\n"), ("results.jsonl", "{}\n")]
-)
-def test_an_out_folder_of_others_is_one_clear_line(askmask, tiny_folder, folder, tmp_path, name, text):
+@pytest.mark.parametrize("name", ["run.json", "results.jsonl", "failed.jsonl"])
+def test_an_out_folder_of_others_is_left_as_it_is(askmask, tiny_folder, folder, tmp_path, name):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / name).write_text(text)
+    (tmp_path / "out" / name).write_text('{"my": "precious"}')
     ran = askmask("batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out")
-    assert ran.code == 2 and "Choose another --out" in ran.err.splitlines()[-1]
+    assert ran.code == 2 and "Choose another --out" in ran.err and ran.err.count("\n") == 1
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == '{"my": "precious"}'
+
+
+@pytest.mark.parametrize("text", ["garbage\n", "{}\n", '{"id": 1, "prompt": "x"}\n'])
+def test_results_that_are_none_are_one_clear_line(askmask, tiny_folder, folder, tmp_path, text):
+    arguments = ["batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out"]
+    assert askmask(*arguments).code == 0
+    (tmp_path / "out" / "results.jsonl").write_text(text)
+    ran = askmask(*arguments)
+    assert ran.code == 2 and "results.jsonl, line 1: not" in ran.err.splitlines()[-1]
+
+
+def test_its_own_output_is_not_asked_again(askmask, tiny_folder, folder, tmp_path, monkeypatch):
+    """The default folder lies among the pictures, and so may those of other commands."""
+    assert (
+        askmask("segment", folder / "a.png", "x", "-m", tiny_folder, "-o", folder / "sub" / "masks").code == 0
+    )
+    for _ in range(2):
+        ran = askmask(
+            "batch", folder, "--prompt", "x", "-m", tiny_folder, "--overlays", "-o", folder / "answers"
+        )
+        assert ran.code == 0
+        assert len(rows(folder / "answers" / "results.jsonl")) == 3
+
+
+def test_a_picture_that_changed_is_not_taken_for_answered(askmask, tiny_folder, folder, tmp_path):
+    arguments = ["batch", folder, "--prompt", "x", "-m", tiny_folder, "-o", "out"]
+    assert askmask(*arguments).code == 0
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    stat = (folder / "a.png").stat()
+    data = bytearray((folder / "a.png").read_bytes())
+    data[-1] ^= 1
+    (folder / "a.png").write_bytes(data)
+    os.utime(folder / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    ran = askmask(*arguments)
+    assert ran.code == 2 and "with another picture" in ran.err and "a.png" in ran.err
+    (folder / "a.png").unlink()  # what is gone contradicts nothing
+    assert askmask(*arguments).code == 0
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_a_row_does_not_inherit_the_answer_of_one_that_was_deleted(askmask, tiny_folder, folder, tmp_path):
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(folder / "c.png")
+    both = [{"image": f"pictures/{name}.png", "prompt": "ball", "id": "7"} for name in "ac"]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, both)))
+    assert askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out").code == 0
+    (tmp_path / "q.jsonl").write_text(json.dumps(both[1]))
+    ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 2 and "'7' with another picture" in ran.err

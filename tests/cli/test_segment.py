@@ -1,5 +1,6 @@
 """`askmask segment`: files, JSON, and errors of one line with exit code 2."""
 
+import errno
 import json
 import os
 import sys
@@ -16,8 +17,15 @@ def test_it_writes_masks_overlays_and_the_result(askmask, tiny_folder, picture_p
         "segment", picture_path, "the ball", "the box", "--model", tiny_folder, "--out", tmp_path / "o"
     )
     assert ran.code == 0, ran.err
-    names = ["mask-00.png", "mask-01.png", "overlay-00.png", "overlay-01.png", "result.json"]
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == names
+    names = [
+        "askmask-run.json",
+        "mask-00.png",
+        "mask-01.png",
+        "overlay-00.png",
+        "overlay-01.png",
+        "result.json",
+    ]
+    assert visible(tmp_path / "o") == names
     result = json.loads((tmp_path / "o" / "result.json").read_text())
     assert set(result) == {"image", "size", "model", "protocol", "answers"}
     assert result["size"] == [96, 128] and result["model"] == "tiny" and result["protocol"] == "native"
@@ -26,9 +34,56 @@ def test_it_writes_masks_overlays_and_the_result(askmask, tiny_folder, picture_p
         pixels = np.asarray(Image.open(tmp_path / "o" / f"mask-{number:02d}.png"))
         assert pixels.shape == (96, 128) and set(np.unique(pixels)) <= {0, 255}
         for mask in answer["masks"]:
-            assert {"size", "counts", "box", "score"} == set(mask)
+            assert {"id", "source", "size", "counts", "box", "score"} == set(mask)
             assert (Mask.from_dict(mask).to_array() == (pixels == 255)).all()
             assert tuple(mask["box"]) == Mask.from_dict(mask).box
+
+
+def visible(folder):
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def test_files_of_the_user_are_never_removed_or_written_over(askmask, tiny_folder, picture_path, tmp_path):
+    call = ["segment", picture_path, "-m", tiny_folder, "-o", tmp_path / "o"]
+    assert askmask(*call, "the ball", "the box").code == 0
+    mine = ("mask-0001.png", "mask-07-my-hand-labels.png", "overlay-3.png", "overlay-1st-draft.png", "notes")
+    for name in mine:
+        (tmp_path / "o" / name).write_text("the user's")
+    assert askmask(*call, "the ball").code == 0
+    assert visible(tmp_path / "o") == sorted(
+        (*mine, "askmask-run.json", "mask-00.png", "overlay-00.png", "result.json")
+    )
+    assert all((tmp_path / "o" / name).read_text() == "the user's" for name in mine)
+    (tmp_path / "o" / "mask-01.png").write_text("the user's")
+    ran = askmask(*call, "the ball", "the box")
+    assert ran.code == 2 and "mask-01.png is in the way" in ran.err
+    assert (tmp_path / "o" / "mask-01.png").read_text() == "the user's"
+
+
+def test_a_folder_of_others_is_left_as_it_is(askmask, tiny_folder, picture_path, tmp_path):
+    (tmp_path / "mask-2024-holiday.png").write_text("the user's")
+    ran = askmask("segment", picture_path, "the ball", "-m", tiny_folder, "-o", ".")
+    assert ran.code == 2 and "neither empty nor made by" in ran.err and ran.err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["mask-2024-holiday.png"]
+
+
+def test_a_full_disk_leaves_the_answers_of_before(askmask, tiny_folder, picture_path, tmp_path, monkeypatch):
+    call = ["segment", picture_path, "-m", tiny_folder, "-o", tmp_path / "o"]
+    assert askmask(*call, "the ball").code == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir() if p.is_file()}
+    real, left = os.fsync, 2
+
+    def full(number):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = askmask(*call, "the box", "the ball")
+    assert ran.code == 2 and "no space left to write" in ran.err and ran.err.count("\n") == 1
+    assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir() if p.is_file()} == before
 
 
 def test_json_prints_the_result_and_nothing_else(askmask, tiny_folder, picture_path, tmp_path):
@@ -94,8 +149,8 @@ def test_no_permission_is_one_line(askmask, tiny_folder, picture_path, tmp_path)
 
 
 def test_debug_shows_where_it_broke(askmask):
-    with pytest.raises(Exception, match="no such picture"):
-        askmask("segment", "nowhere.png", "x", "--debug")
+    ran = askmask("segment", "nowhere.png", "x", "--debug")
+    assert ran.code == 2 and "Traceback" in ran.err and "no such picture" in ran.err
 
 
 def test_wrong_usage_exits_with_2(askmask):
@@ -139,7 +194,7 @@ def test_a_prompt_cannot_steer_the_terminal(askmask, tiny_folder, picture_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["picture.png", "lone \udcff byte"], "bytes that are no text"),
+        (["picture.png", "lone \udcff byte"], "bytes that are not text"),
         (["picture.png", "x", "--device", "cpu:abc"], "not here"),
         (["picture.png", "x", "-m", "nowhere[/x]"], "no such model"),
         (["n" * 400, "x"], "cannot be read"),
@@ -162,5 +217,5 @@ def test_what_nobody_foresaw_is_one_line_too(askmask, tiny_folder, picture_path,
     ran = askmask("segment", picture_path, "x", "-m", tiny_folder)
     assert ran.code == 2 and "unexpected KeyError" in ran.err and "--debug" in ran.err
     assert ran.err.count("\n") == 1
-    with pytest.raises(KeyError):
-        askmask("segment", picture_path, "x", "--debug")
+    ran = askmask("segment", picture_path, "x", "--debug")
+    assert ran.code == 2 and "in broken" in ran.err

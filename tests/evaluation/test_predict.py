@@ -61,7 +61,7 @@ def test_every_item_is_answered_once_and_pictures_are_encoded_once(examples, tmp
 
 
 def test_history_of_own_answers(examples, tmp_path):
-    run(examples, tmp_path, history="self")
+    run(examples, tmp_path, history="own")
     data = scores(tmp_path, examples)
     assert data["gIoU"] == 1.0 and data["groups"]["round"]["3"]["gIoU"] == 1.0
     replies = lines(tmp_path, "replies")
@@ -119,7 +119,7 @@ def test_a_torn_line_is_cut_and_asked_again(examples, tmp_path):
 def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
     from dataclasses import replace
 
-    bad = [replace(examples[0], id="bad", rounds=(Round(prompt="unanswerable", masks=()),)), *examples]
+    bad = [replace(examples[0], id="bad", rounds=(Round.of("unanswerable", masks=()),)), *examples]
     lost = [*bad, replace(examples[0], id="lost", image=str(tmp_path / "gone.png"))]
     last = run(lost, tmp_path / "out")
     assert (last.done, last.failed) == (30, 2)
@@ -135,20 +135,63 @@ def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
 
 def test_another_run_is_not_mixed_in(examples, tmp_path):
     run(examples, tmp_path)
-    with pytest.raises(SettingError, match="holds another run; got model: 'colour' there, 'other' now"):
+    with pytest.raises(
+        SettingError, match="holds results of another model; got model: 'colour' there, 'other' now"
+    ):
         run(examples, tmp_path, facts=FACTS | {"model": "other"})
     with pytest.raises(SettingError, match="questions"):
         run(examples[1:], tmp_path)
 
 
+def test_another_picture_under_the_same_name_is_not_taken_for_answered(tmp_path):
+    examples = make_dataset(tmp_path / "made")
+    run(examples, tmp_path / "out")
+    picture = Path(examples[0].image)
+    first, data = picture.read_bytes(), Path(examples[-1].image).read_bytes()
+    picture.write_bytes(data)
+    with pytest.raises(SettingError, match=r"another picture under this name; got .*\.png"):
+        run(examples, tmp_path / "out")
+    picture.unlink()
+    assert run(examples, tmp_path / "out").done == 30, "a picture that is gone contradicts nothing"
+    picture.write_bytes(first)
+    assert run(examples, tmp_path / "out").done == 30
+
+
+def test_a_folder_of_others_is_left_as_it_is(examples, tmp_path):
+    for name in ("predictions-00000-of-00001.jsonl", "failed-notes.jsonl", "scores.json"):
+        (tmp_path / name).write_text('{"my": "precious"}')
+        with pytest.raises(SettingError, match="neither empty nor made by `askmask eval`"):
+            run(examples, tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+        assert (tmp_path / name).read_text() == '{"my": "precious"}'
+        (tmp_path / name).unlink()
+
+
+def test_failures_of_others_are_not_removed(examples, tmp_path):
+    run(examples, tmp_path)
+    (tmp_path / "failed-00000-of-00001.jsonl").unlink(missing_ok=True)
+    (tmp_path / "failed-by-hand.jsonl").write_text("mine\n")
+    for path in tmp_path.glob("predictions-*.jsonl"):
+        assert path.read_bytes().endswith(b"\n")
+    run(examples, tmp_path)
+    assert (tmp_path / "failed-by-hand.jsonl").read_text() == "mine\n"
+
+
+def test_names_that_are_no_text_end_no_run(examples, tmp_path):
+    from dataclasses import replace
+
+    odd = [replace(example, id=example.id + "\udce9") for example in examples]
+    assert run(odd, tmp_path).done == 30 and run(odd, tmp_path).done == 30
+    assert len(lines(tmp_path)) == 30
+
+
 def test_two_processes_cannot_work_on_one_shard(examples, tmp_path):
-    pytest.importorskip("fcntl")
     pictures = plan(examples)
     first = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, shard=0, shards=2)
     next(first)
-    with pytest.raises(SettingError, match="another process is working on shard 0 of 2"):
+    with pytest.raises(SettingError, match="another run is writing to"):
         run(examples, tmp_path, shard=0, shards=2)
-    with pytest.raises(SettingError, match="another number of shards is at work"):
+    with pytest.raises(SettingError, match="another run is writing to"):
         run(examples, tmp_path, shard=0, shards=3)
     run(examples, tmp_path, shard=1, shards=2)
     first.close()
@@ -188,7 +231,7 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path):
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    got = len(lines(out)) if (out / "run.json").exists() else 0
+    got = len(lines(out))
     assert 0 < got < 240
     run(everything, out)
     assert len(lines(out)) == 240 == len({row["id"] for row in lines(out)})
@@ -227,4 +270,4 @@ def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp
         "predictions-00000-of-00002.jsonl",
         "predictions-00001-of-00002.jsonl",
     ]
-    assert json.loads((tmp_path / "two/run.json").read_text())["mode"] == "generation"
+    assert json.loads((tmp_path / "two/askmask-run.json").read_text())["facts"]["mode"] == "generation"

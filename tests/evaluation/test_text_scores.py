@@ -82,9 +82,9 @@ def test_the_segmentation_round_is_no_text(tmp_path):
         id="d",
         image="x.png",
         rounds=(
-            Round(prompt="p", reply="A bottle."),
-            Round(prompt="q"),
-            Round(prompt="r", reply="It is [SEG]."),
+            Round.of("p", reply="A bottle."),
+            Round.of("q"),
+            Round.of("r", reply="It is [SEG]."),
         ),
     )
     assert list(references_of([example])) == [Reference("d#1", "A bottle.")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from askmask.conversation import Example, Reference
+from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.evaluation.truth import truths_of
 from askmask.formats import LOADERS, open_dataset
@@ -104,12 +104,12 @@ def refer(tmp_path):
 
 def test_refcoco_counts_sentences_and_unites_polygons(refer):
     first, second = examples(f"refcoco:{refer}@testA")
-    assert (first.rounds[0].prompt, second.rounds[0].prompt) == ("woman in red", "left woman")
+    assert (first.rounds[0].text, second.rounds[0].text) == ("woman in red", "left woman")
     assert first.image.endswith("images/mscoco/images/train2014/COCO_train2014_000000000003.jpg")
     # 16 + 16 pixels with 4 in common: overlapping polygons are united, not added.
     assert first.rounds[0].masks[0].area == 28 and first.size == (H, W)
     (raw,) = [e for e in examples(f"refcoco:{refer}@testB?text=raw")]
-    assert raw.rounds[0].prompt == "The café"
+    assert raw.rounds[0].text == "The café"
     assert len(examples(f"refcoco:{refer}@test")) == 3  # "test" pools testA and testB
     assert len(examples(f"refcoco:{refer}@val")) == 1
 
@@ -166,9 +166,7 @@ def reasonseg(tmp_path):
 
 def test_reasonseg_paints_by_size_and_keeps_what_is_ignored(reasonseg):
     short, long = examples(f"reasonseg:{reasonseg}@val")
-    assert (
-        short.id == "reasonseg-val-a" and short.rounds[0].prompt == "the café’s roof"
-    )  # cp1252 with ’ and é
+    assert short.id == "reasonseg-val-a" and short.rounds[0].text == "the café’s roof"  # cp1252 with ’ and é
     assert (short.rounds[0].meta["length"], long.rounds[0].meta["length"]) == ("short", "long")
     round = short.rounds[0]
     # 12 x 12 outline-filled, minus the 8 x 8 ignored square, plus the 3 x 3 target inside it.
@@ -389,12 +387,12 @@ def mrseg(tmp_path):
 def test_mrseg_conversations(mrseg):
     dialogue, hard, single = examples(f"mrseg:{mrseg}@all_data_mix_val")
     assert [r.masks[0].area for r in dialogue.rounds] == [16, 9, 16, 4]
-    assert dialogue.rounds[0].prompt == "Segment the dog [see below]." and dialogue.rounds[0].reply == "Sure."
-    assert dialogue.rounds[1].refers_to == (Reference(round=0),)
+    assert dialogue.rounds[0].text == "Segment the dog [see below]." and dialogue.rounds[0].reply == "Sure."
+    assert dialogue.rounds[1].prompt.refers_to == ("r1",)
     # The same instance was answered in rounds 1 and 3; `ind` says that round 1 is meant, not the latest.
-    assert dialogue.rounds[3].refers_to == (Reference(round=0),)
-    assert dialogue.rounds[3].prompt == "what is below <instance 1>?"
-    assert hard.rounds[0].refers_to == () and len(hard.rounds[0].meta["given_masks"]) == 1
+    assert dialogue.rounds[3].prompt.refers_to == ("r1",)
+    assert dialogue.rounds[3].text == "what is below <instance 1>?"
+    assert hard.rounds[0].prompt.refers_to == () and len(hard.rounds[0].prompt.masks) == 1
     assert [r.masks[0].area for r in hard.rounds] == [16, 15, 4]
     assert single.rounds[0].masks[0].area == 25
     assert [t.groups["round"] for t in truths_of([dialogue])] == ["1", "2", "3", "4"]
@@ -446,7 +444,7 @@ def test_muse_joins_questions_answers_and_texts(tmp_path):
     dump(tmp_path / "muse_val.json", rows)
     two, one, other = examples(f"muse:{tmp_path}@val")
     assert [m.box[0] for m in two.rounds[0].masks] == [0, 4]
-    assert two.rounds[0].meta["names"] == ["the soup", "bowl"] and one.rounds[0].prompt == "And drink?"
+    assert two.rounds[0].meta["names"] == ["the soup", "bowl"] and one.rounds[0].text == "And drink?"
     assert two.image.endswith("train2014/COCO_train2014_000000000009.jpg")
     assert other.image.endswith("val2017/000000000139.jpg") and other.rounds[0].reply is None
     with pytest.raises(DataError, match=r"muse_val\.json, row 0: question 2: 1 targets; got 0 \{seg\}"):
@@ -468,7 +466,7 @@ def test_mmr_reads_codes_with_text_counts(tmp_path):
     }  # fmt: skip
     dump(tmp_path / "MMR_test_part_only.json", [row])
     found = examples(f"mmr:{tmp_path}@test_part_only")
-    assert [(e.rounds[0].prompt, e.rounds[0].masks[0].box[0]) for e in found] == [
+    assert [(e.rounds[0].text, e.rounds[0].masks[0].box[0]) for e in found] == [
         (f"q{i}", i) for i in range(5)
     ]
     assert found[0].image.endswith("train2017/000000000009.jpg")
@@ -491,7 +489,7 @@ def test_coco_asks_for_categories_and_ignores_crowds(tmp_path):
     }
     dump(tmp_path / "annotations/instances_val2017.json", data)
     (people,) = examples(f"coco:{tmp_path}")
-    assert people.rounds[0].prompt == "person" and len(people.rounds[0].masks) == 2
+    assert people.rounds[0].text == "person" and len(people.rounds[0].masks) == 2
     assert people.rounds[0].ignore.area == 6
     data["annotations"][0]["segmentation"] = [[0, 0, 1]]
     dump(tmp_path / "annotations/instances_val2017.json", data)

@@ -1,11 +1,9 @@
 """askmask's own files: JSONL and Parquet hold the same Examples, whole or not at all."""
 
-import json
-
 import pytest
 from PIL import Image
 
-from askmask.conversation import Example, Reference, Round
+from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset, own
 from askmask.imaging.mask import Mask
@@ -22,10 +20,8 @@ def example(number, split="val"):
         source="test",
         split=split,
         rounds=(
-            Round(prompt="the cup", masks=(CUP,), concept="entities"),
-            Round(
-                prompt="what is on it", masks=(), refers_to=(Reference(round=0, mask=0),), meta={"n": number}
-            ),
+            Round.of("the cup", masks=(CUP,), concept="entities"),
+            Round.of(prompt="what is on it", masks=(), refers_to=["r1.1"], meta={"n": number}),
         ),
     )
 
@@ -77,14 +73,3 @@ def test_parquet_is_written_whole_or_not_at_all(folder):
     with pytest.raises(DataError, match="example 'e0': its picture is not there"):
         write_parquet([example(0)], folder / "t.parquet", root=folder / "elsewhere")
     assert not (folder / "t.parquet").exists()
-
-
-def test_lines_are_located_by_byte(folder):
-    path = folder / "x.jsonl"
-    path.write_text('{"a": "é"}\n\n{"b": 1}\n')
-    rows = list(own.locate_rows(path))
-    data = path.read_bytes()
-    assert [(number, row) for number, _, row in rows] == [(1, {"a": "é"}), (3, {"b": 1})]
-    assert [json.loads(data[offset:].splitlines()[0]) for _, offset, _ in rows] == [row for *_, row in rows]
-    with pytest.raises(DataError, match="a file is needed"):
-        list(own.read_rows(folder))

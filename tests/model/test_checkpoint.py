@@ -1,6 +1,8 @@
 """Checkpoints are strict both ways, and say which key, file or token is wrong."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -9,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import askmask
 from askmask.errors import AskMaskError, CheckpointError
-from askmask.model.checkpoint import check_files
+from askmask.model.checkpoint import check_files, save_checkpoint
+from askmask.model.config import NetConfig
 from askmask.model.published import convert_published
 
 
@@ -37,8 +40,8 @@ def refuse(folder, said):
 
 def test_saving_and_loading_changes_nothing(tiny, tiny_folder, picture_path):
     again = askmask.load(tiny_folder, device="cpu")
-    for key, value in tiny.net.state_dict().items():
-        assert torch.equal(value, again.net.state_dict()[key]), key
+    for key, value in tiny.backend.net.state_dict().items():
+        assert torch.equal(value, again.backend.net.state_dict()[key]), key
     assert again.open(picture_path).ask("a ball").mask == tiny.open(picture_path).ask("a ball").mask
 
 
@@ -126,9 +129,66 @@ def test_an_unfinished_conversion_does_not_load(folder):
     refuse(folder, "not written to its end")
 
 
+def test_the_same_name_over_other_weights_is_another_model(folder):
+    """Files of equal size, the card untouched: only their bytes tell."""
+    before = askmask.load(folder, device="cpu").backend.fingerprint
+    assert askmask.load(folder, device="cpu").backend.fingerprint == before
+    path = folder / "adapter.safetensors"
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert askmask.load(folder, device="cpu").backend.fingerprint != before
+
+
+def contents(folder):
+    paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".askmask-lock"))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
+    (folder / "notes.txt").write_text("the user's")
+    before = contents(folder)
+    config, state = NetConfig.load(folder), {"adapter.x": torch.zeros(3), "segmenter.x": torch.zeros(3)}
+    with pytest.raises(CheckpointError, match=r"not finite: adapter\.x"):
+        save_checkpoint(folder, config, state | {"adapter.x": torch.tensor([1.0, float("nan")])}, {})
+    assert contents(folder) == before
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(AskMaskError, match=r"no space left to write"):
+        save_checkpoint(folder, config, state, {})
+    assert contents(folder) == before
+    monkeypatch.undo()
+    save_checkpoint(folder, config, state, {})
+    after = contents(folder)
+    assert set(after) == {
+        "config.json",
+        "card.json",
+        "adapter.safetensors",
+        "segmenter.safetensors",
+        "notes.txt",
+    }
+    check_files(folder, hashes=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
+def test_others_may_read_the_weights(folder):
+    assert (folder / "adapter.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
+
+
+def test_a_folder_of_others_is_no_place_for_a_checkpoint(tiny_folder, tmp_path):
+    (tmp_path / "config.json").write_text("the user's")
+    with pytest.raises(AskMaskError, match="neither empty nor made by"):
+        save_checkpoint(tmp_path, NetConfig.load(tiny_folder), {}, {})
+    assert contents(tmp_path) == {"config.json": b"the user's"}
+
+
 def test_bfloat16_is_for_the_language_side(tiny_folder, picture_path):
     model = askmask.load(tiny_folder, device="cpu", dtype="bfloat16")
-    dtypes = {key.split(".")[0]: value.dtype for key, value in model.net.state_dict().items()}
+    dtypes = {key.split(".")[0]: value.dtype for key, value in model.backend.net.state_dict().items()}
     assert dtypes == {"segmenter": torch.float32, "prompt_encoder": torch.bfloat16, "adapter": torch.float32}
     full = askmask.load(tiny_folder, device="cpu").open(picture_path).ask("a ball")
     assert model.open(picture_path).ask("a ball").score == pytest.approx(full.score, abs=0.05)
@@ -205,6 +265,40 @@ class TestConversion:
         with pytest.raises(CheckpointError, match="lacks a tensor"):
             self.convert(golden, release, tmp_path / "net", lora=lora)
 
+    @pytest.mark.parametrize("part", ["sam2", "adapter"])
+    def test_a_failure_leaves_the_old_checkpoint_and_the_right_command_then_works(
+        self, golden, release, converted, tmp_path, part
+    ):
+        out = shutil.copytree(converted, tmp_path / "net")
+        before = contents(out)
+        swapped = {"sam2": release / "X_plm_90000.torch", "adapter": release / "X_sam2_90000.torch"}
+        with pytest.raises(CheckpointError):
+            self.convert(golden, release, out, **{part: swapped[part]})
+        assert contents(out) == before
+        with pytest.raises(CheckpointError):
+            self.convert(golden, release, tmp_path / "new", **{part: swapped[part]})
+        self.convert(golden, release, tmp_path / "new")
+        assert set(contents(tmp_path / "new")) == set(before)
+
+    def test_a_key_that_fails_late_leaves_the_old_checkpoint(self, golden, release, converted, tmp_path):
+        state = load_file(golden / "weights" / "plm_finetuned.safetensors")
+        state.pop("to_dense.2.bias")
+        save_file(state, tmp_path / "plm.safetensors")
+        out = shutil.copytree(converted, tmp_path / "net")
+        before = contents(out)
+        with pytest.raises(CheckpointError, match="do not make one network"):
+            self.convert(golden, release, out, adapter=tmp_path / "plm.safetensors")
+        assert contents(out) == before
+        askmask.load(out, device="cpu")
+
+    def test_an_input_within_out_is_refused_and_stays(self, golden, release, converted, tmp_path):
+        out = shutil.copytree(converted, tmp_path / "net")
+        shutil.copy(golden / "tiny_qwen" / "config.json", out / "tokenizer")
+        before = contents(out)
+        with pytest.raises(CheckpointError, match="which is to be written"):
+            self.convert(golden, release, out, vlm=out / "tokenizer")
+        assert contents(out) == before
+
     def test_swapped_parts_are_told(self, golden, release, tmp_path):
         with pytest.raises(CheckpointError, match=r"got keys \['plm'\]"):
             self.convert(golden, release, tmp_path / "net", sam2=release / "X_plm_90000.torch")
@@ -277,10 +371,12 @@ def test_a_chat_template_without_the_picture_is_refused(folder):
 def test_other_files_of_the_folder_stay_out_of_the_card(tmp_path):
     from askmask.model.tiny import make_tiny
 
+    make_tiny(tmp_path)
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "film.mp4").write_bytes(b"mine")
     card = check_files(make_tiny(tmp_path), hashes=True)
     assert not any("film" in name for name in card["files"])
+    assert (tmp_path / "holiday" / "film.mp4").read_bytes() == b"mine"
 
 
 def test_a_folder_called_mini_does_not_take_the_place_of_the_default(folder, monkeypatch):

@@ -13,7 +13,8 @@ from askmask.world.phrases import BANK, CLAUSES, FRAMES_TRAIN, NOUNS, POINTERS
 
 BANKS = {**WORDS["templates"], "verbs": WORDS["verbs"], "fillers": WORDS["fillers"]}
 ROWS = (  # category, colour, material, x in the picture, width (cube), mass
-    ("box", "red", "wood", 20, 0.05, 0.1), ("box", "blue", "wood", 50, 0.1, 0.9), ("box", "blue", "paper", 80, 0.2, 0.3),
+    ("box", "red", "wood", 20, 0.05, 0.1), ("box", "blue", "wood", 50, 0.1, 0.9),
+    ("box", "blue", "paper", 80, 0.2, 0.3),
     ("mug", "red", "ceramic", 110, 0.08, 0.4), ("book", "green", "paper", 140, 0.15, 0.6),
 )  # fmt: skip
 
@@ -114,7 +115,9 @@ def test_every_query_is_of_a_kind_with_both_banks(asked):
     assert set(asked) <= set(WORDS["templates"])
     for kind, rows in asked.items():
         for bank in ("train", "held"):
-            fields = {f for t in WORDS["templates"][kind][bank] for _, f, *_ in string.Formatter().parse(t) if f}
+            fields = {
+                f for t in WORDS["templates"][kind][bank] for _, f, *_ in string.Formatter().parse(t) if f
+            }
             assert all(fields <= set(query.slots) for *_, query in rows), kind
 
 
@@ -176,6 +179,7 @@ def test_compositions_leave_the_other_prompts_as_they_are(monkeypatch, ground):
     view = {"objects": {str(n): f for n, f in ground.view.items()}, "parts": {}, "table": 900, "floor": 0}
     view |= {"camera": {"right": [1, 0, 0], "forward": [0, 1, -0.3]}, "size": 160}
     both = [
-        record.ask(list(ground.things.values()), view, None, 7, 0, "train", prompts=5, composed=n) for n in (0, 4)
+        record.ask(list(ground.things.values()), view, None, 7, 0, "train", prompts=5, composed=n)
+        for n in (0, 4)
     ]
     assert drawn[0] == drawn[1] and not both[0]["prompts"] and len(both[1]["prompts"]) == 4

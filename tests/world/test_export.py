@@ -40,7 +40,7 @@ def test_the_published_format_holds_the_same_prompts_and_masks(folder):
     for example, row, item in zip(singles, rows, items["items"], strict=True):
         assert set(row) == {"image", "mask_merged", "prompt"}
         assert set(item) == {"id", "image", "mask", "prompt", "concept"}
-        assert row["prompt"] == item["prompt"] == example.rounds[0].prompt
+        assert row["prompt"] == item["prompt"] == example.rounds[0].text
         assert Mask.from_png(folder / row["mask_merged"]) == example.rounds[0].mask(example.size)
         assert Image.open(folder / row["image"]).size == (64, 64)
 

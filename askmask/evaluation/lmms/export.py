@@ -13,6 +13,8 @@ from askmask.errors import DataError, MissingExtra, SettingError
 from askmask.evaluation.protocols import protocol_named
 from askmask.evaluation.truth import item_id
 from askmask.formats.reading import naming
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import open_whole, write_text
 
 _YAML = """task: {name}
 dataset_path: parquet
@@ -73,7 +75,6 @@ def write_task(
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise SettingError("a task's name must be small letters, digits and _", got=repr(name))
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [row for example in examples for row in _rows(example)]
     if not rows:
         raise DataError("the data set holds no labelled round")
@@ -87,17 +88,17 @@ def write_task(
     table = pyarrow.Table.from_pylist(rows, pyarrow.schema(list(columns.items()))).replace_schema_metadata(
         {"huggingface": json.dumps(feature)}
     )
-    parquet.write_table(table, folder / f"{name}.parquet", row_group_size=64)
     utils = f"{name}_utils"
-    (folder / f"{utils}.py").write_text(utils_text(protocol), encoding="utf-8")
-    path = folder / f"{name}.yaml"
-    path.write_text(
-        _YAML.format(
+    with output_folder(folder, "lmms-eval task") as out:
+        target, code, path = out.paths([f"{name}.parquet", f"{utils}.py", f"{name}.yaml"])
+        with open_whole(target) as file:
+            parquet.write_table(table, file, row_group_size=64)
+        write_text(code, utils_text(protocol))
+        text = _YAML.format(
             name=name, utils=utils, protocol=protocol, table=(folder / f"{name}.parquet").resolve(),
             metrics=metric_list(utils),
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
+        )  # fmt: skip
+        write_text(path, text)
     return path
 
 
@@ -141,7 +142,7 @@ def _rows(example: Example) -> list[dict[str, Any]]:
                     "id": item_id(example, index),
                     "image": {"bytes": path.read_bytes(), "path": path.name},
                     "image_id": example.image,
-                    "expression": round.prompt,
+                    "expression": round.text,
                     "size": list(size),
                     "masks": json.dumps([mask.to_dict() for mask in round.masks]),
                     "ignore": json.dumps(round.ignore.to_dict()) if round.ignore else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from askmask.evaluation.report.cases import Case, choose, draw_cases
 from askmask.evaluation.report.markdown import markdown_page
 from askmask.evaluation.report.page import html_page
 from askmask.evaluation.scoring import Scored
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import write_bytes, write_json, write_rows, write_text
 
 __all__ = ["write_report"]
 
@@ -24,23 +25,18 @@ def write_report(
     `counts.jsonl` holds the whole-number counts of every item: `askmask compare` reads it, and any protocol
     that counts the same pixels can be computed from it again.
     """
-    folder = Path(folder)
-    (folder / "cases").mkdir(parents=True, exist_ok=True)
-    (folder / "scores.json").write_text(
-        json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
-    with (folder / "counts.jsonl").open("w", encoding="utf-8") as file:
-        for row in scored.meter.rows:
-            file.write(
-                json.dumps(row.to_dict() | {"protocol": scored.protocol.name}, ensure_ascii=False) + "\n"
-            )
     chosen = choose(scored)
     with PredictionFiles(predictions) as files:
         cases: dict[str, list[Case]] = draw_cases(chosen, scored, files, open_truths(truth))
-    for number, case in enumerate({case.id: case for part in cases.values() for case in part}.values(), 1):
+    drawn = list({case.id: case for part in cases.values() for case in part}.values())
+    for number, case in enumerate(drawn, 1):
         case.file = f"cases/{number:02d}.jpg"
-        (folder / case.file).write_bytes(case.jpeg)
-    (folder / "report.md").write_text(markdown_page(scored, data, cases), encoding="utf-8")
-    page = folder / "report.html"
-    page.write_text(html_page(scored, data, cases), encoding="utf-8")
-    return page
+    rows = (row.to_dict() | {"protocol": scored.protocol.name} for row in scored.meter.rows)
+    with output_folder(folder, "report of scores", {}) as out, out.anew() as fresh:
+        write_json(fresh / "scores.json", data, indent=2)
+        write_rows(fresh / "counts.jsonl", rows)
+        for case in drawn:
+            write_bytes(fresh / case.file, case.jpeg)
+        write_text(fresh / "report.md", markdown_page(scored, data, cases))
+        write_text(fresh / "report.html", html_page(scored, data, cases))
+    return Path(folder) / "report.html"

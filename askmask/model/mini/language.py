@@ -22,7 +22,7 @@ from askmask.model.mini.instances import RELATION, Instances, evidence_width
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
-from askmask.model.mini.words import WordEmbedding
+from askmask.model.mini.words import MiniTokens, WordEmbedding, WordHasher
 from askmask.model.seams import TokenStates
 
 LIKELIEST = 1.0  # least logit of the likeliest region; chosen on validation views of an earlier network
@@ -132,6 +132,7 @@ class Language(nn.Module):
         )
         self.pairs = Pairs(width, PAIR)
         self.relate = nn.Linear(PAIR, config.joint_layers * heads)
+        self.words = WordHasher(config.word_buckets, config.piece_buckets, config.max_words)
         self.embed = WordEmbedding(config.word_buckets, config.piece_buckets, width, config.max_words)
         self.summary = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.summary, std=0.3)
@@ -177,10 +178,10 @@ class Language(nn.Module):
             measures,
         )
 
-    def forward(self, seen: Seen, prompts: list[str], word_drop: float = 0.0) -> Choice:
+    def forward(self, seen: Seen, tokens: MiniTokens, word_drop: float = 0.0) -> Choice:
         """Answer B prompts, row by row about the regions of the same row of `seen`."""
-        words, real = self.embed(prompts, word_drop)
-        batch, objects = len(prompts), seen.states.shape[1]
+        words, real = self.embed(tokens, word_drop)
+        batch, objects = len(tokens), seen.states.shape[1]
         words = torch.cat([self.summary.expand(batch, 1, -1), words], 1)  # [B, T, D], the summary first
         real = F.pad(real, (1, 0), value=True)
         bias = words.new_zeros(real.shape).masked_fill(~real, -torch.inf)[:, None, None]

@@ -1,0 +1,75 @@
+"""What a round may see: the one rule, and that no truth leaks through it."""
+
+import numpy as np
+import pytest
+
+from askmask import Example, Mask, Round
+from askmask.errors import SettingError
+from askmask.history import POLICIES, context
+
+COLUMNS = np.arange(4)[None].repeat(4, 0)
+LEFT, RIGHT = Mask.from_array(COLUMNS < 2), Mask.from_array(COLUMNS >= 2)
+EXAMPLE = Example(
+    id="a",
+    image="a.png",
+    rounds=(
+        Round.of("both", [LEFT, RIGHT], reply="gold words", meta={"secret": 1}),
+        Round.of("the second of them", [RIGHT], refers_to=["r1.2"]),
+        Round.of("and those", [LEFT], refers_to=["r1", "m3"]),
+    ),
+)
+
+
+def answers(*masks):
+    rounds = [
+        Round.of(f"asked {n}", given, source="predicted", reply="own words") for n, given in enumerate(masks)
+    ]
+    return Example(id="own", image="a.png", rounds=tuple(rounds)).rounds
+
+
+def test_alone_a_round_sees_nothing():
+    for index in range(3):
+        seen = context(EXAMPLE, index, "none")
+        assert (
+            seen.rounds == ()
+            and seen.prompt.refers_to == ()
+            and seen.prompt.text == EXAMPLE.rounds[index].text
+        )
+
+
+def test_gold_is_what_came_before_and_never_the_round_itself_nor_what_a_source_notes():
+    seen = context(EXAMPLE, 2, "gold")
+    assert [round.masks for round in seen.rounds] == [(LEFT, RIGHT), (RIGHT,)]
+    assert seen.prompt.refers_to == ("r1", "m3")
+    assert all(not round.meta for round in seen.rounds)
+
+
+def test_own_answers_take_the_place_of_true_ones():
+    own = answers([RIGHT, LEFT], [LEFT])
+    seen = context(EXAMPLE, 1, "own", own[:1])
+    assert seen.rounds == own[:1] and seen.prompt.refers_to == ("m2",)  # the second of as many
+    seen = context(EXAMPLE, 2, "own", own)
+    assert seen.prompt.refers_to == ("r1", "m3")
+    assert {s.source for round in seen.rounds for s in round.segments} == {"predicted"}
+
+
+def test_another_number_of_answers_is_meant_as_a_whole():
+    assert context(EXAMPLE, 1, "own", answers([RIGHT])).prompt.refers_to == ("r1",)
+    assert context(EXAMPLE, 1, "own", answers([])).prompt.refers_to == ("r1",)
+
+
+def test_truth_cannot_be_passed_off_as_own():
+    with pytest.raises(ValueError, match="own answers"):
+        context(EXAMPLE, 1, "own", EXAMPLE.rounds[:1])
+    with pytest.raises(ValueError, match="own answers"):
+        context(EXAMPLE, 2, "own", answers([LEFT]))
+
+
+def test_independent_prompts_see_nothing_whatever_the_policy():
+    apart = Example(
+        id="a", image="a.png", rounds=(Round.of("x", [LEFT]), Round.of("y", [RIGHT])), independent=True
+    )
+    for policy in POLICIES:
+        assert context(apart, 1, policy, answers([LEFT])).rounds == ()
+    with pytest.raises(SettingError, match="none, own, gold"):
+        context(EXAMPLE, 0, "self")
