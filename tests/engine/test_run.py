@@ -407,27 +407,6 @@ def test_a_damaged_store_is_named_and_left_as_it_is(tmp_path, damage):
         RunStore(tmp_path / "run")
 
 
-def test_a_run_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
-    import sqlite3
-
-    from askmask.vlm import ledger
-
-    with RunStore(tmp_path / "run", create=True) as store:
-        begin(store, RunPlan(writer=ModelChoice(model="m")))
-    connect = ledger._connected
-
-    def as_if_read_only(address):  # as a system refuses the log beside the file; root is refused nothing
-        if "immutable" not in address:
-            raise sqlite3.OperationalError("attempt to write a readonly database")
-        return connect(address)
-
-    monkeypatch.setattr(ledger, "_connected", as_if_read_only)
-    with RunStore(tmp_path / "run", read_only=True) as store:
-        assert plan_of(store).writer.model == "m" and report_of(store).pictures == 0
-    with pytest.raises(DataError, match="rights"):
-        RunStore(tmp_path / "run")
-
-
 @pytest.mark.parametrize(
     "row",
     [
