@@ -31,6 +31,7 @@ from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.values import Aligned, Verified
 from askmask.imaging.mask import Mask
+from askmask.runs.whole_files import write_json
 from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU, Errors, Gallery, read_truth
 
@@ -130,8 +131,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {platform.processor() or 'cpu'}, shared",
         "rows": rows,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "engine_verification.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.out / "engine_verification.json", report)
     (args.out / "engine_verification.md").write_text(table_of(report))
     plot(rows, args.out / "engine_verification.png")
 

@@ -166,8 +166,9 @@ def main() -> None:
     }
     print(json.dumps({key: result[key] for key in ("import_s", "peak_mb")}, indent=1))
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        from askmask.runs.whole_files import write_json
+
+        write_json(given.out, result)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import platform
 import time
 from pathlib import Path
 
+from askmask.runs.whole_files import write_json
 from askmask.world.facts import look, measure
 from askmask.world.record import ask, record, surface_of
 from askmask.world.render import Renderer
@@ -46,7 +47,7 @@ def main() -> None:
     }
     print(json.dumps(report, indent=1))
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(options.out, report)
 
 
 def stages(count: int, size: int) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import sys
 import traceback
 from importlib import import_module
@@ -102,10 +101,6 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, OSError):
         said = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
         return f"{' '.join(said.split())}. Check the path and the free space."
-    if isinstance(error, sqlite3.Error):
-        return (
-            f"the run's database cannot be used: {error}. Check the free space, and that its file is whole."
-        )
     if isinstance(error, MemoryError):
         return "out of memory. Use a smaller picture, or ask fewer prompts at once."
     said = " ".join(str(error).split())[:300]

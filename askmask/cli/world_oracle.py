@@ -44,6 +44,7 @@ def oracle(
         import scipy  # noqa: F401
     except ImportError as error:
         raise MissingExtra("scipy", "engine") from error
+    from askmask.runs.manifest import output_folder
     from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
     from askmask.world.oracle_server import OracleServer
 
@@ -54,9 +55,12 @@ def oracle(
         )
     gallery = Gallery(list(islice(read_truth(data), most)))
     if pictures is not None:
-        pictures.mkdir(parents=True, exist_ok=True)
-        for number, scene in enumerate(gallery.scenes):
-            Image.fromarray(scene.rgb).save(pictures / f"scene-{number:05d}.png")
+        with (
+            output_folder(pictures, "askmask world oracle", {}, option="--pictures") as out,
+            out.anew() as fresh,
+        ):
+            for number, scene in enumerate(gallery.scenes):
+                Image.fromarray(scene.rgb).save(fresh / f"scene-{number:05d}.png")
     server = OracleServer(
         Oracle(gallery, Errors.parse(errors), seed),
         port,

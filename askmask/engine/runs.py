@@ -17,7 +17,7 @@ from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
 from askmask.errors import DataError, SettingError
-from askmask.runs.manifest import git_commit
+from askmask.runs.manifest import check_same, git_commit
 from askmask.segmenters.queue import SegmentationQueue
 from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
@@ -56,14 +56,7 @@ def begin(store: RunStore, plan: RunPlan) -> None:
     if found is None:
         store.set_meta(plan=plan.to_dict(), manifest=manifest())
         return
-    differences = list(_differences(found, plan.to_dict()))
-    if differences:
-        name, old, new = differences[0]
-        raise SettingError(
-            f"this run was begun with {name} = {old!r}",
-            got=repr(new),
-            do="Use the same settings, or another --out.",
-        )
+    check_same(found, plan.to_dict(), store.folder)
     made_with = store.meta("manifest")
     if made_with is None:  # killed between the two, by a version that wrote them one after the other
         store.set_meta(manifest=manifest())
@@ -175,11 +168,3 @@ def manifest() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {"versions": versions, "git": git_commit(), "templates": all_hashes()}
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield name, old, new

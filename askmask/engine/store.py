@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from pydantic import ValidationError
 
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
 from askmask.errors import DataError
-from askmask.runs.claim import claim
-from askmask.vlm.ledger import Ledger
+from askmask.runs.manifest import check_free, output_folder
+from askmask.runs.whole_files import writing
+from askmask.vlm.ledger import Ledger, connect_to_read
 
 SCHEMA = 1
+MADE_BY = "askmask engine run"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pictures (
@@ -38,6 +41,7 @@ CREATE TABLE IF NOT EXISTS failures (
     reason TEXT NOT NULL, keys TEXT NOT NULL, PRIMARY KEY (sha256, stage, unit));
 CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
 """
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
 
 
@@ -62,24 +66,30 @@ class RunStore(Ledger):
     tables = Ledger.tables + _TABLES
 
     def __init__(self, folder: str | Path, *, create: bool = False, read_only: bool = False):
-        self.folder = Path(folder)
-        path = self.folder / self.FILE
-        if not create and not path.is_file():
-            raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.path = Path(folder), Path(folder) / self.FILE
         self._held = ExitStack()
-        super().__init__(path, read_only=read_only)
-        found = self.meta("schema")
-        if found is None and not read_only:
-            self.set_meta(schema=SCHEMA)
-        elif type(found) is not int:
-            raise self.damaged(f"schema {found!r}")
-        elif found > SCHEMA:
-            raise DataError(f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask.")
+        if create:
+            check_free(self.folder, MADE_BY, adopt=(self.FILE,))
+            self.folder.mkdir(parents=True, exist_ok=True)
+        elif not self.path.is_file():
+            raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
+        with self._naming():
+            if self.path.is_file():
+                self._check_ours()
+            super().__init__(self.path, read_only=read_only)
+            found = self.meta("schema")
+            if found is None and not read_only:
+                self.set_meta(schema=SCHEMA)
+            elif type(found) is not int:
+                raise self.damaged(f"schema {found!r}")
+            elif found > SCHEMA:
+                raise DataError(
+                    f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask."
+                )
 
     def lock(self) -> None:
         """Hold the run for this process; freed by the system when it ends, however it ends."""
-        self._held.enter_context(claim(self.folder))
+        self._held.enter_context(output_folder(self.folder, MADE_BY, adopt=(self.FILE,)))
 
     def close(self) -> None:
         """Close the file and let go of the run."""
@@ -89,8 +99,29 @@ class RunStore(Ledger):
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is not None:
+                with self._naming():
+                    raise error
+        finally:
+            self.close()
+
+    def _check_ours(self) -> None:
+        """Keep our tables out of another program's database."""
+        with closing(connect_to_read(self.path)) as db:
+            found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if other := sorted(found - set(_TABLE.findall(self.tables))):
+            raise DataError(f"{self.path}: not an engine run", got=f"tables {other[:4]}")
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the file in what sqlite says of a damaged store or a full disk."""
+        try:
+            with writing(self.path):
+                yield
+        except sqlite3.Error as error:
+            raise self.damaged(str(error)) from error
 
     # -- meta ---------------------------------------------------------------------------------------------
 
@@ -111,7 +142,7 @@ class RunStore(Ledger):
     def damaged(self, what: str) -> DataError:
         """Return the error for content that this program did not write."""
         return DataError(
-            f"{self.folder / self.FILE} is damaged, or no run of askmask's",
+            f"{self.path} is damaged, or no run of askmask's",
             got=" ".join(what.split())[:200],
             do="Put it back from a copy, or begin another run.",
         )

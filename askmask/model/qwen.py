@@ -83,7 +83,7 @@ class QwenPromptEncoder(nn.Module):
         super().__init__()
         base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
         self.width: int = base.config.text_config.hidden_size
-        self.base: Any = base if lora is None else _with_lora(base, lora)
+        self.base: Any = base if lora is None else with_lora(base, lora)
         # transformers 5.24 renamed it, and drops the old name in 5.40.
         known = inspect.signature(Qwen2_5_VLModel.forward).parameters
         self._cache_argument = "cache" if "cache" in known else "past_key_values"
@@ -309,7 +309,8 @@ class QwenWords:
         return fit_h, fit_w
 
 
-def _with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+def with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+    """Put LoRA layers {r, alpha, dropout, targets} into a model, and return it."""
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(

@@ -14,7 +14,7 @@ No text enters the network: a tokenizer turns it into numbers before, in a data 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,10 +73,6 @@ class Prompts:
     sparse_mask: Tensor  # [Q, N] bool
     dense: Tensor  # [Q, C], or [Q, C, h, w] where a back-end paints object evidence
     row: Tensor  # [Q] which prompt of the batch each asks for
-
-    def without_dense(self) -> Prompts:
-        """Leave the sparse tokens alone to say what is meant (an ablation)."""
-        return replace(self, dense=torch.zeros_like(self.dense))
 
 
 @dataclass(frozen=True)

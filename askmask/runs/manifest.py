@@ -1,4 +1,4 @@
-"""Output folders: whose a folder is, what made it, and which of its files a later run may replace or remove.
+"""Output folders: whose a folder is, what made it, and which files a later run may remove.
 
 A folder is ours if it was empty when we came or carries our manifest; no command takes over another.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from askmask.evaluation.meter import Meter
+from askmask.evaluation.meter import Meter, Row
 from askmask.evaluation.protocols import PROTOCOLS, scores_of, sum_terms, terms_of
 from askmask.imaging.mask import Mask, union_of
 from askmask.model.protocols import NATIVE
@@ -18,7 +18,7 @@ from askmask.training.objective import Objective
 from askmask.training.panels import sheet, side_by_side
 
 DRAWN = 8
-NAMES = {"gIoU": "giou", "cIoU": "ciou", "N_acc": "no_target_right"}
+PROTOCOL = PROTOCOLS["askmask"]
 
 
 class Evaluator:
@@ -30,22 +30,22 @@ class Evaluator:
 
     def scores(self) -> dict[str, float]:
         """Return scores over all rounds and by concept; {} without rounds."""
-        meter, all_ = Meter(), []
-        by_concept: dict[str, list[Any]] = {}
+        meter = Meter()
+        groups: dict[str, list[Row]] = {}
         for number, (one, mask) in enumerate(self._answers(len(self.rounds))):
             truth = union_of(one.round.masks or (), one.picture.size)
             row = meter.update(mask, truth, ignore=one.round.ignore, id=str(number))
-            all_.append(row)
-            if one.round.concept:
-                by_concept.setdefault(one.round.concept, []).append(row)
+            for key in {"all", one.round.concept or "all"}:
+                groups.setdefault(key, []).append(row)
         found: dict[str, float] = {}
-        for key, rows in {"all": all_, **dict(sorted(by_concept.items()))}.items():
-            if rows:
-                protocol = PROTOCOLS["askmask"]
-                values = scores_of(sum_terms(terms_of(rows, protocol)), protocol)
-                wanted = NAMES if key == "all" else {"gIoU": "giou"}
-                found |= {f"{said}_{key}": float(values[name]) for name, said in wanted.items()}
-        return {name: value for name, value in found.items() if value == value}
+        for key, rows in sorted(groups.items()):
+            values = scores_of(sum_terms(terms_of(rows, PROTOCOL)), PROTOCOL)
+            found[f"giou_{key}"] = float(values["gIoU"])
+            if key == "all":
+                found |= {"ciou_all": float(values["cIoU"]), "no_target_right": float(values["N_acc"])}
+        return {
+            name: value for name, value in found.items() if not math.isnan(value)
+        }  # without negatives, N_acc
 
     def draw(self, path: Path) -> None:
         """Draw the first answers beside the truth."""

@@ -43,7 +43,7 @@ def dice_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> 
 
 
 def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-    """IoU of logits > 0 with target > 0.5 over the last two axes, of the pixels `counted`; two empty masks score 1."""
+    """IoU of logits > 0 with target > 0.5 over the last two axes, where `counted`; two empty masks score 1."""
     mask, true = logits > 0, target > 0.5
     if counted is not None:
         mask, true = mask & counted, true & counted

@@ -24,6 +24,7 @@ class Recipe:
     start: tuple[str, ...] = ()
     threads: int = 0  # 0: torch's own choice
     loop: LoopConfig = field(default_factory=LoopConfig)
+    data: Any  # what it reads and trains
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Seen, pad_regions
 from askmask.model.mini.net import Mini
 from askmask.model.seams import Features, MaskOutput
-from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss, sum_of
+from askmask.training.losses import alternatives_loss, iou_of, mask_loss, presence_loss, score_loss, sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
@@ -41,8 +41,6 @@ class RefinementConfig:
     literal: float = 0.3
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses
-    blind: bool = False  # ablation: the prompt encoder does not see the picture
-    dense_token: bool = True  # ablation: False leaves the dense prompt, and the paint in it, zero
     seed: int = 0
     val_views: int = 40
 
@@ -77,12 +75,10 @@ class RefinementTask:
 
     def next_batch(self, progress: float) -> list[Wanted]:
         """Return some views, with prompts, clicks and boxes on each."""
-        while not (
-            batch := [
-                w for ref in self.stream.next(self.config.views) if (w := self._wanted(ref)) is not None
-            ]
-        ):
-            pass  # nothing is asked of these views
+        batch: list[Wanted] = []
+        while not batch:  # nothing may be asked of all these views
+            refs = self.stream.next(self.config.views)
+            batch = [wanted for ref in refs if (wanted := self._wanted(ref)) is not None]
         return batch
 
     def _wanted(self, ref: ViewRef) -> Wanted | None:
@@ -140,18 +136,13 @@ class RefinementTask:
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
         here = seen.rows(torch.full((len(asks),), row))
-        if self.config.blind:
-            here = replace(here, real=torch.zeros_like(here.real))
         choice = net.language(here, net.language.words.tokens([ask.text for ask in asks]), 0.1)
         choice = choice.on(
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )
         own = features.rows(torch.tensor([row]))
         truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
-        prompts = net.adapter(choice)
-        if not self.config.dense_token:
-            prompts = prompts.without_dense()
-        out = net.segmenter.decoder(own, prompts)
+        out = net.segmenter.decoder(own, net.adapter(choice))
         present = truth.flatten(1).any(1)
         known = owners(instances, objects, net.config.stuff)
         target, counted = targets(asks, [known] * len(asks), here.real)
@@ -173,8 +164,6 @@ class RefinementTask:
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
         losses.pop("click_iou", None)
         with torch.no_grad():
-            from askmask.training.losses import iou_of
-
             iou = iou_of(out.logits[:, 0], truth)
             losses["iou"] = iou[present].mean() if present.any() else iou.mean()
         return losses

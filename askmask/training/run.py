@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
@@ -25,6 +24,7 @@ from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
 from askmask.training.devices import rank
 from askmask.training.loop import Task, Told, train
+from askmask.training.memory import check_memory
 from askmask.training.perception import PerceptionNet, PerceptionTask
 from askmask.training.recipes import (
     PerceptionRecipe,
@@ -67,7 +67,7 @@ def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Itera
         if recipe.stage != "segmentation" and not shards(where):
             raise DataError("no finished shard of dense truth to validate on", got=where)
     task = BUILDERS[recipe.stage](recipe, folder)
-    memory = estimate(task)
+    memory = check_memory(task.module)
     facts = task.facts() if isinstance(task, SegmentationTask) else {}
     if rank() == 0:
         _compare_data(folder.config().get("data"), facts.get("data"), folder)
@@ -75,8 +75,7 @@ def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Itera
     for source in (*facts.get("data", ()), *facts.get("val", ())):
         left = "".join(f"; left out: {count} {why}" for why, count in source["left_out"].items())
         say(f"{source['source']}: {source['rounds']} rounds{left}")
-    done = folder.checkpoints()
-    if done and read_state(done[-1]).get("step", 0) >= recipe.loop.steps:
+    if folder.newest_step() >= recipe.loop.steps:
         say(
             f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it"
         )
@@ -106,41 +105,6 @@ def _config(recipe: Recipe, memory: dict[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
-
-
-def held_by(net: nn.Module) -> tuple[int, int]:
-    """Return the bytes of all weights, and how many numbers of them train."""
-    parameters = list(net.parameters())
-    return sum(p.numel() * p.element_size() for p in parameters), sum(
-        p.numel() for p in parameters if p.requires_grad
-    )
-
-
-def estimate(task: Task) -> dict[str, Any]:
-    """Return what training holds in memory before any activation, in bytes: weights, gradients, AdamW's two means.
-
-    Raises SettingError if that alone does not fit where the weights are.
-    """
-    held, trained = held_by(task.module)
-    need = held + 12 * trained  # gradient and two means, fp32 each
-    device = next(task.module.parameters()).device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
-    free = None if free is None else free + held
-    if free is not None and need > free:
-        raise SettingError(
-            f"weights and optimiser need {need / 2**30:.1f} GiB on {device}",
-            got=f"{free / 2**30:.1f} GiB free",
-            do="Train less (language=lora, segmenter=decoder), or on several devices with accelerate launch.",
-        )
-    return {"weights": held, "trained_parameters": trained, "gradients_and_means": 12 * trained, "free": free}
-
-
-def _free_memory() -> int | None:
-    """Return the bytes free, None where the system does not say (macOS, Windows)."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:

@@ -100,6 +100,11 @@ class RunFolder:
             old.unlink()
         return path
 
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint, 0 if there is none."""
+        found = self.checkpoints()
+        return int(found[-1].stem.removeprefix("step-")) if found else 0
+
     def newest_said(self) -> str:
         """Say what a run that stops here goes on from."""
         found = self.checkpoints()
@@ -115,8 +120,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint file of a run. Raises CheckpointError for what is none."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state["step"], int):
-            raise TypeError(f"step {state['step']!r}")
+        if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+            raise TypeError("no step in it")
     except Exception as error:  # zip and pickle readers raise many kinds
         raise CheckpointError(
             f"{path} cannot be read",

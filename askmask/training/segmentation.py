@@ -1,4 +1,4 @@
-"""Phases one and two for any network behind the common seams: what they read, what trains, what a checkpoint holds."""
+"""Phases one and two for any network behind the common seams: what is read, what trains, what is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from askmask.errors import DataError, SettingError
 from askmask.model.net import AskMaskNet
@@ -123,7 +123,7 @@ class SegmentationTask:
         self.seen = dict(state["seen"])
 
 
-def choose_trainable(net: AskMaskNet, *, language: str, segmenter: str) -> None:
+def choose_trainable(net: nn.Module, *, language: str, segmenter: str) -> None:
     """Let gradients into the adapter, and into the parts asked for."""
     if language not in LANGUAGE or segmenter not in SEGMENTER:
         raise SettingError(

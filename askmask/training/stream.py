@@ -28,7 +28,7 @@ class ViewRef:
 
 
 class ShardStream:
-    """ViewRefs of `shards_per_round` shards at a time; waits up to `wait_s` seconds for the first shard to be made."""
+    """Views of `shards_per_round` shards at a time; waits up to `wait_s` seconds for the first shard to be made."""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from askmask.errors import DataError
 from askmask.vlm.request import Completion
@@ -39,9 +40,9 @@ class Ledger:
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
         try:
             if read_only:
-                self._db = _read_only(Path(path))
+                self._db = connect_to_read(Path(path))
             else:
-                self._db = _connected(str(path))
+                self._db = _connect(str(path))
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 with self._db:
@@ -129,19 +130,20 @@ class Ledger:
         return self._db.execute(sql, values).fetchall()
 
 
-def _connected(address: str) -> sqlite3.Connection:
-    # autocommit: every statement is its own transaction unless `with self._db` groups several.
-    return sqlite3.connect(address, timeout=30, check_same_thread=False, uri=address.startswith("file:"))
+def _connect(name: str, **options: Any) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, check_same_thread=False, **options)
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    """Open a file to read, also in a folder where nothing may be written (then without an unfinished log)."""
-    for mode in ("mode=ro", "immutable=1"):
-        try:
-            found = _connected(f"{path.resolve().as_uri()}?{mode}")
-            found.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            return found
-        except sqlite3.OperationalError:
-            if mode != "mode=ro":
-                raise
-    raise AssertionError("one of both returns or raises")
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file without writing anything; where nothing may be written it must have been closed well."""
+    uri = (path.as_uri() if path.is_absolute() else f"file:{quote(path.as_posix())}") + "?mode=ro"
+    db = _connect(uri, uri=True)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:  # the index of the log cannot be made here
+        db.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = _connect(f"{uri}&immutable=1", uri=True)
+    return db

@@ -18,6 +18,7 @@ import numpy as np
 
 from askmask.errors import DataError, SettingError
 from askmask.formats import dense
+from askmask.runs.whole_files import write_text
 from askmask.world.engine import gl_name, load_mujoco
 from askmask.world.generate import Plan
 from askmask.world.record import record
@@ -125,4 +126,4 @@ def freeze(name: str, folder: Path, path: Path) -> None:
     lines = ",\n".join(f' "{seed}": {json.dumps(values)}' for seed, values in scenes.items())
     made_with = json.dumps({"world": VERSION, "mujoco": mujoco.__version__, "gl": gl_name()})
     head = f'{{"name": "{name}", "sha256": "{digest(scenes)}", "made_with": {made_with}'
-    path.write_text(head + ',\n"scenes": {\n' + lines + "\n}}\n")
+    write_text(path, head + ',\n"scenes": {\n' + lines + "\n}}\n")

@@ -47,12 +47,11 @@ def check_export(out, pictures: int) -> list[dict]:
         mask = read_luminance(out / row["mask_merged"])
         assert mask.shape == size and set(np.unique(mask)) == {0, 255} and row["prompt"]
     if rows and find_spec("askmask.training") is not None:
-        from askmask.training.samples import read_samples
+        from askmask.training.data import Source, check_all
 
-        # The folder as training takes it (the published format), and askmask's own file beside it.
-        assert len(read_samples(str(out))) == len(rows)
-        for sample in (*read_samples(str(out)), *read_samples(str(out / "examples.jsonl"))):
-            sample.read()
+        # The folder as training takes it (with the negatives), and the published format beside it.
+        published, whole = Source(str(out / "dataset.jsonl")), Source(str(out))
+        assert len(published) == len(rows) <= len(whole) and not check_all([published, whole])
     items = json.loads((out / "items.json").read_text())
     assert items["count"] == len(items["items"])
     return rows

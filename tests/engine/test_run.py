@@ -2,6 +2,12 @@
 
 import asyncio
 import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +24,7 @@ from askmask.imaging.mask import Mask
 from askmask.vlm.errors import BudgetSpent, RunStopped
 from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU
+from tests.conftest import ROOT
 from tests.engine.conftest import QUICK, run_engine
 
 
@@ -209,15 +216,99 @@ def test_a_wrong_key_stops_at_once(tmp_path, oracle, pictures, monkeypatch):
 def test_another_plan_is_refused_by_name(tmp_path, oracle, pictures):
     with oracle() as server, run_engine(tmp_path / "run", server, pictures[:1]) as store:
         other = plan_of(store).model_copy(update={"settings": Settings(votes=3)})
-        with pytest.raises(SettingError, match=r"settings\.votes = 1"):
+        with pytest.raises(SettingError, match=r"settings\.votes: 1 there, 3 now"):
             begin(store, other)
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):
     with RunStore(tmp_path / "run", create=True) as one, RunStore(tmp_path / "run") as two:
         one.lock()
-        with pytest.raises(SettingError, match="another run"):
+        with pytest.raises(SettingError, match="another run is writing to"):
             two.lock()
+
+
+@pytest.mark.parametrize("name", ["lock", "gallery.html", "notes.txt"])
+def test_a_folder_of_others_is_left_as_it_is(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(SettingError, match="neither empty nor made by"):
+        RunStore(tmp_path, create=True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_another_programs_database_gets_no_tables(tmp_path):
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        db.execute("CREATE TABLE songs (name TEXT)")
+    before = (tmp_path / "run.sqlite").read_bytes()
+    with pytest.raises(DataError, match=r"not an engine run; got tables \['songs'\]"):
+        RunStore(tmp_path, create=True)
+    assert (tmp_path / "run.sqlite").read_bytes() == before
+
+
+def test_a_run_from_before_the_manifest_goes_on(tmp_path):
+    with RunStore(tmp_path, create=True) as store:
+        store.lock()
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+    (tmp_path / "askmask-run.json").unlink()
+    with RunStore(tmp_path, create=True) as store:
+        store.lock()
+        assert plan_of(store).writer.model == "m"
+
+
+def test_a_run_killed_before_its_plan_was_whole_begins_again(tmp_path):
+    plan = RunPlan(writer=ModelChoice(model="m"))
+    with RunStore(tmp_path / "run", create=True) as store:
+        store.set_meta(plan=plan.to_dict())  # as older versions left it: no manifest
+        begin(store, plan)
+        assert store.meta("manifest")["templates"]
+    with (
+        RunStore(tmp_path / "other", create=True) as store,
+        pytest.raises(DataError, match="nothing was begun"),
+    ):
+        plan_of(store)
+
+
+@pytest.mark.parametrize("damage", ["header", "middle", "plan"])
+def test_a_damaged_store_is_named(tmp_path, oracle, pictures, damage):
+    with oracle() as server, run_engine(tmp_path, server, pictures[:1]) as store:
+        if damage == "plan":
+            store.set_meta(plan="{")
+    path = tmp_path / "run.sqlite"
+    data = path.read_bytes()
+    if damage == "header":
+        path.write_bytes(b"\0" * 100 + data[100:])
+    elif damage == "middle":
+        path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    with pytest.raises(DataError, match=r"run\.sqlite"), RunStore(tmp_path, read_only=True) as store:
+        plan_of(store)
+        report_of(store)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
+def test_a_run_is_read_where_nothing_may_be_written(tmp_path, oracle, pictures):
+    with oracle() as server:
+        run_engine(tmp_path, server, pictures[:1]).close()
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    shutil.copy(tmp_path / "run.sqlite", folder)
+    code = (
+        "import os, sys; from askmask.engine.store import RunStore; from askmask.engine.report import report_of\n"
+        "os.chdir(sys.argv[1]); os.geteuid() or os.setuid(65534)\n"
+        "with RunStore('.', read_only=True) as store: print(report_of(store).finished)"
+    )
+    folder.chmod(0o555)
+    (folder / "run.sqlite").chmod(0o444)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_equal_pictures_are_one_and_bad_ones_are_named(tmp_path, oracle, pictures):
@@ -313,27 +404,6 @@ def test_a_damaged_store_is_named_and_left_as_it_is(tmp_path, damage):
         plan_of(store)
     (tmp_path / "run" / "run.sqlite").write_bytes(b"no database at all" * 300)
     with pytest.raises(DataError, match=r"run\.sqlite"):
-        RunStore(tmp_path / "run")
-
-
-def test_a_run_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
-    import sqlite3
-
-    from askmask.vlm import ledger
-
-    with RunStore(tmp_path / "run", create=True) as store:
-        begin(store, RunPlan(writer=ModelChoice(model="m")))
-    connect = ledger._connected
-
-    def as_if_read_only(address):  # as a system refuses the log beside the file; root is refused nothing
-        if "immutable" not in address:
-            raise sqlite3.OperationalError("attempt to write a readonly database")
-        return connect(address)
-
-    monkeypatch.setattr(ledger, "_connected", as_if_read_only)
-    with RunStore(tmp_path / "run", read_only=True) as store:
-        assert plan_of(store).writer.model == "m" and report_of(store).pictures == 0
-    with pytest.raises(DataError, match="rights"):
         RunStore(tmp_path / "run")
 
 

@@ -34,7 +34,16 @@ ALLOWED = {
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
-    "training": {"history", "model", "formats", "evaluation", "conversation", "imaging", "world", "segmenters"},
+    "training": {
+        "history",
+        "model",
+        "formats",
+        "evaluation",
+        "conversation",
+        "imaging",
+        "world",
+        "segmenters",
+    },
 }
 # Of these an import at the top of a file would break what promises not to need them.
 HEAVY = {"torch", "transformers", "peft", "mujoco", "huggingface_hub", "openai", "pyarrow", "ray"}

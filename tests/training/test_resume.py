@@ -95,7 +95,7 @@ def test_a_folder_of_others_is_not_trained_in(tmp_path):
     (tmp_path / "log.jsonl").write_text("the user's")
     with (
         pytest.raises(SettingError, match="neither empty nor made by"),
-        RunFolder(tmp_path).held("perception"),
+        RunFolder(tmp_path).held({"stage": "perception"}),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
@@ -106,9 +106,9 @@ def test_a_run_from_before_the_manifest_goes_on(tmp_path):
     folder.write_config({})
     folder.save(3, {"step": 3})
     (tmp_path / ".lock").touch()
-    with folder.held("perception"):
+    with folder.held({"stage": "perception"}):
         assert folder.load()["step"] == 3
-    with pytest.raises(SettingError, match="another stage"), RunFolder(tmp_path).held("selection"):
+    with pytest.raises(SettingError, match="another stage"), RunFolder(tmp_path).held({"stage": "selection"}):
         pass
 
 

@@ -6,7 +6,7 @@ encoder's fine maps; after SAM's two-way decoder (Kirillov et al. 2023, section 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,6 @@ class Painted(Prompts):
     paint: Tensor  # [B, 4h, 4w] in [0, 1]
     presence: Tensor  # [B] logit
     chosen: Tensor | None = None  # [B, O] logit of each of the picture's regions
-
-    def without_dense(self) -> Painted:
-        """Leave the sparse tokens alone: no painted choice either."""
-        return replace(self, dense=torch.zeros_like(self.dense), paint=torch.zeros_like(self.paint))
 
 
 class MiniAdapter(nn.Module):
