@@ -1,4 +1,4 @@
-"""Answer: what a picture says to one prompt. A value that can draw and save itself; no model in it."""
+"""Answer: a round as a model answered it, with all that says how far to trust it. A value; no model in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError
 from askmask.imaging.mask import Mask, union_of
 from askmask.runs.manifest import output_folder
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One prompt's masks over one picture, in pixels of the upright picture, and how sure the model is."""
+    """One prompt, what answers it in pixels of the upright picture, and how sure the model is.
 
-    prompt: str
+    `round` holds the prompt, the reply in words, and a segment per instance where the model separates them; none when
+    nothing was found.
+    """
+
+    round: Round
     size: tuple[int, int]  # (height, width)
-    masks: tuple[Mask, ...]  # one per instance where the model separates them; () when nothing was found
-    scores: tuple[float, ...]  # predicted IoU of each mask, in [0, 1]
     score: float  # predicted IoU of the answer as a whole, in [0, 1]
     presence: float  # probability that anything in the picture matches, in [0, 1]
     score_trained: bool  # False: no training on prompts has supervised the scores; they are SAM2's own
@@ -34,12 +37,37 @@ class Answer:
     found: bool
     model: str
     protocol: str
-    text: str = ""  # reply in words, from models that speak
     mask_token: int = 0  # which of the decoder's mask tokens answered
+    alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
-    logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if asked for
+    logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def prompt(self) -> str:
+        """The words of the prompt."""
+        return self.round.text
+
+    @property
+    def text(self) -> str:
+        """The reply in words, "" from models that do not speak."""
+        return self.round.reply or ""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of the answer, named; () when nothing was found."""
+        return self.round.segments or ()
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """One mask per instance."""
+        return tuple(segment.mask for segment in self.segments)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """How sure the model is of each mask, in [0, 1]."""
+        return tuple(segment.score or 0.0 for segment in self.segments)
 
     @property
     def mask(self) -> Mask:
@@ -49,23 +77,25 @@ class Answer:
     def __bool__(self) -> bool:
         return self.found
 
+    def __repr__(self) -> str:
+        said = f"{len(self.segments)} masks, score {self.score:.2f}" if self.found else "nothing found"
+        return f"Answer({self.prompt[:60]!r}: {said}, model={self.model!r})"
+
     def overlay(self) -> Image.Image:
         """Return the picture with this answer drawn on it, and a legend with prompt and score."""
         return draw_answers([self])
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON. Without the picture and the logits."""
-        return {
-            "prompt": self.prompt,
+        data: dict[str, Any] = {
+            "round": self.round.id,
+            "prompt": self.round.prompt.to_json(),
             "found": self.found,
             "presence": self.presence,
             "presence_trained": self.presence_trained,
             "score_trained": self.score_trained,
             "score": self.score,
-            "masks": [
-                mask.to_dict() | {"box": mask.box, "score": score}
-                for mask, score in zip(self.masks, self.scores, strict=True)
-            ],
+            "masks": [segment.to_dict() | {"box": segment.mask.box} for segment in self.segments],
             "text": self.text,
             "size": list(self.size),
             "model": self.model,
@@ -74,15 +104,21 @@ class Answer:
             "notices": list(self.notices),
             "timings": dict(self.timings),
         }
+        if self.alternatives:
+            data["alternatives"] = [segment.to_dict() for segment in self.alternatives]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
         """Read what `to_dict` wrote."""
         return cls(
-            prompt=data["prompt"],
+            round=Round(
+                id=data.get("round", ""),
+                prompt=Prompt.from_json(data["prompt"]),
+                segments=tuple(Segment.from_dict(mask) for mask in data["masks"]),
+                reply=data.get("text") or None,
+            ),
             size=(int(data["size"][0]), int(data["size"][1])),
-            masks=tuple(Mask.from_dict(mask) for mask in data["masks"]),
-            scores=tuple(float(mask["score"]) for mask in data["masks"]),
             score=float(data["score"]),
             presence=float(data["presence"]),
             presence_trained=bool(data["presence_trained"]),
@@ -90,8 +126,8 @@ class Answer:
             found=bool(data["found"]),
             model=data["model"],
             protocol=data["protocol"],
-            text=data.get("text", ""),
             mask_token=int(data.get("mask_token", 0)),
+            alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),
         )
@@ -154,4 +190,4 @@ def legend_note(answer: Answer) -> str:
     """Say the outcome in a few words for a legend."""
     if not answer.found:
         return "nothing found"
-    return f"score {answer.score:.2f}" + (f", {len(answer.masks)} regions" if len(answer.masks) > 1 else "")
+    return f"score {answer.score:.2f}" + (f", {len(answer.masks)} masks" if len(answer.masks) > 1 else "")

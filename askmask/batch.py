@@ -96,8 +96,8 @@ def run_batch(
     """
     facts = {
         "model": model.name,
-        "weights": model.fingerprint,
-        "protocol": model.protocol.name,
+        "weights": model.backend.fingerprint,
+        "protocol": model.backend.protocol_name,
         "source": str(Path(source).resolve()),
     }
     with output_folder(out, MADE_BY, facts) as folder, folder.log(RESULTS) as results:
@@ -141,7 +141,7 @@ def _one_picture(model: Model, image: Path, items: list[Item]) -> Iterator[Outco
 
 def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
-        return Outcome(item, session.ask(item.prompt))
+        return Outcome(item, session.ask_many([item.prompt])[0])
     except Exception as error:
         return Outcome(item, None, _reason(error))
 

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from askmask.conversation import Example, Prompt, Round
+from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.errors import SettingError
+from askmask.imaging.mask import Mask
 
 Policy = Literal["none", "own", "gold"]
 POLICIES: Final[tuple[Policy, ...]] = ("none", "own", "gold")
+
+NOTHING = Mask.empty((1, 1))  # stands for a true mask that must not be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,24 @@ def context(example: Example, index: int, policy: Policy, own: Sequence[Round] =
         raise ValueError(f"own history needs the model's own answers to all {index} rounds before")
     answers = answered(own)
     return Context(answers, replace(prompt, refers_to=translated(prompt.refers_to, before, own)))
+
+
+def without_truth(example: Example) -> Example:
+    """Return what may be shown to whoever answers: prompts and the names that they refer to, no mask and no words."""
+    return replace(
+        example,
+        meta={},
+        rounds=tuple(
+            replace(
+                round,
+                segments=round.segments and tuple(Segment(mask=NOTHING, id=s.id) for s in round.segments),
+                reply=None,
+                ignore=None,
+                meta={},
+            )
+            for round in example.rounds
+        ),
+    )
 
 
 def answered(rounds: Sequence[Round]) -> tuple[Round, ...]:

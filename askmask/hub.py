@@ -6,6 +6,7 @@ cache is used.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ RELEASES = {
     "converseg-net-3b": Release(repo="aadarsh99/ConverSeg-Net-3B", vlm="Qwen/Qwen2.5-VL-3B-Instruct"),
 }
 VLM_FILES = ("*.json", "*.txt", "*.jinja")
+WEIGHT_FILES = (*VLM_FILES, "*.safetensors")  # no pickles
 
 
 def fetch(name: str, *, revision: str | None = None, confirm: Callable[[str], bool] | None = None) -> Path:
@@ -85,6 +87,42 @@ def _convert(release: Release, name: str, files: Path, final: Path) -> Path:
 def fetch_vlm(repo: str, revision: str = "main") -> Path:
     """Fetch config and tokenizer (no weights) of a language model on the Hub; return their folder."""
     return _snapshot(repo, revision, VLM_FILES)[1]
+
+
+def fetch_weights(name: str, *, confirm: Callable[[str], bool] | None = None) -> Path:
+    """Return the folder of a model in transformers' layout: a folder as given, or a Hub name's in the Hub's cache.
+
+    What is not there yet is fetched only if `confirm`, given the notice, says yes. Raises CheckpointError otherwise.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if (folder := _complete(name)) is not None:
+        return folder
+    if confirm is None:
+        raise CheckpointError(
+            f"{name} is neither a folder nor in the Hub's cache on this machine",
+            do="Name a folder, or let it be fetched from huggingface.co with --yes.",
+        )
+    if not confirm(
+        f"{name} is fetched from huggingface.co into the Hub's cache. askmask did not make it: check the licence of "
+        "the weights before you use them."
+    ):
+        raise AskMaskError(f"{name} was not fetched, as you chose")
+    return _snapshot(name, "main", WEIGHT_FILES)[1]
+
+
+def _complete(name: str) -> Path | None:
+    """Return the cached folder of a repository with all of its weights, None if a file is missing."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(WEIGHT_FILES), local_files_only=True))
+        index = folder / "model.safetensors.index.json"
+        shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else ()
+    except Exception:  # not there, no such name, or a broken index: all mean that it must be fetched
+        return None
+    there = all((folder / shard).is_file() for shard in shards) and any(folder.glob("*.safetensors"))
+    return folder if there else None
 
 
 def _kept(root: Path) -> Path | None:

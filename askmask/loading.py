@@ -32,17 +32,18 @@ def load(
     "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download.
     Raises CheckpointError or SettingError, both AskMaskError.
     """
+    from askmask.backends.neural import NeuralBackend, memory_guard
     from askmask.model.checkpoint import fingerprint, load_checkpoint
     from askmask.model.config import NetConfig
     from askmask.model.protocols import protocol_named
-    from askmask.session import Model, memory_guard
+    from askmask.session import Model
 
     folder = find_checkpoint(name, revision=revision, confirm=confirm)
     rules = protocol_named(protocol or NetConfig.load(folder).protocol)
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
-    return Model(net, config, rules, fingerprint=fingerprint(folder)[:16])
+    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16]))
 
 
 def find_checkpoint(

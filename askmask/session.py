@@ -1,260 +1,453 @@
-"""Model and Session: a network ready to use, and one picture opened with it; the things users hold.
+"""Model and Session: what answers, and one conversation with it over a picture; the things users hold.
 
-A Session encodes its picture once and then answers any number of prompts about it.
+A Session looks at its picture once. `ask` is the next round of its conversation; `ask_many` asks prompts that know
+nothing of each other and leaves the conversation as it is.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import groupby
-from pathlib import Path
+import hashlib
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import torch
-
 from askmask.answer import Answer
-from askmask.conversation import Round
-from askmask.errors import AskMaskError, PromptError
+from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
+from askmask.conversation import SCHEMA, Box, Prompt, Round, Segment, named
+from askmask.errors import DataError, PromptError, SettingError
+from askmask.history import answered, translated
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
-from askmask.model.config import NetConfig
-from askmask.model.net import AskMaskNet
-from askmask.model.protocols import Protocol
-from askmask.model.seams import MAX_PROMPT_CHARS, Features, MaskOutput
 
-OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
-AT_ONCE = 64  # prompts that go through the language side together
+MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep together
 
 
 class Model:
-    """A network with its weights, a protocol and a device. Made by `askmask.load`."""
+    """A back-end ready to use. Made by `askmask.load`.
 
-    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol, *, fingerprint: str = ""):
-        self.net = net
-        self.config = config
-        self.protocol = protocol
-        self.fingerprint = fingerprint  # of the weights: two checkpoints may share a name
+    `memory_limit`: bytes that the encoded pictures of its open sessions may take together; beyond it, those not used
+    for longest are forgotten, and encoded again when their session is asked.
+    """
+
+    def __init__(self, backend: Backend, *, memory_limit: int = MEMORY_LIMIT):
+        self.backend = backend
+        self.memory_limit = memory_limit
+        # Pictures looked at, the latest last, by the picture's identity: conversations over one picture share it.
+        self._views: OrderedDict[int, View] = OrderedDict()
+        self._users: Counter[int] = Counter()
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, protocol={self.protocol.name!r}, device={str(self.net.device)!r})"
+        return f"Model({self.name!r}, protocol={self.backend.protocol_name!r})"
 
     @property
     def name(self) -> str:
         """What results are labelled with."""
-        return self.config.name
+        return self.backend.name
 
     def open(self, picture: Any) -> Session:
-        """Encode a picture (path, bytes, Pillow image, uint8 array) and return a Session to ask.
+        """Look at a picture (path, bytes, Pillow image, uint8 array) and return a Session to ask.
 
         Raises PictureError for what cannot be read.
         """
-        return Session(self, read_picture(picture))
+        session = Session(self, read_picture(picture))
+        self.view_of(session)
+        return session
 
-    def batch(self, items: Iterable[tuple[Any, str]], *, at_once: int = 8) -> Iterator[Answer]:
-        """Answer (picture, prompt) pairs in order, `at_once` together; equal to asking each alone.
+    def batch(self, items: Iterable[tuple[Any, str]]) -> Iterator[Answer]:
+        """Answer (picture, prompt) pairs in order; neighbours on the same picture share its encoding.
 
-        Neighbouring prompts on the same picture object or path share its encoding. A picture or prompt that
-        cannot be used raises before its `at_once` neighbours are answered; `askmask.batch` isolates them.
+        A picture or prompt that cannot be used raises when its turn comes; `askmask.batch` isolates them.
         """
-        window: list[tuple[Any, str]] = []
-        for item in items:
-            window.append(item)
-            if len(window) == at_once:
-                yield from self._answer_window(window)
-                window = []
-        if window:
-            yield from self._answer_window(window)
+        session, before = None, None
+        for source, prompt in items:
+            same = source is before or (isinstance(source, str) and source == before)
+            if session is None or not same:
+                session, before = self.open(source), source
+            yield session.ask_many([prompt])[0]
 
-    def _answer_window(self, window: list[tuple[Any, str]]) -> Iterator[Answer]:
-        runs = [(run[0][0], [prompt for _, prompt in run]) for run in _runs(window)]
-        singles = [(read_picture(source), prompts[0]) for source, prompts in runs if len(prompts) == 1]
-        answered = iter(self._answer_pairs(singles) if singles else ())
-        for source, prompts in runs:
-            yield from [next(answered)] if len(prompts) == 1 else self.open(source).ask_many(prompts)
+    def answers(self, asked: Sequence[Asked], keep: Keep = Keep()) -> list[Answer]:
+        """Answer prompts of any conversations together; the one way by which every answer is made."""
+        found: dict[int, Answer] = {}
+        for event in self.backend.answer(asked, keep):
+            if isinstance(event, Done):
+                found[event.row] = event.answer
+        return [found[row] for row in range(len(asked))]
 
-    @torch.no_grad()
-    def _answer_pairs(self, pairs: list[tuple[Picture, str]]) -> list[Answer]:
-        prompts = [self.checked(prompt) for _, prompt in pairs]
-        with memory_guard(f"{len(pairs)} pictures at once"):
-            start = time.perf_counter()
-            pixels = torch.stack([self.prepare(picture) for picture, _ in pairs]).to(self.net.device)
-            features = self.net.segmenter.encode(pixels)
-            encoded = time.perf_counter()
-            out = self.net(
-                features,
-                [picture.rgb for picture, _ in pairs],
-                prompts,
-                multimask=self.protocol.best_of_three,
-            )
-            decoded = time.perf_counter()
-        timings = {
-            "picture": (encoded - start) / len(pairs),
-            "prompt": (decoded - encoded) / len(pairs),
-        }
-        return [
-            self.read_off(out, row, picture, prompt, timings=timings)
-            for row, ((picture, _), prompt) in enumerate(zip(pairs, prompts, strict=True))
-        ]
+    def view_of(self, session: Session) -> View:
+        """Return a session's picture as the back-end sees it, looking again if it was forgotten."""
+        key = id(session.picture)
+        with self._lock:
+            view = self._views.pop(key, None)
+        if view is None:
+            view = self.backend.look(session.picture)
+        with self._lock:
+            self._views[key] = view
+            while len(self._views) > 1 and sum(v.nbytes for v in self._views.values()) > self.memory_limit:
+                self._views.popitem(last=False)
+        return view
 
-    # -- steps shared by Session and batch ------------------------------------------------------------------
+    def _count(self, picture: Picture, change: int) -> None:
+        """Count the conversations over a picture; without any, what was kept of it goes."""
+        with self._lock:
+            self._users[id(picture)] += change
+            if not self._users[id(picture)]:
+                del self._users[id(picture)]
+                self._views.pop(id(picture), None)
 
-    def prepare(self, picture: Picture) -> torch.Tensor:
-        """Turn a picture into the visual side's input [3, S, S], by the protocol."""
-        return self.net.segmenter.prepare(self.protocol.rgb(picture), letterbox=self.protocol.letterbox)
 
-    def checked(self, prompt: str) -> str:
-        """Return the prompt if it can be asked. Raises PromptError."""
-        if not isinstance(prompt, str):
-            raise PromptError("a prompt must be text", got=type(prompt).__name__)
-        if any("\ud800" <= letter <= "\udfff" for letter in prompt[:MAX_PROMPT_CHARS]):
-            raise PromptError(
-                "the prompt holds bytes that are no text", got=ascii(prompt[:60]), do="Use UTF-8."
-            )
-        if self.protocol.published_text:  # cuts long prompts and takes empty ones
-            return prompt
-        if not prompt.strip():
-            raise PromptError("the prompt is empty", do="Say what to look for.")
-        if len(prompt) > MAX_PROMPT_CHARS:
-            raise PromptError(
-                f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
-            )
-        return prompt
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """All that undo brings back."""
 
-    def read_off(
-        self,
-        out: MaskOutput,
-        row: int,
-        picture: Picture,
-        prompt: str,
-        *,
-        timings: dict[str, float],
-        keep_logits: bool = False,
-        notices: tuple[str, ...] = (),
-    ) -> Answer:
-        """Turn one row of the network's output into an Answer in picture pixels."""
-        start = time.perf_counter()
-        chosen = int(self.protocol.choose(out.scores[row : row + 1].float().cpu())[0])
-        logits = self.protocol.restore(
-            out.logits[row, chosen : chosen + 1], picture, self.net.segmenter.image_size
-        )
-        presence = float(out.presence_logits[row].float().sigmoid())
-        if np.isnan(logits).any() or math.isnan(presence):  # would read as "nothing found"
-            raise AskMaskError(
-                "the network computed what is no number (NaN)",
-                do="Load with dtype='bfloat16' or 'float32'; if you did, check the weights with `askmask doctor`.",
-            )
-        mask = Mask.from_array(logits[0] > 0)
-        # Training supervises the heads for mask token 0 only.
-        trained = {} if self.protocol.best_of_three else self.config.trained_heads
-        knows_presence = bool(trained.get("presence"))
-        found = bool(mask) and (not knows_presence or presence >= self.config.presence_threshold)
-        score = min(1.0, max(0.0, float(out.scores[row, chosen])))
-        return Answer(
-            prompt=prompt,
-            size=picture.size,
-            masks=(mask,) if found else (),
-            scores=(score,) if found else (),
-            score=score,
-            presence=presence,
-            presence_trained=knows_presence,
-            score_trained=bool(trained.get("score")),
-            found=found,
-            model=self.name,
-            protocol=self.protocol.name,
-            mask_token=chosen + self.protocol.best_of_three,
-            notices=notices,
-            timings=timings | {"mask": time.perf_counter() - start},
-            logits=logits[0] if keep_logits else None,
-            picture=picture,
-        )
+    rounds: tuple[Round, ...] = ()
+    stale: frozenset[str] = frozenset()
 
 
 class Session:
-    """One picture, encoded once, and the rounds asked about it so far."""
+    """One picture and the conversation over it so far. Safe to use from several threads, one call at a time.
+
+    Rounds are named `r1`, `r2`, ..., their segments `m1`, `m2`, ...; a name is never given twice.
+    """
 
     def __init__(self, model: Model, picture: Picture):
         self.model = model
         self.picture = picture
-        self.rounds: list[Round] = []
-        start = time.perf_counter()
-        with memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
-            self._look = model.net.look(picture.rgb, model.prepare(picture))
-        self._picture_seconds = time.perf_counter() - start
+        self._now = _Moment()
+        self._before: list[_Moment] = []
+        self._next = {"r": 1, "m": 1}
+        self._lock = threading.RLock()
+        model._count(picture, 1)
 
     def __repr__(self) -> str:
         return f"Session({self.picture.name!r}, {len(self.rounds)} rounds, {self.model!r})"
 
-    @property
-    def features(self) -> Features:
-        """The picture's feature maps, as the mask decoder sees them."""
-        return self._look.features
+    def __del__(self) -> None:
+        self.model._count(self.picture, -1)
 
-    def ask(self, prompt: str, *, keep_logits: bool = False) -> Answer:
-        """Answer one prompt. `keep_logits` keeps the mask's logits, float32 [H, W], with the answer.
+    # -- asking ---------------------------------------------------------------------------------------------
 
-        Raises PromptError for a prompt that is empty or too long.
+    def ask(
+        self,
+        prompt: str | Prompt = "",
+        *,
+        about: str | Iterable[str] = (),
+        points: Iterable[Sequence[float]] = (),
+        boxes: Iterable[Box] = (),
+        mask: Mask | None = None,
+        keep_logits: bool = False,
+        keep_alternatives: bool = False,
+    ) -> Answer:
+        """Ask the next round, in words or by marks on the picture, and return its answer.
+
+        `about` names earlier segments, rounds, or segments by the name a user gave them. `points` are (x, y) or
+        (x, y, inside) and together mean one thing; every box (x0, y0, x1, y1) means one thing; `mask` is a drawn
+        mask to begin from. Raises PromptError for what cannot be asked; the conversation then stays as it was.
         """
-        return self.ask_many([prompt], keep_logits=keep_logits)[0]
+        for event in self.stream(
+            prompt,
+            about=about,
+            points=points,
+            boxes=boxes,
+            mask=mask,
+            keep=Keep(logits=keep_logits, alternatives=keep_alternatives),
+        ):
+            if isinstance(event, Done):
+                return event.answer
+        raise RuntimeError("the back-end ended without an answer")
 
-    def ask_many(self, prompts: Iterable[str], *, keep_logits: bool = False) -> list[Answer]:
-        """Answer prompts together; each as if asked alone."""
+    def stream(
+        self,
+        prompt: str | Prompt = "",
+        *,
+        about: str | Iterable[str] = (),
+        points: Iterable[Sequence[float]] = (),
+        boxes: Iterable[Box] = (),
+        mask: Mask | None = None,
+        keep: Keep = Keep(),
+    ) -> Iterator[Event]:
+        """Ask the next round and yield words and segments as they come; see `ask`. The last event is `Done`."""
+        full = self._prompt(prompt, about, points, boxes, mask)
+        with self._lock:
+            yield from self._answer(full, self.rounds, keep, self._append)
+
+    def ask_many(
+        self, prompts: Iterable[str | Prompt], *, keep_logits: bool = False, keep_alternatives: bool = False
+    ) -> list[Answer]:
+        """Answer prompts together, each as if it were the first; the conversation stays as it is."""
         if isinstance(prompts, str):
             raise PromptError(
                 "ask_many takes a list of prompts", got="one text", do="Use ask, or put it in a list."
             )
-        checked = [self.model.checked(prompt) for prompt in prompts]
-        answers: list[Answer] = []
-        for first in range(0, len(checked), AT_ONCE):
-            group = checked[first : first + AT_ONCE]
-            start = time.perf_counter()
-            with memory_guard(f"{len(group)} prompts at once"):
-                out = self.model.net.ask(self._look, group, multimask=self.model.protocol.best_of_three)
-            timings = {"picture": self._picture_seconds, "prompt": (time.perf_counter() - start) / len(group)}
-            answers += [
-                self.model.read_off(
-                    out,
-                    row,
-                    self.picture,
-                    prompt,
-                    timings=timings,
-                    keep_logits=keep_logits,
-                    notices=tuple(getattr(self._look.prefix, "notices", ())),
+        checked = [self.model.backend.check(self._prompt(prompt)) for prompt in prompts]
+        state = self.model.backend.begin(self.model.view_of(self))
+        keep = Keep(logits=keep_logits, alternatives=keep_alternatives)
+        answers = self.model.answers([Asked(state, prompt) for prompt in checked], keep)
+        return [replace(answer, round=named([answer.round])[0]) for answer in answers]
+
+    # -- the conversation -----------------------------------------------------------------------------------
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """The rounds so far."""
+        return self._now.rounds
+
+    @property
+    def stale(self) -> frozenset[str]:
+        """Ids of rounds that refer to something that was changed after they were answered; see `refresh`."""
+        return self._now.stale
+
+    @property
+    def segments(self) -> dict[str, Segment]:
+        """All segments of the conversation by id, in order."""
+        return {segment.id: segment for round in self.rounds for segment in round.segments or ()}
+
+    def __getitem__(self, name: str) -> Segment:
+        """Return a segment by its id, or by the name a user gave it. Raises KeyError."""
+        segments = self.segments
+        for segment in (segments[name],) if name in segments else reversed(segments.values()):
+            if name in (segment.id, segment.name):
+                return segment
+        raise KeyError(name)
+
+    def add(self, mask: Mask, *, name: str | None = None) -> Segment:
+        """Take a mask of the user's own into the conversation, as a round."""
+        if mask.size != self.picture.size:
+            raise PromptError(
+                "a mask must have the picture's size", got=f"{mask.size}, not {self.picture.size}"
+            )
+        with self._lock:
+            segment = Segment(mask=mask, source="user", name=name)
+            return self._append(Round(prompt=Prompt(masks=(mask,)), segments=(segment,))).segments[0]  # type: ignore[index]
+
+    def rename(self, segment: str, name: str | None) -> None:
+        """Give a segment a name of the user's choice; its id stays."""
+        with self._lock:
+            found = self[segment]
+            self._change(
+                replace(
+                    round,
+                    segments=tuple(replace(s, name=name) if s.id == found.id else s for s in round.segments),
                 )
-                for row, prompt in enumerate(group)
-            ]
-        self.rounds += [
-            Round.of(a.prompt, a.masks, source="predicted", reply=a.text or None) for a in answers
-        ]
-        return answers
+                if round.segments
+                else round
+                for round in self.rounds
+            )
 
+    def edit(self, round: str, prompt: str | Prompt) -> Answer:
+        """Ask a round anew with another prompt; rounds that refer to it become stale."""
+        with self._lock:
+            index = self._index(round)
+            old = self.rounds[index]
+            given = prompt if isinstance(prompt, Prompt) else replace(old.prompt, text=prompt)
+            answers: list[Answer] = []
+            for event in self._answer(
+                given, self.rounds[:index], Keep(), lambda new: self._replace(index, new)
+            ):
+                if isinstance(event, Done):
+                    answers.append(event.answer)
+            return answers[-1]
 
-def _runs(window: list[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
-    """Split into runs of neighbours on the same picture."""
+    def refresh(self) -> list[Answer]:
+        """Ask the stale rounds anew, in order; return their answers."""
+        with self._lock:
+            answers = []
+            for round in self.rounds:
+                if round.id in self.stale:
+                    answers.append(self.edit(round.id, self.rounds[self._index(round.id)].prompt))
+            return answers
 
-    def key(item: tuple[Any, str]) -> Any:
-        return item[0] if isinstance(item[0], (str, bytes, Path)) else id(item[0])
+    def delete(self, round: str) -> None:
+        """Remove a round; rounds that refer to it become stale and lose the reference."""
+        with self._lock:
+            index = self._index(round)
+            self._replace(index, None)
 
-    for _, run in groupby(window, key=key):
-        yield list(run)
+    def undo(self) -> None:
+        """Take back the last change: a round, an edit, a name. Raises SettingError when there is none."""
+        with self._lock:
+            if not self._before:
+                raise SettingError("there is nothing to undo")
+            self._now = self._before.pop()
 
+    def fork(self) -> Session:
+        """Return a second conversation that begins as this one stands."""
+        with self._lock:
+            other = Session(self.model, self.picture)
+            other._now, other._before, other._next = self._now, list(self._before), dict(self._next)
+            return other
 
-@contextmanager
-def memory_guard(what: str) -> Iterator[None]:
-    """Say in one line when memory ran out, and what to do."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-            sign in text for sign in OUT_OF_MEMORY
-        ):
-            raise AskMaskError(
-                f"out of memory for {what}",
-                got=text.splitlines()[0] if text else type(error).__name__,
-                do="Ask fewer at once, use a smaller picture, or load with dtype='bfloat16'.",
+    # -- as JSON --------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON: all but the picture's pixels, of which the hash is kept."""
+        with self._lock:
+            return {
+                "schema": SCHEMA,
+                "picture": {
+                    "name": self.picture.name,
+                    "size": list(self.picture.size),
+                    "sha256": _hash(self.picture),
+                },
+                "model": {
+                    "name": self.model.name,
+                    "protocol": self.model.backend.protocol_name,
+                    "fingerprint": self.model.backend.fingerprint,
+                },
+                "rounds": [round.to_dict() for round in self.rounds],
+                "stale": sorted(self.stale),
+                "next": dict(self._next),
+            }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], model: Model, picture: Any) -> Session:
+        """Go on with a conversation that `to_dict` wrote, over the same picture. Raises DataError."""
+        session = model.open(picture)
+        try:
+            if data.get("schema", SCHEMA) > SCHEMA:
+                raise DataError("this conversation was saved by a newer askmask", do="Upgrade askmask.")
+            if data["picture"]["sha256"] != _hash(session.picture):
+                raise DataError(
+                    "this is not the picture of the conversation",
+                    got=f"{session.picture.name}, {session.picture.size}",
+                    do=f"Give {data['picture']['name']} of {tuple(data['picture']['size'])}.",
+                )
+            rounds = named([Round.from_dict(round) for round in data["rounds"]])
+            sizes = {m.size for r in rounds for m in (*(r.masks or ()), *r.prompt.masks)}
+            if sizes - {session.picture.size}:
+                raise DataError("a mask of the conversation has another size than the picture", got=sizes)
+            session._now = _Moment(rounds, frozenset(map(str, data.get("stale", ()))))
+            session._next = {letter: int(data["next"][letter]) for letter in "rm"}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                "not a conversation of askmask", got=f"{type(error).__name__}: {error}"[:160]
             ) from error
-        raise
+        return session
+
+    # -- how ------------------------------------------------------------------------------------------------
+
+    def _prompt(
+        self,
+        prompt: str | Prompt,
+        about: str | Iterable[str] = (),
+        points: Iterable[Sequence[float]] = (),
+        boxes: Iterable[Box] = (),
+        mask: Mask | None = None,
+    ) -> Prompt:
+        """Build the whole prompt, with names resolved to ids. Raises PromptError."""
+        if not isinstance(prompt, (str, Prompt)):
+            raise PromptError("a prompt must be text", got=type(prompt).__name__)
+        base = prompt if isinstance(prompt, Prompt) else Prompt(text=prompt)
+        ids = {round.id for round in self.rounds} | self.segments.keys()
+        names = {segment.name: segment.id for segment in self.segments.values() if segment.name}
+        meant = [names.get(name, name) for name in ([about] if isinstance(about, str) else about)]
+        if unknown := [name for name in (*base.refers_to, *meant) if name not in ids]:
+            raise PromptError(
+                "the prompt refers to something this conversation does not have",
+                got=", ".join(map(repr, unknown)),
+                do=f"It has: {', '.join(sorted(ids)) or 'nothing yet'}.",
+            )
+        try:
+            marks = tuple((float(p[0]), float(p[1]), bool(p[2]) if len(p) > 2 else True) for p in points)
+            corners = tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in boxes)
+        except (TypeError, ValueError, IndexError) as error:
+            raise PromptError(
+                "a point is (x, y) or (x, y, inside), a box (x0, y0, x1, y1)", got=error
+            ) from error
+        masks = base.masks + (() if mask is None else (mask,))
+        full = replace(
+            base,
+            refers_to=tuple(dict.fromkeys((*base.refers_to, *meant))),
+            points=base.points + marks,
+            boxes=base.boxes + corners,
+            masks=masks,
+        )
+        height, width = self.picture.size
+        xs = [p[0] for p in full.points] + [x for box in full.boxes for x in box[::2]]
+        ys = [p[1] for p in full.points] + [y for box in full.boxes for y in box[1::2]]
+        if not all(0 <= x <= width for x in xs) or not all(0 <= y <= height for y in ys):
+            raise PromptError(
+                "a mark lies outside the picture", got=f"x {xs}, y {ys} of {width} x {height} px"
+            )
+        if any(one.size != self.picture.size for one in masks):
+            raise PromptError("a drawn mask must have the picture's size", got=[one.size for one in masks])
+        return full
+
+    def _answer(self, prompt: Prompt, before: Sequence[Round], keep: Keep, take: Any) -> Iterator[Event]:
+        """Answer a prompt after some rounds; `take` puts the round into the conversation and names it."""
+        backend = self.model.backend
+        prompt = backend.check(prompt)
+        state: State = backend.begin(self.model.view_of(self))
+        for round in answered(before):
+            state = backend.extend(state, round)
+        for event in backend.answer([Asked(state, prompt)], keep):
+            if isinstance(event, Done):
+                event = Done(0, replace(event.answer, round=take(event.answer.round)))
+            yield event
+
+    def _append(self, round: Round) -> Round:
+        """Add a round at the end."""
+        round = self._named(round)
+        self._set((*self.rounds, round), self.stale)
+        return round
+
+    def _replace(self, index: int, new: Round | None) -> Round | None:
+        """Put a round in the place of another, or remove that one; what refers to it follows, and is stale."""
+        old = self.rounds[index]
+        if new is not None:
+            new = replace(self._named(new), id=old.id)
+        stale = set(self.stale) - {old.id}
+        changed = {old.id, *(segment.id for segment in old.segments or ())}
+        rounds: list[Round] = list(self.rounds[:index]) + ([] if new is None else [new])
+        for round in self.rounds[index + 1 :]:
+            if changed & set(round.prompt.refers_to):
+                stale.add(round.id)
+                # What depends on a round that will change is stale too, though its references stay good.
+                changed |= {round.id, *(segment.id for segment in round.segments or ())}
+                theirs = [name for name in round.prompt.refers_to if self._owner(name) == old.id]
+                kept = [name for name in round.prompt.refers_to if name not in theirs]
+                moved = () if new is None else translated(theirs, [old], [new])
+                round = replace(round, prompt=replace(round.prompt, refers_to=(*moved, *kept)))
+            rounds.append(round)
+        self._set(tuple(rounds), frozenset(stale))
+        return new
+
+    def _owner(self, name: str) -> str:
+        """Return the id of the round that a round's or segment's id belongs to."""
+        return next(r.id for r in self.rounds if name == r.id or name in {s.id for s in r.segments or ()})
+
+    def _change(self, rounds: Iterable[Round]) -> None:
+        self._set(tuple(rounds), self.stale)
+
+    def _set(self, rounds: tuple[Round, ...], stale: frozenset[str]) -> None:
+        self._before.append(self._now)
+        self._now = _Moment(rounds, stale)
+
+    def _named(self, round: Round) -> Round:
+        """Give a round and its segments the next names."""
+        segments = tuple(replace(segment, id=self._name("m")) for segment in round.segments or ())
+        return replace(round, id=self._name("r"), segments=None if round.segments is None else segments)
+
+    def _name(self, letter: str) -> str:
+        number = self._next[letter]
+        self._next[letter] += 1
+        return f"{letter}{number}"
+
+    def _index(self, name: str) -> int:
+        for index, round in enumerate(self.rounds):
+            if round.id == name:
+                return index
+        raise SettingError(
+            "no such round",
+            got=repr(name),
+            do=f"There are: {', '.join(r.id for r in self.rounds) or 'none'}.",
+        )
+
+
+def _hash(picture: Picture) -> str:
+    """Return the SHA-256 of a picture's upright pixels and size."""
+    digest = hashlib.sha256(repr(picture.size).encode())
+    digest.update(picture.rgb.tobytes())
+    return digest.hexdigest()

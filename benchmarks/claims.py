@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from askmask.evaluation.bootstrap import mean_interval
 from askmask.loading import find_checkpoint
+from askmask.runs.whole_files import write_json
 from askmask.training.loop import LoopConfig, train
-from askmask.training.mini_scores import answer, prefix_now, val_views
+from askmask.training.mini_scores import answer, val_views
 from askmask.training.optimiser import Schedule
 from askmask.training.recipes import RefinementRecipe, SelectionRecipe
 from askmask.training.refinement import RefinementConfig
@@ -61,8 +61,8 @@ class Lab:
         if not folder.checkpoints():
             source = source if Path(source).exists() else str(find_checkpoint(source))
             weights = newest(source)["model"]
-            model = model_of(folder, source).to_dict()
-            (folder.root / "model.json").write_text(json.dumps(model))
+            model = model_of(folder, (source,)).to_dict()
+            write_json(folder.root / "model.json", model)
             kept = {name: value for name, value in weights.items() if name.startswith(prefixes)}
             folder.save(1, {"model": kept, "step": 1})
         return str(folder.root)
@@ -74,7 +74,7 @@ class Lab:
             shards=self.options.shards, views=12, prompts=10, literal=literal, seed=seed,
         )  # fmt: skip
         recipe = SelectionRecipe(
-            stage="selection", run=str(self.work / f"{name}-{seed}"), start=start, data=data,
+            stage="selection", run=str(self.work / f"{name}-{seed}"), start=(start,), data=data,
             loop=LoopConfig(steps=steps, schedule=Schedule(lr=lr, min_lr=lr / 30), seed=seed, save_every=100),
         )  # fmt: skip
         return self._run(recipe)
@@ -85,18 +85,18 @@ class Lab:
             train=(self.options.train,), views=4, prompts=8, clicks=0, boxes=0, literal=0.3, seed=seed, **data
         )
         recipe = RefinementRecipe(
-            stage="refinement", run=str(self.work / f"{name}-{seed}"), start=f"{start},{self.decoder}", data=config,
+            stage="refinement", run=str(self.work / f"{name}-{seed}"), start=(start, self.decoder), data=config,
             loop=LoopConfig(steps=steps, schedule=Schedule(lr=8e-4, min_lr=2e-5), seed=seed, save_every=50),
         )  # fmt: skip
         return self._run(recipe, change)
 
     def _run(self, recipe, change=None):
         folder = RunFolder(recipe.run)
-        torch.manual_seed(recipe.loop.seed)
-        task = BUILDERS[recipe.stage](recipe, folder)
-        if change:
-            change(task.module)
-        with folder.held():
+        with folder.held({"stage": recipe.stage}):
+            torch.manual_seed(recipe.loop.seed)
+            task = BUILDERS[recipe.stage](recipe, folder)
+            if change:
+                change(task.module)
             for told in train(task, recipe.loop, folder):
                 if told.step % 50 == 0:
                     print(
@@ -104,17 +104,14 @@ class Lab:
                     )
         return recipe.run, task.module
 
-    def score(self, net, *, decode, blind=False, dense=True):
+    def score(self, net, *, decode):
         """Return per scene the sums of IoU and counts, of conversational and of literal prompts with a target."""
         found = defaultdict(lambda: [0.0, 0])
         if self.seen is None:  # the eyes are the same for every arm
             self.seen = val_views(net, [self.options.val], self.options.views)
         net.eval()
         for number, view in enumerate(self.seen):
-            if blind or not dense:
-                masks = bare_answer(net, view, blind=blind, dense=dense)
-            else:
-                masks, _ = answer(net, view, decode=decode)
+            masks, _ = answer(net, view, decode=decode)
             for k, ask in enumerate(view.asks):
                 if not ask.present:
                     continue
@@ -153,19 +150,20 @@ class Lab:
         path.write_text(json.dumps(row) + "\n")
 
 
-@torch.no_grad()
-def bare_answer(net, view, *, blind, dense):
-    """Answer as the ablated network was trained to."""
-    net.eval()
-    prompts = [ask.text for ask in view.asks]
-    seen = prefix_now(net, view).seen.expand(len(prompts))
-    if blind:
-        seen = replace(seen, real=torch.zeros_like(seen.real))
-    masks = view.prefix.instances.masks.expand(len(prompts), -1, -1, -1)
-    choice = net.language(seen, prompts).on(masks, view.prefix.parts.expand(len(prompts), -1, -1, -1))
-    said = net.adapter(choice)
-    out = net.segmenter.decode(view.features, said if dense else said.without_dense(), multimask=False)
-    return F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0
+def words_alone(net):
+    """Ablation: the prompt encoder does not see the picture."""
+    net.language.register_forward_pre_hook(
+        lambda _, given: (replace(given[0], real=torch.zeros_like(given[0].real)), *given[1:])
+    )
+
+
+def sparse_alone(net):
+    """Ablation: the dense prompt, and the paint in it, are zero."""
+    net.adapter.register_forward_hook(
+        lambda _, __, said: replace(
+            said, dense=torch.zeros_like(said.dense), paint=torch.zeros_like(said.paint)
+        )
+    )
 
 
 def curriculum(lab, seed):
@@ -190,19 +188,24 @@ def curriculum(lab, seed):
 
 def blind(lab, seed):
     start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
-    for name, off in (("sees the picture", False), ("words alone", True)):
-        lab.arm("blind", name, seed, lambda off=off: lab.score(
-            lab.masks(f"blind-{off}", seed, start, lab.options.mask_steps, blind=off, choice=0.0)[1],
-            decode=True, blind=off))  # fmt: skip
+    for name, run, change in (
+        ("sees the picture", "blind-False", None),
+        ("words alone", "blind-True", words_alone),
+    ):
+        lab.arm("blind", name, seed, lambda run=run, change=change: lab.score(
+            lab.masks(run, seed, start, lab.options.mask_steps, change, choice=0.0)[1], decode=True))  # fmt: skip
 
 
 def dense(lab, seed):
     start, _ = lab.words("phase-one", seed, lab.eyes, lab.options.steps, 1.0, FAST)
-    for name, on in (("with the dense prompt", True), ("sparse tokens alone", False)):
-        run = "adapt-whole" if on else "dense-False"  # with it, the run is that of the other claim
-        lab.arm("dense", name, seed, lambda on=on, run=run: lab.score(
-            lab.masks(run, seed, start, lab.options.mask_steps, dense_token=on)[1],
-            decode=True, dense=on))  # fmt: skip
+    # With it, the run is that of the other claim.
+    arms = (
+        ("with the dense prompt", "adapt-whole", None),
+        ("sparse tokens alone", "dense-False", sparse_alone),
+    )
+    for name, run, change in arms:
+        lab.arm("dense", name, seed, lambda run=run, change=change: lab.score(
+            lab.masks(run, seed, start, lab.options.mask_steps, change)[1], decode=True))  # fmt: skip
 
 
 def adaptation(lab, seed):

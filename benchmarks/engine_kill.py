@@ -26,6 +26,7 @@ from pathlib import Path
 from PIL import Image
 
 from askmask.engine.store import RunStore
+from askmask.runs.whole_files import write_json
 from askmask.world.oracle import read_truth
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     report = kill_again_and_again(args)
     args.out.mkdir(parents=True, exist_ok=True)
     report["made_by"] = made_by()
-    (args.out / "engine_kill.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.out / "engine_kill.json", report)
     print(json.dumps(report, indent=1))
     if not report["same_store"] or report["answered_calls_repeated"]:
         sys.exit(1)

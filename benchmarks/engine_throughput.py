@@ -21,10 +21,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from askmask.engine.opening import ModelChoice
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.runs import Limits, RunPlan, begin, work
 from askmask.engine.store import RunStore
+from askmask.runs.whole_files import write_json
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import read_truth
 
 
@@ -66,8 +67,7 @@ def main() -> None:
         "ratio": round(ratio, 2),
         "machine": f"{os.cpu_count()} cores, shared with other work; load {os.getloadavg()[0]:.1f} at the end",
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "engine_throughput.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.out / "engine_throughput.json", report)
     print(json.dumps(report, indent=1))
 
 

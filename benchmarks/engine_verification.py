@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from askmask.engine.opening import ModelChoice, VisionChoice
+from askmask.engine.opening import VisionChoice
 from askmask.engine.pictures import Picture
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.runs import Limits, RunPlan, begin, work
@@ -31,6 +31,8 @@ from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.values import Aligned, Verified
 from askmask.imaging.mask import Mask
+from askmask.runs.whole_files import write_json
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU, Errors, Gallery, read_truth
 
 MISTAKES = (
@@ -129,8 +131,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {platform.processor() or 'cpu'}, shared",
         "rows": rows,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "engine_verification.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.out / "engine_verification.json", report)
     (args.out / "engine_verification.md").write_text(table_of(report))
     plot(rows, args.out / "engine_verification.png")
 
@@ -175,7 +176,7 @@ def finish(args, store: RunStore, paths: list[Path], rate: float, stage3: bool) 
             add_pictures(store, paths)
         plan = store.meta("plan")  # a run that goes on meets its oracle at another port
         plan["writer"]["base_url"] = address
-        store.set_meta("plan", plan)
+        store.set_meta(plan=plan)
         asyncio.run(work(store, Limits(concurrency=8)))
     finally:
         server.terminate()

@@ -8,7 +8,6 @@ they stay mapped from the file until a layer first runs.
 """
 
 import argparse
-import json
 import platform
 import subprocess
 import sys
@@ -80,7 +79,9 @@ def main() -> None:
             "stored_mb": size,
             "loads": rows,
         }
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        from askmask.runs.whole_files import write_json
+
+        write_json(given.out, result)
 
 
 if __name__ == "__main__":

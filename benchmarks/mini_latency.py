@@ -11,7 +11,6 @@ import os
 import platform
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -48,8 +47,9 @@ def main():
         "first_prompt_ms": {k: round(1000 * v, 1) for k, v in summary(first).items()},
         "further_prompt_ms": {k: round(1000 * v, 1) for k, v in summary(further).items()},
     }
-    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
+    from askmask.runs.whole_files import write_json
+
+    write_json(options.out, found)
     print(json.dumps(found, indent=1))
 
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import platform
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.language import paint
 from askmask.model.mini.perception import part_names
+from askmask.runs.whole_files import write_json
 from askmask.training.mini_scores import answer, val_views
 from askmask.training.prompts import asks_of, gate_target, select_target
 from askmask.training.region_cache import owners
@@ -43,7 +43,7 @@ def main() -> None:
     net, _ = load_checkpoint(find_checkpoint(options.model), device="cpu")
     found = limits(net, options.folder, options.views)
     found["machine"] = f"{platform.machine()}, torch {torch.__version__}"
-    Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
+    write_json(options.out, found)
     print(json.dumps(found, indent=1))
 
 

@@ -9,7 +9,6 @@ Baselines answer from the *true* objects, so their masks are perfect: "all objec
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections import defaultdict
@@ -22,6 +21,7 @@ import askmask
 from askmask.conversation import CONCEPTS
 from askmask.evaluation.bootstrap import mean_interval
 from askmask.formats.dense import answer_masks, read_shard, shards
+from askmask.runs.whole_files import write_json
 
 
 def iou(one, other):
@@ -179,13 +179,12 @@ def main():
     found = report(rows)
     scenes = len({row["scene"] for row in rows})
     note = (
-        f"{len(rows)} prompts over {scenes} scenes, protocol {model.protocol.name}, "
+        f"{len(rows)} prompts over {scenes} scenes, protocol {model.backend.protocol_name}, "
         f"{platform.machine()}, {options.threads} thread, {time.time() - began:.0f} s, torch {torch.__version__}."
     )
     found = {"model": model.name, "data": Path(options.folder).name, "note": note} | found
     out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    write_json(out.with_suffix(".json"), found)
     out.with_suffix(".md").write_text(markdown(found))
     print(markdown(found))
 

@@ -131,8 +131,9 @@ def main():
     }  # fmt: skip
     print(json.dumps(report, indent=2))
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+        from askmask.runs.whole_files import write_json
+
+        write_json(options.out, report, indent=2)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """What encoding once is worth: N prompts on one picture together, against N single asks, in one run.
 
     python benchmarks/session.py --model FOLDER --picture PICTURE [--threads 1] [--out results/session.json]
+    python benchmarks/session.py --before CHECKOUT [--out results/session_before.json]
 
-Without --model the miniature network is used. Also measured: import time and peak memory, each in a process of
+`--before` asks the same of another checkout of askmask, in turn with this one, and prints the ratio of each pair of
+runs. Without --model the miniature network is used. Also measured: import time and peak memory, each in a process of
 its own. Single asks open the picture each time, as a tool without sessions does.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -67,6 +71,50 @@ def process(code: str) -> tuple[float, float]:
     return statistics.median(walls), statistics.median(peaks)
 
 
+# Run by both checkouts: seconds of the first prompt (picture included), of a further one, and of 16 together.
+ONCE = """
+import statistics, sys, time
+import torch
+torch.set_num_threads(1)
+import askmask
+model = askmask.load(sys.argv[1], device="cpu")
+words = [f"the mug, number {n}" for n in range(16)]
+model.open(sys.argv[2]).ask_many(words)
+first, more, many = [], [], []
+for _ in range(15):
+    t = [time.perf_counter()]
+    session = model.open(sys.argv[2]); session.ask_many(words[:1]); t.append(time.perf_counter())
+    session.ask_many(words[1:2]); t.append(time.perf_counter())
+    session.ask_many(words); t.append(time.perf_counter())
+    for row, a, b in zip((first, more, many), t, t[1:]): row.append(b - a)
+print(*map(statistics.median, (first, more, many)))
+"""
+
+
+def against(before: Path, repeats: int) -> dict:
+    """Ask the bundled model of two checkouts in turn; return medians and the ratio of each pair, now / before."""
+    seconds: dict[str, list[list[float]]] = {"before": [], "now": []}
+    for _ in range(repeats):
+        for name, root in (("before", before), ("now", ROOT)):
+            command = [sys.executable, "-c", ONCE, "mini", str(ROOT / "examples" / "table.png")]
+            env = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+            out = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True)
+            seconds[name].append(list(map(float, out.stdout.split())))
+    result = {}
+    for column, what in enumerate(("first prompt", "further prompt", "16 prompts")):
+        pairs = list(
+            zip(*([run[column] for run in seconds[name]] for name in ("before", "now")), strict=True)
+        )
+        ratios = sorted(now / old for old, now in pairs)
+        result[what] = {
+            "before_ms": 1e3 * statistics.median(old for old, _ in pairs),
+            "now_ms": 1e3 * statistics.median(now for _, now in pairs),
+            "ratio": {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]},
+        }
+        print(f"{what:15s} {json.dumps(result[what])}")
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -75,8 +123,19 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=ROOT / "askmask" / "selftest" / "picture.png")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.before:
+        found = {"command": "python benchmarks/session.py --before CHECKOUT", "model": "mini", "threads": 1}
+        found |= {
+            "machine": platform.machine(),
+            "pairs": given.repeats,
+            "ratios": against(given.before, given.repeats),
+        }
+        if given.out:
+            given.out.write_text(json.dumps(found, indent=1) + "\n")
+        return
 
     # Before torch is here: a child's peak memory counts its parent's at the moment of the fork.
     nothing, package, torch_alone = (process(code) for code in ("pass", "import askmask", "import torch"))
@@ -91,7 +150,7 @@ def main() -> None:
         model = askmask.load(given.model or make_tiny(folder), device="cpu")
         rows = sessions(model, given.picture, given.repeats)
     result = {
-        "command": f"python benchmarks/session.py --threads {given.threads} --repeats {given.repeats}",
+        "command": shlex.join(["python", "benchmarks/session.py", *sys.argv[1:]]),
         "model": model.name,
         "picture": given.picture.name,
         "machine": f"{platform.machine()}, {platform.system()}, {given.threads} thread(s), shared",
@@ -107,8 +166,9 @@ def main() -> None:
     }
     print(json.dumps({key: result[key] for key in ("import_s", "peak_mb")}, indent=1))
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        from askmask.runs.whole_files import write_json
+
+        write_json(given.out, result)
 
 
 if __name__ == "__main__":

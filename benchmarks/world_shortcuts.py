@@ -11,13 +11,13 @@ guess "every thing". What knows only the shortcut cannot beat it; what knows phy
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from askmask.formats import dense
+from askmask.runs.whole_files import write_json
 
 
 def iou(objects: np.ndarray, guess: list[int], truth: list[int], ignore: list[int]) -> float:
@@ -64,7 +64,7 @@ def main() -> None:
         )
         print("; ".join(told))
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(options.out, report)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import platform
 import time
 from pathlib import Path
 
+from askmask.runs.whole_files import write_json
 from askmask.world.facts import look, measure
 from askmask.world.record import ask, record, surface_of
-from askmask.world.render import Painter
+from askmask.world.render import Renderer
 from askmask.world.simulate import settled_world
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     }
     print(json.dumps(report, indent=1))
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(options.out, report)
 
 
 def stages(count: int, size: int) -> dict[str, float]:
@@ -64,8 +65,8 @@ def stages(count: int, size: int) -> dict[str, float]:
         now = lap("settle", now)
         things = measure(world)
         now = lap("trials", now)
-        with Painter(world, size) as painter:
-            views = [painter.draw(camera) for camera in world.scene.cameras[:2]]
+        with Renderer(world, size) as renderer:
+            views = [renderer.draw(camera) for camera in world.scene.cameras[:2]]
         now = lap("draw", now)
         seen = [look(world, view) for view in views]
         now = lap("view facts", now)

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
+from askmask.errors import AskMaskError, CheckpointError
+from askmask.hub import fetch_weights
 from tests.conftest import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -124,7 +126,7 @@ def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
     )
 
 
-LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.protocol.name)"
+LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.backend.protocol_name)"
 
 
 @pytest.mark.slow
@@ -189,3 +191,46 @@ def test_a_person_may_decline():
 
     with pytest.raises(askmask.AskMaskError, match="as you chose"):
         askmask.load("converseg-net-3b", confirm=lambda notice: False)
+
+
+class TestWeights:
+    """Models of transformers by Hub name: never fetched unasked."""
+
+    @pytest.fixture
+    def cached(self, tmp_path, monkeypatch):
+        """A Hub whose cache holds an unfinished download of me/half, and which records what is fetched."""
+        import huggingface_hub
+
+        half = tmp_path / "half"
+        half.mkdir()
+        (half / "model.safetensors.index.json").write_text(
+            '{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'
+        )
+        (half / "1.safetensors").write_bytes(b"x")
+        fetched = []
+
+        def snapshot(repo, *, local_files_only=False, **more):
+            if not local_files_only:
+                fetched.append(repo)
+                (half / "2.safetensors").write_bytes(b"x")
+            elif repo != "me/half":
+                raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+            return str(half)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+        return fetched
+
+    def test_a_folder_is_itself(self, tmp_path, cached):
+        assert fetch_weights(str(tmp_path)) == tmp_path and not cached
+
+    @pytest.mark.parametrize("name", ["me/absent", "me/half"])
+    def test_nothing_is_fetched_without_a_yes(self, cached, name):
+        with pytest.raises(CheckpointError, match="--yes"):
+            fetch_weights(name)
+        with pytest.raises(AskMaskError, match="as you chose"):
+            fetch_weights(name, confirm=lambda notice: "licence" not in notice)
+        assert not cached
+
+    def test_a_yes_fetches_once(self, cached):
+        folder = fetch_weights("me/half", confirm=lambda _: True)
+        assert fetch_weights("me/half") == folder and cached == ["me/half"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from importlib import import_module
 from typing import Annotated
 
@@ -70,14 +71,21 @@ def main() -> None:
         app()
     except Exception as error:
         if debug:
-            raise
+            from askmask.vlm.secrets import redact
+
+            typer.echo(redact("".join(traceback.format_exception(error))), err=True)
         say(f"askmask: {in_one_line(error)}", err=True)
         sys.exit(2)
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a line in which prompts and file names may stand: what could steer the terminal is made visible."""
-    typer.echo(_STEERING.sub(lambda found: ascii(found[0])[1:-1], text), err=err)
+    typer.echo(visible(text), err=err)
+
+
+def visible(text: str) -> str:
+    """Return the text with what could steer the terminal made visible."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 # Control characters, changes of writing direction, and bytes of a name that are no text.

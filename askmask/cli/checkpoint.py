@@ -1,4 +1,4 @@
-"""`askmask convert-published`: the released three-part weights -> one checkpoint folder."""
+"""`askmask new` and `askmask convert-published`: base or released weights -> one checkpoint folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from askmask.cli.app import app
+from askmask.cli.options import Yes, confirm_with
 
 EXAMPLES = """
 Turn the published three-part ConverSeg release into one checkpoint folder.
@@ -47,3 +48,61 @@ def convert(
         f"{done}: {size / 1e6:.1f} MB. The licence of these weights is not known: check it where you got them."
     )
     typer.echo(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')
+
+
+NEW = """
+Build a network to train from base weights: Qwen2.5-VL, SAM2 or SAM2.1, and a fresh adapter and LoRA between them.
+
+Example:
+
+  askmask new models/mine --vlm Qwen/Qwen2.5-VL-3B-Instruct --segmenter facebook/sam2.1-hiera-large
+
+  askmask new --estimate 3b
+
+Both are folders in transformers' layout, or names on the Hub, fetched only after a yes. --estimate needs no weights:
+it says what training a network of that size holds in memory.
+"""
+
+
+@app.command("new", help=NEW)
+def new(
+    out: Annotated[
+        Path | None, typer.Argument(help="Checkpoint folder to write.", show_default=False)
+    ] = None,
+    vlm: Annotated[str, typer.Option(help="Folder or Hub name of Qwen2.5-VL.", show_default=False)] = "",
+    segmenter: Annotated[str, typer.Option(help="Folder or Hub name of SAM2.", show_default=False)] = "",
+    rank: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 16,
+    alpha: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the fresh parts.")] = 0,
+    estimate: Annotated[str, typer.Option(help="3b or 7b: memory of training it.", show_default=False)] = "",
+    yes: Yes = False,
+) -> None:
+    """Build a network to train."""
+    from askmask.errors import SettingError
+
+    if estimate:
+        from askmask.training.memory import estimate as estimated
+
+        typer.echo(
+            f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}"
+        )
+        return
+    if out is None or not vlm or not segmenter:
+        raise SettingError(
+            "OUT, --vlm and --segmenter are needed", do="Or ask for the memory: --estimate 3b."
+        )
+    from rich.console import Console
+
+    from askmask.hub import fetch_weights
+    from askmask.model.new import new_network
+
+    confirm = confirm_with(yes)
+    bases = (
+        fetch_weights(vlm, confirm=confirm),
+        segmenter if Path(segmenter).is_file() else fetch_weights(segmenter, confirm=confirm),
+    )
+    with Console(stderr=True).status("building"):
+        done = new_network(*bases, out, rank=rank, alpha=alpha, seed=seed)
+    size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
+    typer.echo(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
+    typer.echo(f"try: askmask train phase_one data=FOLDER model={done}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from askmask.cli.app import app
+from askmask.cli.options import confirm_with
 from askmask.errors import AskMaskError, SettingError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ Ray = Annotated[
     int | None, typer.Option("--ray", min=1, help="Workers on Ray (extra [ray]) instead of this process.")
 ]
 RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster; without it, one on this machine.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch weights from the Hub without asking.")]
 FirstWait = Annotated[
     float, typer.Option(help="Seconds: the first retry waits a random part of this.", hidden=True)
 ]
@@ -48,12 +50,20 @@ def run(
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpoint.")] = None,
     api_key_env: Annotated[str | None, typer.Option(help="Variable that holds the key.")] = None,
     price: Annotated[str | None, typer.Option(help="Dollars per million tokens: IN,OUT.")] = None,
+    thinking_tokens: Annotated[
+        int | None, typer.Option(help="Tokens allowed beside each reply, for models that think first.")
+    ] = None,
+    extra: Annotated[
+        str | None,
+        typer.Option(help="Further request parameters as JSON; null leaves one out: '{\"seed\": null}'."),
+    ] = None,
     verifier: Annotated[str | None, typer.Option(help="Another model id for the verifiers.")] = None,
     verifier_url: Annotated[str | None, typer.Option(help="Its endpoint, if another.")] = None,
     verifier_price: Annotated[str | None, typer.Option(help="Its price.")] = None,
     concepts: Annotated[str | None, typer.Option(help="Some of the five, with commas.")] = None,
     detector: Annotated[str, typer.Option(help="vlm, grounding-dino or moondream.")] = "vlm",
     detector_at: Annotated[str | None, typer.Option(help="Its model folder or base URL.")] = None,
+    detector_price: Annotated[str | None, typer.Option(help="Of Moondream's cloud: IN,OUT.")] = None,
     segmenter: Annotated[str, typer.Option(help="classical, mini or sam2.")] = "classical",
     segmenter_at: Annotated[str | None, typer.Option(help="Its model folder.")] = None,
     device: Annotated[str, typer.Option(help="For local models.")] = "cpu",
@@ -73,6 +83,7 @@ def run(
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
     first_wait: FirstWait = 1.0,
     allow_floating: Floating = False,
+    yes: Yes = False,
     ray: Ray = None,
     ray_address: RayAddress = None,
 ) -> None:
@@ -84,20 +95,28 @@ def run(
     need_engine()
     from pydantic import ValidationError
 
-    from askmask.engine.opening import ModelChoice, VisionChoice, open_vlm
+    from askmask.engine.opening import VisionChoice
     from askmask.engine.pictures import find_pictures
     from askmask.engine.pipeline import add_pictures
-    from askmask.engine.runs import Limits, RunPlan, begin
+    from askmask.engine.runs import Limits, RunPlan, begin, opened
     from askmask.engine.settings import Settings
     from askmask.engine.store import RunStore
+    from askmask.vlm.opening import ModelChoice
 
     if vlm == "replay":
         model = str(Path(model).resolve())  # a resume may come from another folder
-    choice = partial(ModelChoice, provider=vlm, api_key_env=api_key_env, timeout_s=timeout)
-    writer = choice(model=model, base_url=base_url, price=price)
-    second = (
-        choice(model=verifier, base_url=verifier_url or base_url, price=verifier_price) if verifier else None
+    choice = partial(
+        ModelChoice,
+        provider=vlm,
+        api_key_env=api_key_env,
+        timeout_s=timeout,
+        thinking_tokens=thinking_tokens,
+        extra=_parameters(extra),
     )
+    writer = choice(model=model, base_url=base_url, price=price).placed()
+    second = None
+    if verifier:
+        second = choice(model=verifier, base_url=verifier_url or base_url, price=verifier_price).placed()
     try:
         settings = Settings(
             concepts=_concepts(concepts),
@@ -114,6 +133,7 @@ def run(
     vision = VisionChoice(
         detector=detector,
         detector_at=detector_at,
+        detector_price=detector_price,
         segmenter=segmenter,
         segmenter_at=segmenter_at,
         device=device,
@@ -128,15 +148,15 @@ def run(
         first_wait_s=first_wait,
         allow_floating=allow_floating,
     )
-    open_vlm(
-        writer, allow_floating=allow_floating
-    )  # a wrong name or a missing key shows before anything is written
+    plan = RunPlan(writer=writer, verifier=second, vision=vision, settings=settings)
+    # A wrong name, number or key shows before anything is written.
+    models = opened(plan, limits, confirm=confirm_with(yes))
     with RunStore(out, create=True) as store:
         store.lock()
-        begin(store, RunPlan(writer=writer, verifier=second, vision=vision, settings=settings))
+        begin(store, plan)
         new, known, bad = add_pictures(store, find_pictures(pictures), source=source, licence=licence)
         typer.echo(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
-        _work(store, limits, ray, ray_address)
+        _work(store, limits, models, ray, ray_address)
 
 
 @engine_app.command()
@@ -150,6 +170,7 @@ def resume(
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
     first_wait: FirstWait = 1.0,
     allow_floating: Floating = False,
+    yes: Yes = False,
     ray: Ray = None,
     ray_address: RayAddress = None,
 ) -> None:
@@ -158,7 +179,7 @@ def resume(
     Limits count from the run's beginning: --max-usd 5 means five dollars in all.
     """
     need_engine()
-    from askmask.engine.runs import Limits
+    from askmask.engine.runs import Limits, opened, plan_of
     from askmask.engine.store import RunStore
 
     with RunStore(run) as store:
@@ -173,7 +194,8 @@ def resume(
             first_wait_s=first_wait,
             allow_floating=allow_floating,
         )
-        _work(store, limits, ray, ray_address)
+        models = opened(plan_of(store), limits, confirm=confirm_with(yes))
+        _work(store, limits, models, ray, ray_address)
 
 
 @engine_app.command()
@@ -186,10 +208,11 @@ def retry(
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Tries per call.")] = 6,
     first_wait: FirstWait = 1.0,
     allow_floating: Floating = False,
+    yes: Yes = False,
 ) -> None:
     """Ask again where it failed in these ways; everything answered well is kept."""
     need_engine()
-    from askmask.engine.runs import Limits
+    from askmask.engine.runs import Limits, opened, plan_of
     from askmask.engine.store import RunStore
     from askmask.vlm.errors import ERROR_CLASSES
 
@@ -201,8 +224,6 @@ def retry(
         )
     with RunStore(run) as store:
         store.lock()
-        count = store.retry(classes)
-        typer.echo(f"{count} failed units are asked again", err=True)
         limits = Limits(
             concurrency=concurrency,
             max_usd=max_usd,
@@ -211,7 +232,10 @@ def retry(
             first_wait_s=first_wait,
             allow_floating=allow_floating,
         )
-        _work(store, limits)
+        models = opened(plan_of(store), limits, confirm=confirm_with(yes))
+        count = store.retry(classes)
+        typer.echo(f"{count} failed units are asked again", err=True)
+        _work(store, limits, models)
 
 
 @engine_app.command()
@@ -330,25 +354,26 @@ def need_engine() -> None:
 
     from askmask.errors import MissingExtra
 
-    for library in ("pydantic", "tenacity", "scipy"):
+    for library in ("pydantic", "scipy"):
         if find_spec(library) is None:
             raise MissingExtra(library, "engine")
 
 
-def open_any_segmenter(choice: Any) -> Any:
-    """Make a segmenter by name; `mini` is a network of askmask's own, which the engine does not import."""
-    from askmask.engine.opening import open_segmenter
+def _parameters(text: str | None) -> dict[str, Any] | None:
+    """Read --extra; raises SettingError for what is no JSON object."""
+    import json
 
-    if choice.segmenter != "mini":
-        return open_segmenter(choice)
-    from askmask.loading import load
-    from askmask.model.mini.net import Mini
-    from askmask.segmenters.mini import PromptableMini
-
-    model = load(choice.segmenter_at or "mini", device=choice.device)
-    if not isinstance(model.net, Mini):
-        raise SettingError("the segmenter is not a mini", got=model.name, do="Name a mini: --segmenter-at.")
-    return PromptableMini(model.net)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise SettingError(
+            "--extra takes a JSON object", got=repr(text), do="For example '{\"seed\": null}'."
+        )
+    return found
 
 
 def _concepts(text: str | None) -> tuple[Concept, ...]:
@@ -358,19 +383,24 @@ def _concepts(text: str | None) -> tuple[Concept, ...]:
     return cast("tuple[Concept, ...]", tuple(text.split(","))) if text else CONCEPTS
 
 
-def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | None = None) -> None:
+def _work(
+    store: Any, limits: Any, models: Any, ray: int | None = None, ray_address: str | None = None
+) -> None:
     """Work with a live table; exit 1 if something is left undecided, 130 when interrupted."""
     from rich.console import Console
     from rich.live import Live
 
     from askmask.cli.engine_tables import status_table
     from askmask.engine.report import report_of
-    from askmask.engine.runs import plan_of, work
+    from askmask.engine.runs import work
     from askmask.vlm.errors import BudgetSpent, RunStopped
 
     console = Console(stderr=True)
     stopped: AskMaskError | None = None
     interrupted = False
+
+    def tell(line: str) -> None:
+        console.print(f"askmask: {line}", markup=False, highlight=False)
 
     async def main(live: Live | None) -> None:
         nonlocal interrupted
@@ -395,8 +425,7 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
             loop.add_signal_handler(signal.SIGINT, on_signal)
         except NotImplementedError:  # Windows: Ctrl-C ends at once, which loses only calls in flight
             pass
-        segmenter = open_any_segmenter(plan_of(store).vision)
-        await work(store, limits, on_progress=on_progress, stop=stop, segmenter=segmenter)
+        await work(store, limits, models, on_progress=on_progress, tell=tell, stop=stop)
 
     def on_ray(live: Live | None) -> None:
         from askmask.engine.ray_backend import run_on_ray
@@ -411,7 +440,6 @@ def _work(store: Any, limits: Any, ray: int | None = None, ray_address: str | No
             workers=ray or 1,
             address=ray_address,
             on_batch=on_batch,
-            open_segmenter=open_any_segmenter,
         )
 
     try:

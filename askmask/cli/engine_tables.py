@@ -9,12 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from askmask.cli.app import visible
 from askmask.conversation import CONCEPTS
 
 
 def status_table(run: Path, report: Any) -> Group:
     """Draw a run's Report: stages, concepts, failures, cost."""
-    stages = Table(title=f"{run}: {report.finished} of {report.pictures} pictures", title_justify="left")
+    stages = Table(
+        title=Text(visible(f"{run}: {report.finished} of {report.pictures} pictures")), title_justify="left"
+    )
     stages.add_column("stage")
     unusual = ("failed", "quarantined", "refused", "skipped")
     names = ["done", "running", "pending"]
@@ -40,9 +43,10 @@ def status_table(run: Path, report: Any) -> Group:
         failures.add_column("stage")
         failures.add_column("class")
         failures.add_column("units", justify="right")
+        failures.add_column("most often because")
         for stage, classes in report.failures.items():
             for name, count in sorted(classes.items()):
-                failures.add_row(stage, name, str(count))
+                failures.add_row(stage, name, str(count), Text(visible(report.reasons[stage][name])))
         parts.append(failures)
     lines = []
     if report.regions_found:
@@ -71,7 +75,9 @@ def status_table(run: Path, report: Any) -> Group:
 
 def estimate_table(rows: list[Any], pictures: int, model: str | None, price: Any) -> Group:
     """Draw Estimates with their sum."""
-    table = Table(title=f"{pictures} pictures, {model or 'no model named'}", title_justify="left")
+    table = Table(
+        title=Text(visible(f"{pictures} pictures, {model or 'no model named'}")), title_justify="left"
+    )
     table.add_column("stage")
     for name in ("calls", "tokens in", "tokens out", "dollars"):
         table.add_column(name, justify="right")

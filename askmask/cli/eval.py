@@ -45,7 +45,9 @@ def eval_command(
     ] = ProtocolName.askmask,
     history: Annotated[
         str,
-        typer.Option(help="Rounds of a conversation: none (each prompt alone) or self (own answers kept)."),
+        typer.Option(
+            help="Rounds of a conversation: none (each prompt alone) or own (earlier answers are seen)."
+        ),
     ] = "none",
     processes: Annotated[
         int, typer.Option(min=1, max=256, help="Processes to share the pictures among.")
@@ -108,7 +110,7 @@ def _run_shard(
         pictures = _plan(dataset, history)
     loaded = load_model(model, protocol, device, dtype, yes)
     facts = {
-        "model": loaded.name, "weights": loaded.fingerprint, "net_protocol": loaded.protocol.name,
+        "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
     }  # fmt: skip
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -146,7 +148,7 @@ def _run_processes(
     from askmask.evaluation.predict import MADE_BY, answered_ids, failures
     from askmask.runs.manifest import output_folder
 
-    total = sum(len(c) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
+    total = sum(len(c.items) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
     devices = device.split(",") if device else [None]
     with output_folder(out, MADE_BY) as folder:  # let go before the processes, each of which holds its shard
         logs = folder.paths(f"log-{number:05d}-of-{processes:05d}.txt" for number in range(processes))

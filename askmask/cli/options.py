@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,18 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]
 
 
+def confirm_with(yes: bool) -> Callable[[str], bool]:
+    """Return what asks a person before a download: a notice in, yes or no out."""
+
+    def confirm(notice: str) -> bool:
+        typer.echo(notice, err=True)
+        if not yes and not (sys.stdin and sys.stdin.isatty()):
+            raise AskMaskError("a download needs a yes, and this is no terminal to ask at", do="Add --yes.")
+        return yes or typer.confirm("Fetch it now?", err=True)
+
+    return confirm
+
+
 def load_model(name: str, protocol: str | None, device: str | None, dtype: str | None, yes: bool) -> Model:
     """Load a model with a spinner on stderr, asking a person before a download."""
     from rich.console import Console
@@ -44,12 +57,6 @@ def load_model(name: str, protocol: str | None, device: str | None, dtype: str |
 
     from askmask.loading import find_checkpoint, load
 
-    def confirm(notice: str) -> bool:
-        typer.echo(notice, err=True)
-        if not yes and not sys.stdin.isatty():
-            raise AskMaskError("a download needs a yes, and nobody is there to ask", do="Add --yes.")
-        return yes or typer.confirm("Fetch it now?", err=True)
-
-    folder = find_checkpoint(name, confirm=confirm)
+    folder = find_checkpoint(name, confirm=confirm_with(yes))
     with Console(stderr=True).status(f"loading {escape(name)}"):
         return load(folder, protocol=protocol, device=device, dtype=dtype)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated
 
 import typer
 
 from askmask.cli.app import app
 
+# Of training/recipes.py, which needs torch: `--help` must not.
+NAMES = ("phase_one", "phase_two", "mini_perception", "mini_phase_one", "mini_phase_two", "mini_masks")
+
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="perception, phase_one or phase_two.")],
+    recipe: Annotated[str, typer.Argument(help=f"{', '.join(NAMES)}.")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. lr=1e-5 run=runs/a.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print all settings and stop.")] = False,
 ) -> None:
@@ -21,8 +25,6 @@ def train(
     from askmask.training.settings import override, paths
 
     if recipe not in RECIPES:
-        import difflib
-
         near = difflib.get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
         raise SettingError(
             f"there is no recipe {recipe!r}",
@@ -37,22 +39,21 @@ def train(
 
     from askmask.loading import BUNDLED, find_checkpoint
     from askmask.training.recipes import SegmentationRecipe
-    from askmask.training.run import sources, start
+    from askmask.training.run import start
 
     if isinstance(chosen, SegmentationRecipe):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
-    if chosen.start:
-        parts = (str(find_checkpoint(one)) if one in BUNDLED else one for one in sources(chosen.start))
-        chosen = replace(chosen, start=",".join(parts))
+    parts = tuple(str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start)
+    chosen = replace(chosen, start=parts)
 
-    _watch(start(chosen), chosen.run)
+    _watch(start(chosen, lambda line: typer.echo(line, err=True)), chosen.run)
 
 
 def _watch(steps, run: str) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn(run),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -62,7 +63,7 @@ def _watch(steps, run: str) -> None:
         task = None
         for told in steps:
             if task is None:
-                task = bar.add_task("", total=told.steps, completed=told.step - 1, loss=0.0, lr=0.0)
+                task = bar.add_task(run, total=told.steps, completed=told.step - 1, loss=0.0, lr=0.0)
             bar.update(task, completed=told.step, loss=told.figures["loss"], lr=told.figures["lr"])
 
 

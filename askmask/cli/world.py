@@ -21,7 +21,7 @@ def make(
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
     count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
     fixed: Annotated[
-        str | None, typer.Option(help="A fixed split (tabletop-1) instead of --split, --count, ...")
+        str | None, typer.Option(help="A fixed split (tabletop-1, words-1) instead of --split, --count, ...")
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")
@@ -43,6 +43,7 @@ def make(
     ] = False,
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
+    composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
 ) -> None:
     """Make examples.jsonl and images/ (or, with --dense, shards of dense truth)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,6 +75,7 @@ def make(
             views=views,
             start=start,
             per_shard=per_shard,
+            composed=composed,
         )
     columns = (
         TextColumn("scenes"),
@@ -113,12 +115,14 @@ def show(
     prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
 ) -> None:
     """Draw a contact sheet of one seed (picture, things, prompts, masks, facts), or one prompt of each of many."""
+    from askmask.runs.whole_files import whole_file
     from askmask.world.record import record
     from askmask.world.show import gallery, sheet
 
     found = [record(number, size, views=view + 1) for number in seed]
     page = sheet(found[0], view=view, prompts=prompts) if len(found) == 1 else gallery(found)
-    page.save(out)
+    with whole_file(out) as temporary:
+        page.save(temporary, format="PNG")
     typer.echo(f"drew {out}")
 
 
@@ -126,12 +130,14 @@ def show(
 def reask(
     folder: Annotated[Path, typer.Argument(help="A folder of dense truth.")],
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
+    composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
 ) -> None:
     """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
     from rich.progress import track
 
     from askmask.errors import DataError
     from askmask.formats.dense import shards
+    from askmask.world.generate import made_folder
     from askmask.world.generate import reask as reask_shard
 
     paths = shards(folder)
@@ -139,7 +145,8 @@ def reask(
         raise DataError(
             f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense."
         )
-    scenes = sum(reask_shard(path, prompts=prompts) for path in track(paths, "shards"))
+    with made_folder(folder, dense=True):
+        scenes = sum(reask_shard(path, prompts=prompts, composed=composed) for path in track(paths, "shards"))
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
 
 
@@ -181,10 +188,9 @@ def flips(
     out: Annotated[Path | None, typer.Option(help="JSON to write.")] = None,
 ) -> None:
     """Perturb friction, mass and poses; say how many labels turn over, for each query."""
-    import json
-
     from rich.progress import Progress
 
+    from askmask.runs.whole_files import write_json
     from askmask.world.flips import FRICTION, MASS, SHIFT, TURN, count_flips
     from askmask.world.scene import first_seed
 
@@ -213,5 +219,4 @@ def flips(
             "refused": dict(found.refused),
             "rates": table,
         }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(out, report)

@@ -23,7 +23,7 @@ def oracle(
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every reply.")] = 0.0,
     slow: Annotated[float, typer.Option(min=0, help="Seconds more for a reply that is late.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Of the mistakes.")] = 0,
-    most: Annotated[int | None, typer.Option(help="Know only so many pictures.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Know only so many pictures.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Write the pictures there, as PNG.")] = None,
     api_key_env: Annotated[str | None, typer.Option(help="Variable with a key to demand.")] = None,
     log: Annotated[Path | None, typer.Option(help="JSON lines: every request and its outcome.")] = None,
@@ -38,26 +38,35 @@ def oracle(
 
     from PIL import Image
 
-    from askmask.errors import MissingExtra
+    from askmask.errors import MissingExtra, SettingError
 
     try:
         import scipy  # noqa: F401
     except ImportError as error:
         raise MissingExtra("scipy", "engine") from error
+    from askmask.runs.manifest import output_folder
     from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
     from askmask.world.oracle_server import OracleServer
 
+    api_key = os.environ.get(api_key_env) if api_key_env else None
+    if api_key_env and not api_key:
+        raise SettingError(
+            f"the variable {api_key_env} holds no key", do="Set it, or leave --api-key-env out."
+        )
     gallery = Gallery(list(islice(read_truth(data), most)))
     if pictures is not None:
-        pictures.mkdir(parents=True, exist_ok=True)
-        for number, scene in enumerate(gallery.scenes):
-            Image.fromarray(scene.rgb).save(pictures / f"scene-{number:05d}.png")
+        with (
+            output_folder(pictures, "askmask world oracle", {}, option="--pictures") as out,
+            out.anew() as fresh,
+        ):
+            for number, scene in enumerate(gallery.scenes):
+                Image.fromarray(scene.rgb).save(fresh / f"scene-{number:05d}.png")
     server = OracleServer(
         Oracle(gallery, Errors.parse(errors), seed),
         port,
         latency_s=latency,
         slow_s=slow,
-        api_key=os.environ.get(api_key_env) if api_key_env else None,
+        api_key=api_key,
         log=log,
     )
     typer.echo(f"oracle-1 knows {len(gallery.scenes)} pictures at {server.address}")

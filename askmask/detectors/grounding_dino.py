@@ -5,27 +5,30 @@ Not run with the released weights in this repository's tests (they cannot be fet
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from askmask.engine.pictures import Picture
-from askmask.engine.tools import Tools
-from askmask.engine.values import Box, Description
+from askmask.detectors.detector import Box
 from askmask.errors import MissingExtra
+from askmask.vlm.caller import Caller
 from askmask.vlm.errors import UnitFailed
 
+HUB_NAME = "IDEA-Research/grounding-dino-tiny"
 SHORTER_PX, LONGER_PX = 800, 1333
 
 
 class GroundingDino:
-    """`folder` is a model folder or Hub name. Boxes below `threshold` are not offered."""
+    """`folder` is a model folder, or a Hub name that was fetched before. Boxes below `threshold` are not offered."""
 
     name = "grounding-dino"
+    vlm = None
 
     def __init__(
         self,
-        folder: str = "IDEA-Research/grounding-dino-tiny",
+        folder: str = HUB_NAME,
         *,
         device: str = "cpu",
         threshold: float = 0.3,
@@ -38,22 +41,22 @@ class GroundingDino:
         except ImportError as error:
             raise MissingExtra("transformers", "engine") from error
         self._torch, self._device, self._threshold = torch, device, threshold
-        model = model or GroundingDinoForObjectDetection.from_pretrained(folder)
+        model = model or GroundingDinoForObjectDetection.from_pretrained(folder, local_files_only=True)
         self._model = model.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
-        self._tokenizer = tokenizer or AutoTokenizer.from_pretrained(folder)
+        self._tokenizer = tokenizer or AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._lock = asyncio.Lock()
 
-    async def find(
-        self, picture: Picture, descriptions: tuple[Description, ...], tools: Tools
-    ) -> list[list[Box]]:
-        """Return at most one box per description: the first noun phrase is what the model grounds best."""
+    async def find(self, rgb: np.ndarray, phrases: Mapping[int, str], caller: Caller) -> dict[int, list[Box]]:
+        """Return at most one box per phrase: the first noun phrase is what the model grounds best."""
 
-        def work() -> list[list[Box]]:
-            return [self._best(picture.rgb, d.text) for d in descriptions]
+        def work() -> dict[int, list[Box]]:
+            return {number: self._best(rgb, text) for number, text in phrases.items()}
 
         try:
-            return await tools.segmentation.detect(work)
-        except (RuntimeError, MemoryError) as error:
-            raise UnitFailed("detector", f"Grounding DINO: {error}") from error
+            async with self._lock:
+                return await asyncio.to_thread(work)
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+            raise UnitFailed("detector", f"Grounding DINO: {type(error).__name__}: {error}") from error
 
     def _best(self, rgb: np.ndarray, text: str) -> list[Box]:
         # Trained on lower-case phrases that end in a full stop; a clause after the comma only distracts.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from askmask.engine.overlay import fit, mark, tint_for
-from askmask.engine.pictures import Picture, SentPicture
+from askmask.engine.overlay import mark, tint_for
+from askmask.engine.pictures import Picture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.templates import fill, text_of
 from askmask.engine.tools import Tools, request_for, run_units, vote
 from askmask.engine.values import Aligned, Failure, Pair, Verified, Written, WrittenPrompt
 from askmask.imaging.mask import Mask, union_of
+from askmask.imaging.overlay import fit
+from askmask.vlm.pictures import SentPicture
 
 
 async def align(

@@ -13,21 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmask.engine.pictures import Picture, shrink
-from askmask.engine.replies import (
-    AlignmentReply,
-    BoxesReply,
-    ChoiceReply,
-    MaskReply,
-    RegionsReply,
-    ReplySchema,
-    prompts_reply,
-)
+from pydantic import BaseModel
+
+from askmask.detectors.vlm_boxes import BoxesReply
+from askmask.engine.pictures import Picture
+from askmask.engine.replies import AlignmentReply, ChoiceReply, MaskReply, RegionsReply, prompts_reply
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.templates import fill_write, text_of
 from askmask.errors import PictureError
 from askmask.vlm.budget import Price
+from askmask.vlm.pictures import shrink
+from askmask.vlm.templates import text_of as text_in
 
 REGIONS = 6  # described; of them:
 FOUND, ACCEPTED = 5.5, 4.0
@@ -70,14 +67,14 @@ def estimate(
     accepted = ACCEPTED if settings.verify_masks else FOUND
     prompts = PROMPTS * len(settings.concepts)
 
-    def stage(name: str, calls: float, pictures: float, text: str, schema: type[ReplySchema], out: float):
+    def stage(name: str, calls: float, pictures: float, text: str, schema: type[BaseModel], out: float):
         fixed = len(text) / 4 + len(json.dumps(schema.model_json_schema())) / 4 + INPUTS
         per_call = fixed + pictures * picture
         return Estimate(name, calls * len(paths), calls * len(paths) * per_call, calls * len(paths) * out)
 
     rows = [stage("describe", 1, 1, text_of("describe"), RegionsReply, 260)]
     if detector == "vlm":
-        rows.append(stage("segment", 1, 1, text_of("locate"), BoxesReply, 40 * REGIONS))
+        rows.append(stage("segment", 1, 1, text_in("askmask.detectors", "locate"), BoxesReply, 40 * REGIONS))
     if settings.verify_masks:
         checks = FOUND * (1 + POOLED * 0.5 * settings.refine) * votes
         rows.append(stage("verify", checks, 2, text_of("verify_mask"), MaskReply, 90))

@@ -8,18 +8,23 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
 from askmask.engine.overlay import mark_numbered
-from askmask.engine.pictures import Picture, shrink
+from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
-from askmask.errors import PictureError
+from askmask.errors import PictureError, SettingError
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlay import fit, grown
+from askmask.runs.whole_files import open_whole
+from askmask.vlm.pictures import shrink
 
+_TITLE = "Engine run"
 WIDE_PX, THUMB_PX = 480, 240
 _ICON = {True: "yes", False: "no", None: "none"}
 
@@ -27,19 +32,21 @@ _ICON = {True: "yes", False: "no", None: "none"}
 def write_gallery(store: RunStore, path: str | Path, *, most: int = 60) -> int:
     """Write the page for the first `most` pictures that have anything to show; return how many."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    if path.exists():
+        with path.open("rb") as old:
+            if _TITLE.encode() not in old.read(1000):
+                raise SettingError(f"{path} is in the way: no gallery of askmask", do="Choose another --out.")
     shown = 0
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(_head(store))
+    with open_whole(path) as file:
+        file.write(_head(store).encode("utf-8", "backslashreplace"))
         for row in store.pictures():
             if shown == most:
                 break
             if store.stage(row.sha256, "describe")[0] == "pending":
                 continue
-            file.write("".join(_picture(store, row)))
+            file.write("".join(_picture(store, row)).encode("utf-8", "backslashreplace"))
             shown += 1
-        file.write("</main></body></html>\n")
-    partial.replace(path)
+        file.write(b"</main></body></html>\n")
     return shown
 
 
@@ -66,7 +73,7 @@ def _head(store: RunStore) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
  script-src 'unsafe-inline'">
-<title>Engine run: {_text(store.folder.name)}</title><style>{_STYLE}</style></head><body>
+<title>{_TITLE}: {_text(store.folder.name)}</title><style>{_STYLE}</style></head><body>
 <header><h1>{_text(store.folder.name)}</h1><p>written by <code>{_text(plan.writer.name)}</code>, verified by
 <code>{_text((plan.verifier or plan.writer).name)}</code>, masks by {_text(plan.vision.segmenter)}</p>
 <div class="tiles">{cells}</div>
@@ -148,17 +155,12 @@ def _pair(thumb, pair: Pair) -> str:
 
 def _spotlight(rgb, mask: Mask):
     """The mask in the picture's own colours, outlined; the rest greyed and darkened."""
-    import numpy as np
-    from scipy import ndimage
-
-    from askmask.engine.overlay import fit
-
     grey = rgb.mean(axis=2, keepdims=True) * 0.45 + rgb * 0.1
     if not mask:
         return grey.round().astype(np.uint8)
     inside = fit(mask, rgb.shape[:2])
     picture = np.where(inside[..., None], rgb, grey)
-    picture[ndimage.binary_dilation(inside, iterations=2) & ~inside] = (255, 214, 64)
+    picture[grown(inside, 2) & ~inside] = (255, 214, 64)
     return picture.round().astype(np.uint8)
 
 

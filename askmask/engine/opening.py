@@ -1,32 +1,19 @@
-"""From names in a run's settings to models: VLM clients, detectors, segmenters. The one place that knows them all."""
+"""All models of a run, opened before anything of it is written: a wrong name or number must cost nothing."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from askmask.engine.tools import Detector
+from askmask.detectors.detector import Detector, open_detector
 from askmask.engine.values import Value
 from askmask.errors import SettingError
-from askmask.segmenters.segmenter import PromptableSegmenter
-from askmask.vlm.prices import check_pinned
+from askmask.hub import fetch_weights
+from askmask.segmenters.segmenter import PromptableSegmenter, open_segmenter
+from askmask.vlm.budget import Price
+from askmask.vlm.opening import ModelChoice, open_vlm
+from askmask.vlm.prices import price_of
 from askmask.vlm.request import Vlm
-
-
-class ModelChoice(Value):
-    """Which VLM, and where. Stored with the run: it holds the name of the key's variable, never the key."""
-
-    provider: str = "openai"  # openai | google | local | replay
-    model: str
-    base_url: str | None = None
-    api_key_env: str | None = None
-    price: str | None = None
-    timeout_s: float = 120.0
-
-    @property
-    def name(self) -> str:
-        """The model's name for people; a local folder or file without its path."""
-        return Path(self.model).name if self.provider in ("local", "replay") else self.model
 
 
 class VisionChoice(Value):
@@ -34,70 +21,79 @@ class VisionChoice(Value):
 
     detector: str = "vlm"  # vlm | grounding-dino | moondream
     detector_at: str | None = None  # a model folder or a base URL
+    detector_price: str | None = None  # of Moondream's cloud
     segmenter: str = "classical"  # classical | mini | sam2
     segmenter_at: str | None = None
     device: str = "cpu"
 
 
-def open_vlm(choice: ModelChoice, *, allow_floating: bool = False) -> Vlm:
-    """Make a client. Raises SettingError for an unknown provider or a floating model name."""
-    if choice.provider in ("openai", "google"):
-        check_pinned(choice.model, allow_floating=allow_floating)
-    options: dict[str, Any] = {"timeout_s": choice.timeout_s}
-    if choice.api_key_env:
-        options["api_key_env"] = choice.api_key_env
-    if choice.provider == "openai":
-        from askmask.vlm.openai_api import OpenAIVlm
+@dataclass(frozen=True)
+class Models:
+    """The opened models; each VLM with the price of its tokens, None where it is not known."""
 
-        return OpenAIVlm(choice.model, base_url=choice.base_url, **options)
-    if choice.provider == "google":
-        from askmask.vlm.google import GoogleVlm
+    writer: tuple[Vlm, Price | None]
+    verifier: tuple[Vlm, Price | None] | None
+    locator: tuple[Vlm, Price | None] | None  # the detector's own
+    detector: Detector
+    segmenter: PromptableSegmenter
 
-        return GoogleVlm(choice.model, base_url=choice.base_url, **options)
-    if choice.provider == "local":
-        from askmask.vlm.local import LocalVlm
 
-        return LocalVlm(choice.model)
-    if choice.provider == "replay":
-        from askmask.vlm.replay import ReplayVlm
+def open_segmenter_of(
+    vision: VisionChoice, *, confirm: Callable[[str], bool] | None = None
+) -> PromptableSegmenter:
+    """Open a choice's segmenter."""
+    return open_segmenter(vision.segmenter, at=vision.segmenter_at, device=vision.device, confirm=confirm)
 
-        return ReplayVlm(choice.model)
-    raise SettingError(
-        "unknown VLM provider", got=repr(choice.provider), do="Use openai, google, local or replay."
+
+def open_models(
+    writer: ModelChoice,
+    verifier: ModelChoice | None,
+    vision: VisionChoice,
+    *,
+    sent_px: int,
+    allow_floating: bool = False,
+    priced: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+    segmenter: PromptableSegmenter | None = None,
+) -> Models:
+    """Open every model. `priced`: a price is needed for each; `confirm` is asked before weights are fetched;
+    `segmenter` is one that was opened before.
+
+    Raises SettingError or another AskMaskError that says what to do.
+    """
+
+    def weights(name: str) -> str:
+        return str(fetch_weights(name, confirm=confirm))
+
+    def opened(choice: ModelChoice) -> tuple[Vlm, Price | None]:
+        price = price_of(choice.model, choice.price)
+        if priced:
+            _need(price, choice.model, "--price")
+        if choice.provider == "local":
+            choice = choice.model_copy(update={"model": weights(choice.model)})
+        return open_vlm(choice, allow_floating=allow_floating), price
+
+    detector = open_detector(
+        vision.detector, at=vision.detector_at, device=vision.device, sent_px=sent_px, weights=weights
+    )
+    locator = None
+    if detector.vlm is not None:
+        price = Price.parse(vision.detector_price) if vision.detector_price else None
+        if priced and vision.detector_at is None:
+            _need(price, vision.detector, "--detector-price")
+        locator = detector.vlm, price
+    return Models(
+        writer=opened(writer),
+        verifier=opened(verifier) if verifier else None,
+        locator=locator,
+        detector=detector,
+        segmenter=segmenter or open_segmenter_of(vision, confirm=confirm),
     )
 
 
-def open_detector(choice: VisionChoice) -> Detector:
-    """Make a detector."""
-    if choice.detector == "vlm":
-        from askmask.detectors.vlm_boxes import VlmBoxes
-
-        return VlmBoxes()
-    if choice.detector == "grounding-dino":
-        from askmask.detectors.grounding_dino import GroundingDino
-
-        if choice.detector_at:
-            return GroundingDino(choice.detector_at, device=choice.device)
-        return GroundingDino(device=choice.device)
-    if choice.detector == "moondream":
-        from askmask.detectors.moondream import Moondream
-
-        return Moondream(choice.detector_at) if choice.detector_at else Moondream()
-    raise SettingError(
-        "unknown detector", got=repr(choice.detector), do="Use vlm, grounding-dino or moondream."
-    )
-
-
-def open_segmenter(choice: VisionChoice) -> PromptableSegmenter:
-    """Make a promptable segmenter."""
-    if choice.segmenter == "classical":
-        from askmask.segmenters.classical import ClassicalSegmenter
-
-        return ClassicalSegmenter()
-    if choice.segmenter == "sam2":
-        from askmask.segmenters.sam2 import Sam2Segmenter
-
-        if choice.segmenter_at:
-            return Sam2Segmenter(choice.segmenter_at, device=choice.device)
-        return Sam2Segmenter(device=choice.device)
-    raise SettingError("unknown segmenter", got=repr(choice.segmenter), do="Use classical, mini or sam2.")
+def _need(price: Price | None, name: str, option: str) -> None:
+    if price is None:
+        raise SettingError(
+            f"--max-usd needs a price for {name!r}, which is not in the table",
+            do=f'Pass {option} "IN,OUT" in dollars per million tokens, or limit with --max-calls.',
+        )

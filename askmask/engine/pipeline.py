@@ -14,15 +14,16 @@ from typing import Any
 
 from askmask.engine.align import align
 from askmask.engine.describe import describe
-from askmask.engine.pictures import Picture, difference_hash
+from askmask.engine.pictures import Picture
 from askmask.engine.segment import segment
 from askmask.engine.store import PictureRow, RunStore
-from askmask.engine.tools import Tools
+from askmask.engine.tools import Tools, unexpected
 from askmask.engine.values import STAGES, Failure, Value
 from askmask.engine.verify import verify
 from askmask.engine.write import write
 from askmask.errors import PictureError
 from askmask.vlm.errors import QUARANTINED, REFUSED, RETRYABLE, RunStopped
+from askmask.vlm.pictures import difference_hash
 
 # So many pictures in a row without a single reply mean that the endpoint is gone, not that they are bad.
 GONE_AFTER = 5
@@ -83,15 +84,15 @@ async def run_pictures(
             if stopped or (stop is not None and stop.is_set()):
                 return
             try:
-                answered = await run_picture(store, row, tools, on_progress)
+                lost = await run_picture(store, row, tools, on_progress)
             except RunStopped as error:
                 stopped.append(error)
                 return
-            lost_in_a_row = 0 if answered else lost_in_a_row + 1
-            if lost_in_a_row >= GONE_AFTER:
+            lost_in_a_row = lost_in_a_row + 1 if lost else 0
+            if lost and lost_in_a_row >= GONE_AFTER:
                 stopped.append(
                     RunStopped(
-                        f"{GONE_AFTER} pictures in a row got no reply at all",
+                        f"{GONE_AFTER} pictures in a row got no reply at all; the last: {lost.reason}",
                         do="Check that the endpoint is up, then: askmask engine retry RUN "
                         "--only timeout,connection,server,rate_limit",
                     )
@@ -104,8 +105,8 @@ async def run_pictures(
 
 async def run_picture(
     store: RunStore, row: PictureRow, tools: Tools, on_progress: Callable[[Progress], None] = lambda _: None
-) -> bool:
-    """Bring one picture through the stages that are left; False if its first stage got no reply at all."""
+) -> Failure | None:
+    """Bring one picture through the stages that are left; return why its first stage got no reply, if it got none."""
     results: dict[str, Any] = {}
     picture: Picture | None = None
     for stage in STAGES:
@@ -125,14 +126,20 @@ async def run_picture(
                 store.finish_stage(row.sha256, stage, "failed", None, [failure])
                 on_progress(Progress(row.sha256, stage, "failed"))
                 continue
-        result, failures = await _run_stage(stage, picture, results, tools)
+        try:
+            result, failures = await _run_stage(stage, picture, results, tools)
+        except RunStopped:
+            raise
+        except Exception as error:  # a stage's own, outside its units: this picture's failure, not the run's
+            result, failures = None, [unexpected("", error)]
         state = "done" if result is not None else state_of(failures)
         store.finish_stage(row.sha256, stage, state, result, failures)
         results[stage] = result
         on_progress(Progress(row.sha256, stage, state))
-    first = store.stage(row.sha256, "describe")
-    lost = [f for _, stage, f in store.failures(row.sha256) if stage == "describe"]
-    return not (first[0] == "failed" and any(f.error_class in RETRYABLE for f in lost))
+    if store.stage(row.sha256, "describe")[0] != "failed":
+        return None
+    lost = [failure for _, stage, failure in store.failures(row.sha256) if stage == "describe"]
+    return next((failure for failure in lost if failure.error_class in RETRYABLE), None)
 
 
 async def _run_stage(

@@ -17,11 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from askmask.engine.opening import VisionChoice, open_segmenter
-from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
+from askmask.engine.opening import open_segmenter_of
+from askmask.engine.runs import Limits, RunPlan, begin, opened, plan_of, work
 from askmask.engine.store import PictureRow, RunStore
 from askmask.errors import MissingExtra
-from askmask.segmenters.segmenter import PromptableSegmenter
 from askmask.vlm.errors import BudgetSpent, RunStopped
 
 PICTURES_A_BATCH = 4
@@ -30,16 +29,10 @@ PICTURES_A_BATCH = 4
 class PictureWorker:
     """One Ray actor: batches of pictures in, rows of the store out."""
 
-    def __init__(
-        self,
-        plan: dict[str, Any],
-        limits: dict[str, Any],
-        replies: list[tuple[Any, ...]],
-        open_segmenter: Callable[[VisionChoice], PromptableSegmenter],
-    ):
+    def __init__(self, plan: dict[str, Any], limits: dict[str, Any], replies: list[tuple[Any, ...]]):
         self._plan, self._limits = RunPlan.model_validate(plan), Limits.model_validate(limits)
         self._replies = replies
-        self._segmenter = open_segmenter(self._plan.vision)  # loaded once an actor, not once a batch
+        self._segmenter = open_segmenter_of(self._plan.vision)  # loaded once an actor, not once a batch
         self._spent_usd, self._calls = 0.0, 0
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -61,7 +54,8 @@ class PictureWorker:
             )
             stopped = None
             try:
-                asyncio.run(work(store, left, segmenter=self._segmenter))
+                models = opened(self._plan, left, segmenter=self._segmenter)
+                asyncio.run(work(store, left, models))
             except RunStopped as error:
                 stopped = [type(error) is BudgetSpent, str(error)]
             spent, calls = store.spent()
@@ -79,7 +73,6 @@ def run_on_ray(
     workers: int,
     address: str | None = None,
     on_batch: Callable[[], None] = lambda: None,
-    open_segmenter: Callable[[VisionChoice], PromptableSegmenter] = open_segmenter,
 ) -> None:
     """Work on a run with `workers` actors on the cluster at `address` (None: one on this machine).
 
@@ -120,7 +113,6 @@ def run_on_ray(
         fn_constructor_kwargs={
             "plan": plan_of(store).to_dict(),
             "limits": share.to_dict(),
-            "open_segmenter": open_segmenter,
             "replies": store.contents()["replies"],  # answered in an earlier sitting: not asked again
         },
     )

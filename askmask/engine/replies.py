@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from askmask.engine.families import FAMILIES
 
@@ -36,27 +36,6 @@ class RegionsReply(ReplySchema):
 
     scene: str = Field(max_length=2000)
     regions: list[RegionReply] = Field(min_length=1, max_length=12)
-
-
-class BoxReply(ReplySchema):
-    """Where one described region is; coordinates 0..1000 over width and height, origin top-left."""
-
-    number: int
-    found: bool
-    box: list[float] = Field(description="[x0, y0, x1, y1] in 0..1000; all 0 when not found")
-
-    @field_validator("box")
-    @classmethod
-    def _four_in_order(cls, box: list[float]) -> list[float]:
-        if len(box) != 4 or any(not -50 <= v <= 1050 for v in box):
-            raise ValueError("a box is four numbers x0, y0, x1, y1 in 0..1000")
-        return box
-
-
-class BoxesReply(ReplySchema):
-    """Stage 2, where the model is its own detector."""
-
-    boxes: list[BoxReply]
 
 
 class MaskReply(ReplySchema):

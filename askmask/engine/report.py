@@ -18,6 +18,7 @@ class Report:
     unreadable: int = 0
     stages: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: dict[str, dict[str, int]] = field(default_factory=dict)  # stage -> class -> count
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)  # stage -> class -> the commonest one
     regions_found: int = 0
     regions_accepted: int = 0
     refined: int = 0
@@ -57,14 +58,15 @@ def report_of(store: RunStore, *, details: bool = True) -> Report:
         }
         counts["pending"] += report.pictures - sum(counts.values())
         report.stages[stage] = counts
-    for stage, name, count in store.query(
-        "SELECT stage, error_class, COUNT(*) FROM failures GROUP BY stage, error_class"
+    for stage, name, reason, count in store.query(
+        "SELECT stage, error_class, reason, COUNT(*) FROM failures GROUP BY 1, 2, 3 ORDER BY 4 DESC, 3"
     ):
-        report.failures.setdefault(stage, {})[name] = count
+        counts = report.failures.setdefault(stage, {})
+        counts[name] = counts.get(name, 0) + count
+        report.reasons.setdefault(stage, {}).setdefault(name, reason)
     report.calls = dict(store.query("SELECT state, COUNT(*) FROM calls GROUP BY state"))
     report.spent_usd = store.spent()[0]
-    tokens = store.query("SELECT TOTAL(input_tokens), TOTAL(output_tokens) FROM calls")[0]
-    report.input_tokens, report.output_tokens = int(tokens[0]), int(tokens[1])
+    report.input_tokens, report.output_tokens = store.tokens()
     _add_time_left(store, report)
     if details:
         _add_details(store, report)

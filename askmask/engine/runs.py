@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from askmask.engine.opening import ModelChoice, VisionChoice, open_detector, open_segmenter, open_vlm
+from pydantic import ValidationError
+
+from askmask.engine.opening import Models, VisionChoice, open_models
 from askmask.engine.pipeline import Progress, run_pictures
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.templates import all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
-from askmask.errors import SettingError
+from askmask.errors import DataError, SettingError
+from askmask.runs.manifest import check_same, git_commit
 from askmask.segmenters.queue import SegmentationQueue
-from askmask.vlm.budget import Budget
+from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
-from askmask.vlm.prices import price_of
+from askmask.vlm.opening import ModelChoice
 from askmask.vlm.rate import Pace
+from askmask.vlm.request import Vlm
 
 
 class RunPlan(Value):
@@ -52,18 +54,13 @@ def begin(store: RunStore, plan: RunPlan) -> None:
     """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
     found = store.meta("plan")
     if found is None:
-        store.set_meta("plan", plan.to_dict())
-        store.set_meta("manifest", manifest())
+        store.set_meta(plan=plan.to_dict(), manifest=manifest())
         return
-    differences = list(_differences(found, plan.to_dict()))
-    if differences:
-        name, old, new = differences[0]
-        raise SettingError(
-            f"this run was begun with {name} = {old!r}",
-            got=repr(new),
-            do="Use the same settings, or another --out.",
-        )
-    if store.meta("manifest")["templates"] != all_hashes():
+    check_same(found, plan.to_dict(), store.folder)
+    made_with = store.meta("manifest")
+    if made_with is None:  # killed between the two, by a version that wrote them one after the other
+        store.set_meta(manifest=manifest())
+    elif made_with["templates"] != all_hashes():
         raise SettingError(
             "this run was begun with other prompt texts",
             do="Finish it with the version it was begun with, or begin another.",
@@ -72,34 +69,58 @@ def begin(store: RunStore, plan: RunPlan) -> None:
 
 def plan_of(store: RunStore) -> RunPlan:
     """Return the plan a run was begun with."""
-    return RunPlan.model_validate(store.meta("plan"))
+    found = store.meta("plan")
+    if found is None:
+        raise DataError("nothing was begun there", got=store.folder, do="Begin it: askmask engine run --help")
+    try:
+        return RunPlan.model_validate(found)
+    except ValidationError as error:
+        raise store.damaged(f"plan: {error.errors()[0]['msg']}") from error
+
+
+def opened(
+    plan: RunPlan, limits: Limits, *, confirm: Callable[[str], bool] | None = None, segmenter: Any = None
+) -> Models:
+    """Open a plan's models and check its limits, before anything is written. Raises SettingError and its like."""
+    Budget(max_usd=limits.max_usd, max_calls=limits.max_calls)
+    Pace(limits.requests_per_minute, limits.tokens_per_minute)
+    return open_models(
+        plan.writer,
+        plan.verifier,
+        plan.vision,
+        sent_px=plan.settings.sent_px,
+        allow_floating=limits.allow_floating,
+        priced=limits.max_usd is not None,
+        confirm=confirm,
+        segmenter=segmenter,
+    )
 
 
 async def work(
     store: RunStore,
     limits: Limits,
+    models: Models | None = None,
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
-    segmenter: Any = None,
 ) -> None:
-    """Work on a run until all is done; raises RunStopped when it must stop before. `segmenter` overrides."""
+    """Work on a run until all is done; raises RunStopped when it must stop before.
+
+    `models`: those of `opened`, opened here if not given. `tell` gets lines for people: what a server asked for.
+    """
     plan = plan_of(store)
+    models = models or opened(plan, limits)
     spent, calls = store.spent()
     budget = Budget(max_usd=limits.max_usd, max_calls=limits.max_calls, spent_usd=spent, calls=calls)
     slots = asyncio.Semaphore(limits.concurrency)
     callers: list[Caller] = []
 
-    def caller_of(choice: ModelChoice) -> Caller:
-        price = price_of(choice.model, choice.price)
-        if limits.max_usd is not None and price is None:
-            raise SettingError(
-                f"--max-usd needs a price for {choice.model!r}, which is not in the table",
-                do='Pass --price "IN,OUT" in dollars per million tokens, or limit with --max-calls.',
-            )
+    def caller_of(model: tuple[Vlm, Price | None], choice: ModelChoice | None = None) -> Caller:
+        vlm, price = model
         callers.append(
             Caller(
-                open_vlm(choice, allow_floating=limits.allow_floating),
+                vlm,
                 store,
                 budget,
                 price=price,
@@ -108,20 +129,22 @@ async def work(
                 attempts=limits.attempts,
                 first_wait_s=limits.first_wait_s,
                 longest_wait_s=limits.longest_wait_s,
+                thinking_tokens=(choice and choice.thinking_tokens) or 0,
                 stop=stop,
+                tell=tell,
             )
         )
         return callers[-1]
 
-    writer = caller_of(plan.writer)
-    verifier = writer if plan.verifier is None else caller_of(plan.verifier)
+    writer = caller_of(models.writer, plan.writer)
     try:
-        async with SegmentationQueue(segmenter or open_segmenter(plan.vision)) as segmentation:
+        async with SegmentationQueue(models.segmenter) as segmentation:
             tools = Tools(
                 settings=plan.settings,
                 writer=writer,
-                verifier=verifier,
-                detector=open_detector(plan.vision),
+                verifier=caller_of(models.verifier, plan.verifier) if models.verifier else writer,
+                locator=caller_of(models.locator) if models.locator else writer,
+                detector=models.detector,
                 segmentation=segmentation,
             )
             await run_pictures(
@@ -144,26 +167,4 @@ def manifest() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _git_head(), "templates": all_hashes()}
-
-
-def _git_head() -> str | None:
-    """The commit of the source tree, None when installed from a package."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield name, old, new
+    return {"versions": versions, "git": git_commit(), "templates": all_hashes()}

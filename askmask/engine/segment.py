@@ -18,17 +18,19 @@ async def segment(
 
 
 async def _segment(picture: Picture, described: Described, tools: Tools) -> Segmented:
-    found = await tools.detector.find(picture, described.regions, tools)
+    phrases = {description.id: description.text for description in described.regions}
+    found = await tools.detector.find(picture.rgb, phrases, tools.locator)
     dropped: list[Dropped] = []
     jobs: list[tuple[Description, Box]] = []
-    for description, boxes in zip(described.regions, found, strict=True):
-        inside = [box for box in (clip(box, picture.size) for box in boxes) if box is not None]
+    for description in described.regions:
+        clipped = (clip(box, picture.size) for box in found.get(description.id, ()))
+        inside = [box for box in clipped if box is not None]
         if not inside:
             dropped.append(Dropped(what=description.text, rule="not_found"))
         jobs += [(description, box) for box in inside]
     try:
-        masks = await tools.segmentation.boxes(picture, [box for _, box in jobs])
-    except (RuntimeError, MemoryError, ValueError) as error:
+        masks = await tools.segmentation.boxes(picture.rgb, [box for _, box in jobs])
+    except Exception as error:
         raise UnitFailed("segmenter", f"{type(error).__name__}: {error}") from error
     parts: dict[int, list[tuple[Description, Box, Mask, float]]] = {}
     for (description, box), (mask, score) in zip(jobs, masks, strict=True):

@@ -1,4 +1,4 @@
-"""The run store: one sqlite file (WAL) with pictures, stage results, failures, the ledger of calls, the replies.
+"""The run store: pictures, stage results and failures beside the ledger of calls and replies, in one sqlite file.
 
 Each write is one transaction, so a killed process leaves the last finished step. Results and replies hold nothing
 that depends on time or order: the store of an undisturbed run and of one killed many times have equal `digest()`.
@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
 from askmask.errors import DataError
-from askmask.vlm.request import Completion
+from askmask.runs.manifest import check_free, output_folder
+from askmask.runs.whole_files import writing
+from askmask.vlm.ledger import Ledger, connect_to_read
 
 SCHEMA = 1
+MADE_BY = "askmask engine run"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pictures (
@@ -32,15 +39,9 @@ CREATE TABLE IF NOT EXISTS stages (
 CREATE TABLE IF NOT EXISTS failures (
     sha256 TEXT NOT NULL, stage TEXT NOT NULL, unit TEXT NOT NULL, error_class TEXT NOT NULL,
     reason TEXT NOT NULL, keys TEXT NOT NULL, PRIMARY KEY (sha256, stage, unit));
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, stage TEXT NOT NULL,
-    template TEXT NOT NULL, completion TEXT NOT NULL, cost_usd REAL, reply_id TEXT, seconds REAL);
-CREATE TABLE IF NOT EXISTS calls (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, model TEXT NOT NULL,
-    state TEXT NOT NULL, worst_usd REAL NOT NULL, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER,
-    started REAL NOT NULL, seconds REAL);
 CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
 """
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
 
 
@@ -58,69 +59,93 @@ class PictureRow:
     licence: str
 
 
-class RunStore:
+class RunStore(Ledger):
     """One run on disk. Not for several processes at once: `lock` keeps a second one out."""
 
     FILE = "run.sqlite"
+    tables = Ledger.tables + _TABLES
 
     def __init__(self, folder: str | Path, *, create: bool = False, read_only: bool = False):
-        self.folder = Path(folder)
-        path = self.folder / self.FILE
-        if not create and not path.is_file():
+        self.folder, self.path = Path(folder), Path(folder) / self.FILE
+        self._held = ExitStack()
+        if create:
+            check_free(self.folder, MADE_BY, adopt=(self.FILE,))
+            self.folder.mkdir(parents=True, exist_ok=True)
+        elif not self.path.is_file():
             raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock_file: Any = None
-        # autocommit: every statement is its own transaction unless `with self._db` groups several.
-        self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        if not read_only:
-            with self._db:
-                self._db.executescript(_TABLES)
-        found = self.meta("schema")
-        if found is None and not read_only:
-            self.set_meta("schema", SCHEMA)
-        elif found is not None and found > SCHEMA:
-            raise DataError(f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask.")
+        with self._naming():
+            if self.path.is_file():
+                self._check_ours()
+            super().__init__(self.path, read_only=read_only)
+            found = self.meta("schema")
+            if found is None and not read_only:
+                self.set_meta(schema=SCHEMA)
+            elif type(found) is not int:
+                raise self.damaged(f"schema {found!r}")
+            elif found > SCHEMA:
+                raise DataError(
+                    f"a run of schema {SCHEMA} or older is needed", got=found, do="Upgrade askmask."
+                )
 
     def lock(self) -> None:
         """Hold the run for this process; freed by the system when it ends, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # Windows: sqlite's own locks remain
-            return
-        self._lock_file = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError("another process is working on this run", got=self.folder) from error
+        self._held.enter_context(output_folder(self.folder, MADE_BY, adopt=(self.FILE,)))
 
     def close(self) -> None:
-        """Close the file; the log is folded back into it."""
-        self._db.close()
-        if self._lock_file is not None:
-            self._lock_file.close()
+        """Close the file and let go of the run."""
+        super().close()
+        self._held.close()
 
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is not None:
+                with self._naming():
+                    raise error
+        finally:
+            self.close()
+
+    def _check_ours(self) -> None:
+        """Keep our tables out of another program's database."""
+        with closing(connect_to_read(self.path)) as db:
+            found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if other := sorted(found - set(_TABLE.findall(self.tables))):
+            raise DataError(f"{self.path}: not an engine run", got=f"tables {other[:4]}")
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the file in what sqlite says of a damaged store or a full disk."""
+        try:
+            with writing(self.path):
+                yield
+        except sqlite3.Error as error:
+            raise self.damaged(str(error)) from error
 
     # -- meta ---------------------------------------------------------------------------------------------
 
     def meta(self, name: str) -> Any:
-        """Return a stored JSON value, None if absent."""
+        """Return a stored JSON value, None if absent. Raises DataError for a damaged store."""
         try:
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        except sqlite3.OperationalError:
-            return None
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
+        except (sqlite3.Error, ValueError, RecursionError) as error:
+            raise self.damaged(f"{name}: {error}") from error
 
-    def set_meta(self, name: str, value: Any) -> None:
-        """Store a JSON value."""
+    def set_meta(self, **values: Any) -> None:
+        """Store JSON values, all or none."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+            rows = [(name, json.dumps(value)) for name, value in values.items()]
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def damaged(self, what: str) -> DataError:
+        """Return the error for content that this program did not write."""
+        return DataError(
+            f"{self.path} is damaged, or no run of askmask's",
+            got=" ".join(what.split())[:200],
+            do="Put it back from a copy, or begin another run.",
+        )
 
     # -- pictures -----------------------------------------------------------------------------------------
 
@@ -140,7 +165,7 @@ class RunStore:
             return (
                 self._db.execute(
                     "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (sha256, number, path, *size, f"{dhash:016x}", source, licence),
+                    (sha256, number, _as_kept(path), *size, f"{dhash:016x}", source, licence),
                 ).rowcount
                 == 1
             )
@@ -148,17 +173,22 @@ class RunStore:
     def add_unreadable(self, path: str, reason: str) -> None:
         """Keep a file that is no picture, with the reason."""
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (path, reason))
+            self._db.execute(
+                "INSERT OR REPLACE INTO unreadable VALUES (?, ?)", (_as_kept(path), _text(reason))
+            )
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Return (path, reason) of files that could not be read."""
-        return list(self._db.execute("SELECT path, reason FROM unreadable ORDER BY path"))
+        rows = self._db.execute("SELECT path, reason FROM unreadable ORDER BY path")
+        return [(os.fsdecode(path), reason) for path, reason in rows]
 
     def pictures(self) -> Iterator[PictureRow]:
         """Yield the pictures in the order they were added."""
         for row in self._db.execute("SELECT * FROM pictures ORDER BY number").fetchall():
             sha256, number, path, height, width, dhash, source, licence = row
-            yield PictureRow(sha256, number, path, height, width, int(dhash, 16), source or "", licence or "")
+            yield PictureRow(
+                sha256, number, os.fsdecode(path), height, width, int(dhash, 16), source or "", licence or ""
+            )
 
     # -- stages -------------------------------------------------------------------------------------------
 
@@ -186,7 +216,7 @@ class RunStore:
             self._db.executemany(
                 "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (sha256, stage, f.unit, f.error_class, f.reason, json.dumps(list(f.keys)))
+                    (sha256, stage, f.unit, f.error_class, _text(f.reason), json.dumps(list(f.keys)))
                     for f in failures
                 ],
             )
@@ -198,7 +228,10 @@ class RunStore:
         ).fetchone()
         if row is None:
             return "pending", None
-        return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        try:
+            return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+        except ValidationError as error:
+            raise self.damaged(f"{stage} of {sha256[:12]}: {error.errors()[0]['msg']}") from error
 
     def finished(self, sha256: str) -> bool:
         """Whether no stage of the picture is left to do."""
@@ -238,92 +271,7 @@ class RunStore:
                 )
         return len(chosen)
 
-    # -- replies and calls --------------------------------------------------------------------------------
-
-    def reply(self, key: str) -> Completion | None:
-        """Return the cached reply of a request."""
-        row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        data = json.loads(row[0])
-        data["refused"] = tuple(data["refused"]) if data["refused"] else None
-        return Completion(**data)
-
-    def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
-        """Write a call into the ledger before it is sent; return its number."""
-        with self._db:
-            return int(
-                self._db.execute(
-                    "INSERT INTO calls (key, stage, model, state, worst_usd, started) VALUES "
-                    "(?, ?, ?, 'sent', ?, ?)",
-                    (key, stage, model, worst_usd, time.time()),
-                ).lastrowid
-                or 0
-            )
-
-    def end_call(self, call: int, state: str, cost_usd: float | None, seconds: float) -> None:
-        """Settle a call that brought no reply; `state` is its error class."""
-        with self._db:
-            self._db.execute(
-                "UPDATE calls SET state = ?, cost_usd = ?, seconds = ? WHERE id = ?",
-                (state, cost_usd, seconds, call),
-            )
-
-    def keep_reply(
-        self,
-        call: int | None,
-        *,
-        key: str,
-        provider: str,
-        model: str,
-        stage: str,
-        template: str,
-        completion: Completion,
-        cost_usd: float | None,
-        seconds: float,
-    ) -> None:
-        """Keep a reply and settle its call, in one transaction."""
-        kept = {
-            "text": completion.text,
-            "finish": completion.finish,
-            "refused": completion.refused,
-            "input_tokens": completion.input_tokens,
-            "output_tokens": completion.output_tokens,
-            "model": completion.model,
-        }
-        with self._db:
-            self._db.execute(
-                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    key,
-                    provider,
-                    model,
-                    stage,
-                    template,
-                    json.dumps(kept, sort_keys=True),
-                    cost_usd,
-                    completion.reply_id,
-                    seconds,
-                ),
-            )
-            if call is not None:
-                self._db.execute(
-                    "UPDATE calls SET state = 'ok', cost_usd = ?, input_tokens = ?, output_tokens = ?, "
-                    "seconds = ? WHERE id = ?",
-                    (cost_usd, completion.input_tokens, completion.output_tokens, seconds, call),
-                )
-
-    def spent(self) -> tuple[float, int]:
-        """Return (dollars, calls) so far; a call without an outcome counts with its worst case."""
-        row = self._db.execute(
-            "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
-            "FROM calls"
-        ).fetchone()
-        return float(row[0]), int(row[1])
-
-    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Run a reading statement; for reports."""
-        return self._db.execute(sql, values).fetchall()
+    # -- rows of other stores ------------------------------------------------------------------------------
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return the rows of all tables a worker fills, for `absorb` elsewhere."""
@@ -355,3 +303,12 @@ class RunStore:
             for row in self._db.execute(sql):
                 digest.update(json.dumps(row).encode())
         return digest.hexdigest()
+
+
+def _as_kept(path: str) -> str | bytes:
+    """Return a path as sqlite can hold it: a name that is no UTF-8 by its bytes."""
+    return path if _text(path) == path else os.fsencode(path)
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,37 +1,19 @@
-"""The prompt texts: `templates/*.md`, filled with `$names`. The hash of a text is stored with every result.
-
-A template holds instructions only. What comes from pictures or models (descriptions, prompts) never enters it: such
-text travels as JSON in the user message (`vlm/request.py`), so that it cannot pose as an instruction.
-"""
+"""The engine's prompt texts (`templates/*.md`), and the hashes of all texts that a run is made with."""
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from importlib.resources import files
-from string import Template
+from functools import partial
 
 from askmask.engine.families import FAMILIES
+from askmask.vlm import templates
+
+text_of = partial(templates.text_of, "askmask.engine")
+fill = partial(templates.fill, "askmask.engine")
 
 
-@cache
-def text_of(name: str) -> str:
-    """Return the text of `templates/<name>.md`."""
-    return (files("askmask.engine") / "templates" / f"{name}.md").read_text(encoding="utf-8").strip()
-
-
-@cache
 def hash_of(*names: str) -> str:
-    """Return the first 12 hex digits of the SHA-256 of the named texts, in order."""
-    return hashlib.sha256("\0".join(text_of(name) for name in names).encode()).hexdigest()[:12]
-
-
-def fill(name: str, **values: str) -> str:
-    """Return the text with every `$name` filled; a missing or unused name is an error."""
-    template = Template(text_of(name))
-    if set(template.get_identifiers()) != set(values):
-        raise ValueError(f"template {name!r} needs {template.get_identifiers()}, got {sorted(values)}")
-    return template.substitute(values)
+    """Return the hash of the named texts, in order."""
+    return templates.hash_of(*map(text_of, names))
 
 
 def fill_write(concept: str) -> str:
@@ -41,7 +23,9 @@ def fill_write(concept: str) -> str:
 
 
 def all_hashes() -> dict[str, str]:
-    """Return name -> hash of every template, for the run's manifest."""
-    folder = files("askmask.engine") / "templates"
-    names = sorted(entry.name[:-3] for entry in folder.iterdir() if entry.name.endswith(".md"))
-    return {name: hash_of(name) for name in names}
+    """Return name -> hash of every template that decides a run's results, for its manifest."""
+    return {
+        name: templates.hash_of(templates.text_of(package, name))
+        for package in ("askmask.engine", "askmask.detectors", "askmask.vlm")
+        for name in templates.names_of(package)
+    }

@@ -1,4 +1,4 @@
-"""What a stage works with: callers of the writing and the verifying model, a detector, a segmenter; and units.
+"""What a stage works with: callers of the models, a detector, a segmenter; and units that fail alone.
 
 A unit is the smallest piece of a stage that can fail alone (a region, a concept, a prompt). `run_units` runs them
 together and keeps the failures of some from costing the others.
@@ -9,30 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from askmask.engine.pictures import Picture, SentPicture, shrink
+from askmask.detectors.detector import Detector
+from askmask.engine.pictures import Picture
 from askmask.engine.replies import ReplySchema
 from askmask.engine.settings import Settings
 from askmask.engine.templates import hash_of
-from askmask.engine.values import Box, Description, Failure, Verdict
+from askmask.engine.values import Failure, Verdict
 from askmask.segmenters.queue import SegmentationQueue
 from askmask.vlm.caller import Caller
-from askmask.vlm.errors import UnitFailed
+from askmask.vlm.errors import RunStopped, UnitFailed, readable
+from askmask.vlm.pictures import SentPicture, shrink
 from askmask.vlm.request import Request
 
 T = TypeVar("T")
-
-
-class Detector(Protocol):
-    """Descriptions -> boxes. Several boxes for one description are parts of one region; none: not found."""
-
-    name: str
-
-    async def find(
-        self, picture: Picture, descriptions: tuple[Description, ...], tools: Tools
-    ) -> list[list[Box]]:
-        """Return the boxes of each description, in order, in pixels. Raises UnitFailed."""
 
 
 @dataclass
@@ -42,6 +33,7 @@ class Tools:
     settings: Settings
     writer: Caller
     verifier: Caller
+    locator: Caller  # calls the detector's own model, or the writer
     detector: Detector
     segmentation: SegmentationQueue
 
@@ -78,7 +70,10 @@ def request_for(
 
 
 async def run_units(units: Mapping[str, Coroutine[Any, Any, T]]) -> tuple[dict[str, T], list[Failure]]:
-    """Run all units together; return the results that came and the failures, both in the units' order."""
+    """Run all units together; return the results that came and the failures, both in the units' order.
+
+    Whatever a unit raises is its failure alone, except what stops the run: RunStopped, cancelling, Ctrl-C.
+    """
     outcomes = await asyncio.gather(*units.values(), return_exceptions=True)
     results: dict[str, T] = {}
     failures: list[Failure] = []
@@ -88,6 +83,8 @@ async def run_units(units: Mapping[str, Coroutine[Any, Any, T]]) -> tuple[dict[s
             failures.append(
                 Failure(unit=unit, error_class=outcome.error_class, reason=outcome.reason, keys=outcome.keys)
             )
+        elif isinstance(outcome, Exception) and not isinstance(outcome, RunStopped):
+            failures.append(unexpected(unit, outcome))
         elif isinstance(outcome, BaseException):
             stop = stop or outcome
         else:
@@ -95,6 +92,11 @@ async def run_units(units: Mapping[str, Coroutine[Any, Any, T]]) -> tuple[dict[s
     if stop is not None:
         raise stop
     return results, failures
+
+
+def unexpected(unit: str, error: Exception) -> Failure:
+    """Return the failure of a unit by an error that nobody foresaw."""
+    return Failure(unit=unit, error_class="unexpected", reason=readable(f"{type(error).__name__}: {error}"))
 
 
 async def vote(

@@ -10,14 +10,16 @@ So the mask that goes on is always one that was itself verified.
 
 from __future__ import annotations
 
-from askmask.engine.overlay import fit, mark, tint_for
-from askmask.engine.pictures import Picture, SentPicture
+from askmask.engine.overlay import mark, tint_for
+from askmask.engine.pictures import Picture
 from askmask.engine.replies import ChoiceReply, MaskReply
 from askmask.engine.templates import fill
 from askmask.engine.tools import Tools, request_for, run_units, vote
 from askmask.engine.values import Failure, Region, Segmented, Verified
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlay import fit
 from askmask.vlm.errors import UnitFailed
+from askmask.vlm.pictures import SentPicture
 
 SAME_IOU = 0.98  # a pool mask this close to the initial one is no alternative
 
@@ -113,8 +115,8 @@ async def _prefers_second(picture: Picture, region: Region, second: Mask, tools:
 
 async def _pool(picture: Picture, tools: Tools) -> list[Mask]:
     try:
-        everything = await tools.segmentation.everything(picture)
-    except (RuntimeError, MemoryError, ValueError) as error:
+        everything = await tools.segmentation.everything(picture.rgb)
+    except Exception as error:
         raise UnitFailed("segmenter", f"{type(error).__name__}: {error}") from error
     smallest = tools.settings.area_px(tools.settings.pool_smallest_px, picture.size)
     return [mask for mask, _ in everything if mask.area >= smallest]

@@ -1,4 +1,4 @@
-"""Judged scores of dialogues: PR, LC, CC, TR and win rate, by any OpenAI-compatible model.
+"""Judged scores of dialogues: PR, LC, CC, TR and win rate, by any model that can be called.
 
 The rubric is ours (templates/judge_dialogue.md): published work names the four scores but not how they were
 asked for, so numbers compare only under one rubric and one judge; both are stored with every result. Temperature
@@ -7,23 +7,23 @@ is 0; pairs are asked in both orders; a reply that cannot be read is counted, ne
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, Field
 
 from askmask.conversation import Round
-from askmask.errors import AskMaskError, DataError, MissingExtra
+from askmask.errors import DataError
+
+if TYPE_CHECKING:
+    from askmask.vlm.opening import ModelChoice
 
 RUBRIC = ("PR", "LC", "CC", "TR")
 _TEMPLATES = Path(__file__).parent / "templates"
-_MEDIA = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-MAX_IMAGE_BYTES = 20 << 20
 
 
 class Judge(Protocol):
@@ -31,55 +31,78 @@ class Judge(Protocol):
 
     name: str
 
-    def ask(self, text: str, image: str | None) -> str:
-        """Return the reply in words. Raises AskMaskError if the service fails for good."""
+    def ask(self, text: str, image: str | None, *, repeat: int = 0) -> str:
+        """Return the reply in words; another `repeat` is another reply to the same question.
+
+        Raises AskMaskError if the service fails for good.
+        """
 
 
-class OpenAIJudge:
-    """A judge behind an OpenAI-compatible server; the key comes from OPENAI_API_KEY unless given.
+class VlmJudge:
+    """A judge behind any model that `vlm/` can call; replies are cached in `ledger`, a file, if one is given.
 
-    The SDK retries what may pass (timeouts, 429, 5xx) up to `retries` times. The key is never stored or shown.
+    What may pass (timeouts, 429, 5xx) is tried again. The key is read from the environment, never stored or shown.
     """
 
     def __init__(
         self,
-        model: str,
+        choice: ModelChoice,
         *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        timeout_s: float = 120.0,
-        retries: int = 4,
+        ledger: str | Path | None = None,
+        attempts: int = 5,
+        first_wait_s: float = 1.0,
     ):
-        try:
-            import openai
-        except ImportError as error:
-            raise MissingExtra("openai", "eval") from error
-        self.name = model
-        try:
-            self._client = openai.OpenAI(
-                base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=retries
-            )
-        except openai.OpenAIError as error:
-            raise AskMaskError("the judge needs a key", do="Set OPENAI_API_KEY.") from error
-        self._error = openai.OpenAIError
+        from askmask.vlm.blocking import BlockingCaller
+        from askmask.vlm.budget import Budget
+        from askmask.vlm.caller import Caller
+        from askmask.vlm.ledger import IN_MEMORY, Ledger
+        from askmask.vlm.opening import open_vlm
+        from askmask.vlm.prices import price_of
 
-    def ask(self, text: str, image: str | None) -> str:
-        """Send one question at temperature 0."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": text}]
-        if image is not None:
-            content.append({"type": "image_url", "image_url": {"url": _data_url(Path(image))}})
-        try:
-            reply = self._client.chat.completions.create(
-                model=self.name,
-                temperature=0,
-                messages=[{"role": "user", "content": content}],  # type: ignore[list-item, misc]
+        self.name = choice.name
+        vlm = open_vlm(choice.placed(), allow_floating=True)  # the name is stored with every result
+        self._ledger = Ledger(ledger or IN_MEMORY)
+        price = price_of(choice.model, choice.price)
+        self._caller = BlockingCaller(
+            lambda: Caller(
+                vlm,
+                self._ledger,
+                Budget(),
+                price=price,
+                attempts=attempts,
+                first_wait_s=first_wait_s,
+                thinking_tokens=choice.thinking_tokens or 0,
             )
-        except self._error as error:
-            status = getattr(error, "status_code", None)
-            raise AskMaskError(
-                f"the judge {self.name!r} cannot be asked", got=status or type(error).__name__
-            ) from error
-        return (reply.choices[0].message.content if reply.choices else None) or ""
+        )
+
+    def ask(self, text: str, image: str | None, *, repeat: int = 0) -> str:
+        """Send one question at temperature 0; a refused one has the reply ""."""
+        from askmask.vlm.pictures import SentFile
+        from askmask.vlm.request import Request
+
+        request = Request(
+            stage="judge",
+            template_hash="",
+            text=text,
+            pictures=() if image is None else (SentFile.read(image),),
+            pictures_first=False,
+            max_tokens=None,
+            vote=repeat,
+            seeded=False,
+        )
+        _, completion = self._caller.complete(request)
+        return "" if completion.refused else completion.text
+
+    def close(self) -> None:
+        """Let go of the connection and the ledger."""
+        self._caller.close()
+        self._ledger.close()
+
+    def __enter__(self) -> VlmJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +127,9 @@ def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int
     for dialogue in dialogues:
         text = template.format(target=dialogue.target, dialogue=_script(dialogue.rounds))
         grades = []
-        for _ in range(repeats):
+        for repeat in range(repeats):
             asked += 1
-            grade = parse_grades(judge.ask(text, dialogue.image))
+            grade = parse_grades(judge.ask(text, dialogue.image, repeat=repeat))
             if grade is None:
                 unread_replies += 1
             else:
@@ -166,32 +189,37 @@ def win_rate(judge: Judge, ours: Sequence[Dialogue], theirs: Sequence[Dialogue])
 
 def parse_grades(reply: str) -> dict[str, int] | None:
     """Read {"PR": n, ...} of whole numbers 1 to 5 out of a reply; None if it does not hold exactly that."""
-    data = _json_object(reply)
-    if data is None:
-        return None
-    grades = {name: data.get(name) for name in RUBRIC}
-    if any(type(value) is not int or not 1 <= value <= 5 for value in grades.values()):
-        return None
-    return grades  # type: ignore[return-value]
+    return _read(reply, _Grades)
 
 
 def parse_better(reply: str) -> str | None:
     """Read {"better": "A" | "B" | "tie"} out of a reply; None if it does not hold that."""
-    data = _json_object(reply)
-    better = None if data is None else data.get("better")
-    return better if better in ("A", "B", "tie") else None
+    found = _read(reply, _Better)
+    return None if found is None else found["better"]
 
 
-def _json_object(reply: str) -> dict[str, Any] | None:
-    """Return the one JSON object in a reply, with words or a code fence around it at most."""
-    found = re.search(r"\{[^{}]*\}", reply)
-    if found is None:
-        return None
+_Grade = Annotated[int, Field(strict=True, ge=1, le=5)]
+
+
+class _Grades(BaseModel):
+    PR: _Grade
+    LC: _Grade
+    CC: _Grade
+    TR: _Grade
+
+
+class _Better(BaseModel):
+    better: Literal["A", "B", "tie"]
+
+
+def _read(reply: str, schema: type[BaseModel]) -> dict[str, Any] | None:
+    from askmask.vlm.errors import Quarantined
+    from askmask.vlm.reply import read_reply
+
     try:
-        data = json.loads(found.group())
-    except json.JSONDecodeError:
+        return read_reply(reply, schema).model_dump()
+    except Quarantined:
         return None
-    return data if isinstance(data, dict) else None
 
 
 def _script(rounds: Sequence[Round]) -> str:
@@ -205,13 +233,3 @@ def _template(name: str) -> str:
 def _made_by(judge: Judge, template: str, repeats: int) -> dict[str, Any]:
     digest = hashlib.sha256(template.encode()).hexdigest()
     return {"judge": judge.name, "template_sha256": digest, "temperature": 0, "repeats": repeats}
-
-
-def _data_url(path: Path) -> str:
-    media = _MEDIA.get(path.suffix.lower())
-    if media is None or not path.is_file() or path.stat().st_size > MAX_IMAGE_BYTES:
-        raise DataError(
-            f"a JPEG, PNG or WebP file of at most {MAX_IMAGE_BYTES >> 20} MB is needed for the judge",
-            got=path,
-        )
-    return f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
+from askmask.runs.content_hash import sha256
 from askmask.runs.json_text import read_rows
 
 
@@ -30,11 +30,7 @@ def open_references(source: str | Path) -> Iterator[Reference]:
 
 def truth_hash(source: str | Path) -> str | None:
     """Return the SHA-256 of a ground-truth file's bytes, None where the source is more than one file."""
-    path = Path(source)
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(source) if Path(source).is_file() else None
 
 
 def _holds_rounds(path: Path) -> bool:

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from askmask.conversation import Example
+from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.truth import item_id
+from askmask.history import Policy, context, without_truth
 from askmask.imaging.mask import Mask
 from askmask.runs.append_log import whole_rows
 from askmask.runs.content_hash import sha256
@@ -53,19 +54,23 @@ class Reply(Protocol):
         """Words, empty if there are none."""
 
 
-# (path of the picture, prompts of each conversation over it) -> replies of each conversation
-Predictor = Callable[[str, list[list[str]]], list[list[Reply]]]
+# (path of the picture, conversations over it without their truth) -> replies to the rounds of each
+Predictor = Callable[[str, Sequence[Example]], list[list[Reply]]]
 
-HISTORIES = ("none", "self")
+HISTORIES: Final[tuple[Policy, ...]] = ("none", "own")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One prompt of a data set: its item id, and whether a true mask awaits it."""
+class Conversation:
+    """What is asked about a picture in order, without truth: names of items, and whether true masks await them."""
 
-    id: str
-    prompt: str
-    labelled: bool
+    example: Example
+    items: tuple[tuple[str, bool], ...]  # id of each round's item, and whether it is labelled
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The items' ids."""
+        return tuple(name for name, _ in self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Pictured:
     """One picture and the conversations over it."""
 
     image: str
-    conversations: tuple[tuple[Question, ...], ...]
+    conversations: tuple[Conversation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +93,29 @@ class Progress:
 def plan(examples: Iterable[Example], *, history: str = "none") -> list[Pictured]:
     """Group a data set's prompts by picture, in order of first appearance; masks are not kept.
 
-    With history "none" every labelled prompt stands alone. With "self" whole conversations are asked in order.
+    With history "none" every labelled prompt stands alone. With "own" conversations are asked in order.
     """
     if history not in HISTORIES:
         raise SettingError("no such history", got=repr(history), do=f"Choose of {', '.join(HISTORIES)}.")
-    pictures: dict[str, list[tuple[Question, ...]]] = {}
+    pictures: dict[str, list[Conversation]] = {}
     seen: set[str] = set()
     for example in examples:
-        questions = tuple(
-            Question(item_id(example, index), round.text, round.masks is not None)
-            for index, round in enumerate(example.rounds)
-            if history == "self" or round.masks is not None
-        )
-        for question in questions:
-            if question.id in seen:
-                raise DataError(f"id {question.id!r} occurs twice in the data set")
-            seen.add(question.id)
-        if questions:
-            split = [(question,) for question in questions] if history == "none" else [questions]
-            pictures.setdefault(example.image, []).extend(split)
+        items = [(item_id(example, k), round.masks is not None) for k, round in enumerate(example.rounds)]
+        for name, _ in items:
+            if name in seen:
+                raise DataError(f"id {name!r} occurs twice in the data set")
+            seen.add(name)
+        if history == "own" and not example.independent:
+            if items:
+                pictures.setdefault(example.image, []).append(
+                    Conversation(without_truth(example), tuple(items))
+                )
+            continue
+        for k, item in enumerate(items):
+            if item[1]:
+                alone = Round(prompt=context(example, k, "none").prompt)
+                one = Example(id=example.id, image=example.image, rounds=(alone,))
+                pictures.setdefault(example.image, []).append(Conversation(one, (item,)))
     return [Pictured(image, tuple(conversations)) for image, conversations in pictures.items()]
 
 
@@ -143,31 +152,32 @@ def predict(
         mine = pictures[:limit][shard::shards]
         for picture in mine:
             _check_picture(picture.image, hashes, out)
-        total = sum(len(c) for picture in mine for c in picture.conversations)
-        done = sum(q.id in answered for picture in mine for c in picture.conversations for q in c)
+        total = sum(len(c.items) for picture in mine for c in picture.conversations)
+        done = sum(name in answered for picture in mine for c in picture.conversations for name in c.ids)
         failed, before, start = 0, done, time.perf_counter()
         yield Progress(done, total)
         try:
             for picture in mine:
-                todo = [c for c in picture.conversations if any(q.id not in answered for q in c)]
+                todo = [c for c in picture.conversations if any(name not in answered for name in c.ids)]
                 if not todo:
                     continue
                 digest = _picture_hash(picture.image)
-                for questions, replies, reason in _ask(predictor, picture.image, todo):
-                    for index, question in enumerate(questions):
-                        if question.id in answered:
+                for talk, replies, reason in _ask(predictor, picture.image, todo):
+                    for index, (name, labelled) in enumerate(talk.items):
+                        if name in answered:
                             continue
                         if replies is None:
                             failed += 1
-                            row = {"id": question.id, "image": picture.image, "prompt": question.prompt}
-                            files["failed"].append(row | {"reason": reason})
+                            prompt = talk.example.rounds[index].text
+                            row = {"id": name, "image": picture.image, "prompt": prompt, "reason": reason}
+                            files["failed"].append(row)
                         else:
                             done += 1
                             if digest is not None and hashes.setdefault(picture.image, "") != digest:
                                 hashes[picture.image] = digest
                                 files["pictures"].append({"image": picture.image, "sha256": digest})
-                            kind = "predictions" if question.labelled else "replies"
-                            files[kind].append(prediction_of(question.id, replies[index]).to_dict())
+                            kind = "predictions" if labelled else "replies"
+                            files[kind].append(prediction_of(name, replies[index]).to_dict())
                 yield Progress(done, total, failed)
         finally:
             seconds = time.perf_counter() - start
@@ -196,19 +206,21 @@ def prediction_of(name: str, reply: Reply) -> Prediction:
 def predictor_of(model: Any, *, history: str = "none") -> Predictor:
     """Make a Predictor of `askmask.load(name)`: each picture is encoded once for all its prompts.
 
-    With history "self" each conversation is asked round by round in a fresh session over the same encoding, so
-    that a model with memory sees its own earlier answers. Nothing is teacher-forced.
+    With history "own" each conversation is asked round by round in a session of its own, in which a model with memory
+    sees its own earlier answers. Nothing is teacher-forced.
     """
 
-    def ask(image: str, conversations: list[list[str]]) -> list[list[Reply]]:
+    def ask(image: str, conversations: Sequence[Example]) -> list[list[Reply]]:
         session = model.open(image)
         if history == "none":
-            replies = iter(session.ask_many([prompt for prompts in conversations for prompt in prompts]))
-            return [[next(replies) for _ in prompts] for prompts in conversations]
-        results = []
-        for prompts in conversations:
-            session.rounds.clear()
-            results.append([session.ask(prompt) for prompt in prompts])
+            replies = iter(session.ask_many([r.prompt for one in conversations for r in one.rounds]))
+            return [[next(replies) for _ in one.rounds] for one in conversations]
+        results: list[list[Reply]] = []
+        for example in conversations:
+            talk = session.fork()
+            results.append(
+                [talk.ask(context(example, k, "own", talk.rounds).prompt) for k in range(len(example.rounds))]
+            )
         return results
 
     return ask
@@ -255,35 +267,37 @@ def statistics(items: int, seconds: float) -> dict[str, Any]:
 
 
 def _ask(
-    predictor: Predictor, image: str, todo: list[tuple[Question, ...]]
-) -> Iterator[tuple[tuple[Question, ...], list[Reply] | None, str]]:
+    predictor: Predictor, image: str, todo: Sequence[Conversation]
+) -> Iterator[tuple[Conversation, list[Reply] | None, str]]:
     """Ask all conversations over a picture together; if that fails, one by one, to find which is at fault."""
-    prompts = [[question.prompt for question in questions] for questions in todo]
     try:
-        replies = _checked(predictor(image, prompts), prompts)
-    except AskMaskError as error:
+        replies = predictor(image, [talk.example for talk in todo])
+        if [len(part) for part in replies] != [len(talk.items) for talk in todo]:
+            raise DataError(
+                "the predictor must return one reply per prompt", got=[len(part) for part in replies]
+            )
+    except Exception as error:  # whatever is wrong with one conversation, the others are asked
         if len(todo) == 1:
-            yield todo[0], None, str(error)
+            reason = (
+                str(error)
+                if isinstance(error, AskMaskError)
+                else f"{type(error).__name__}: {str(error)[:300]}"
+            )
+            yield todo[0], None, reason
             return
-        for questions in todo:
-            yield from _ask(predictor, image, [questions])
+        for talk in todo:
+            yield from _ask(predictor, image, [talk])
         return
-    for questions, answers in zip(todo, replies, strict=True):
-        yield questions, answers, ""
-
-
-def _checked(replies: list[list[Reply]], prompts: list[list[str]]) -> list[list[Reply]]:
-    if [len(part) for part in replies] != [len(part) for part in prompts]:
-        raise DataError("the predictor must return one reply per prompt", got=[len(part) for part in replies])
-    return replies
+    for talk, answers in zip(todo, replies, strict=True):
+        yield talk, answers, ""
 
 
 def _fingerprint(pictures: Sequence[Pictured]) -> str:
     digest = hashlib.sha256()
     for picture in pictures:
-        for questions in picture.conversations:
-            for question in questions:
-                digest.update(json.dumps([question.id, question.prompt]).encode())
+        for talk in picture.conversations:
+            for name, round in zip(talk.ids, talk.example.rounds, strict=True):
+                digest.update(json.dumps([name, round.prompt.to_json()]).encode())
     return digest.hexdigest()
 
 

@@ -85,10 +85,19 @@ def _read_file(path: Path, split: str) -> Iterator[Example]:
         rows, mask_key, what = read_rows(path), "mask_merged", "line"
     for number, row in rows:
         with naming(f"{path}, {what} {number}"):
-            image = inside(path.parent, row["image"])
-            mask = Mask.from_png(inside(path.parent, row[mask_key]))
-            name = str(row.get("id", f"{path.stem}-{number}"))
-            yield _example(name, image, mask, row.get("prompt") or "", row.get("concept"), split)
+            yield _row(path, number, row, mask_key, split)
+
+
+def training_row(path: Path, number: int, row: dict[str, Any]) -> Example:
+    """Return the Example of one row of dataset.jsonl; its mask's file is read now."""
+    return _row(path, number, row, "mask_merged", "")
+
+
+def _row(path: Path, number: int, row: dict[str, Any], mask_key: str, split: str) -> Example:
+    image = inside(path.parent, row["image"])
+    mask = Mask.from_png(inside(path.parent, row[mask_key]))
+    name = str(row.get("id", f"{path.stem}-{number}"))
+    return _example(name, image, mask, row.get("prompt") or "", row.get("concept"), split)
 
 
 def _example(name: str, image: Path, mask: Mask, prompt: str, concept: str | None, split: str) -> Example:

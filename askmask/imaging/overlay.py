@@ -1,7 +1,11 @@
-"""Draw masks on pictures: fill, outline, and a legend below. Pillow and numpy; knows no model and no answer."""
+"""The one painter of masks: fill, outline, colours that stand out, legends and contact sheets.
+
+Pillow and numpy; knows no model and no answer. A canvas is float32 [H, W, 3] in 0..255, painted in place.
+"""
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from askmask.imaging.mask import Mask, union_of
+from askmask.imaging.mask import Mask
 
+Colour = tuple[int, int, int]
 # Distinct for colour-blind eyes too (Okabe and Ito 2008), vivid ones first.
-COLOURS = (
+COLOURS: tuple[Colour, ...] = (
     (0, 158, 115),
     (230, 159, 0),
     (86, 180, 233),
@@ -25,6 +30,8 @@ COLOURS = (
 FILL = 0.45
 NARROWEST_SHEET = 320  # px; a legend needs room for words
 SMALLEST_SIDE = 384  # smaller pictures are enlarged before drawing, so that outline and words can be read
+THICKEST = 12  # px of an outline
+MOST_SHEET_PX = 64 << 20  # larger sheets are drawn smaller
 FONTS = (
     "NotoSansCJK-Regular.ttc",
     "Arial Unicode.ttf",
@@ -46,27 +53,142 @@ class Layer:
     note: str = ""
 
 
+def blend(canvas: np.ndarray, area: np.ndarray, colour: Sequence[float], share: float) -> None:
+    """Mix `colour` into the canvas where `area` [H, W] is: bool, or float 0..1 for soft edges."""
+    paint = np.array(colour, np.float32)
+    if area.dtype == bool:
+        canvas[area] = (1 - share) * canvas[area] + share * paint
+    else:
+        alpha = share * area[..., None].astype(np.float32)
+        canvas[:] = canvas * (1 - alpha) + paint * alpha
+
+
+def paint(canvas: np.ndarray, area: np.ndarray, colour: Sequence[float], share: float = 0.5) -> None:
+    """Fill a bool area [H, W] with a tint and outline it, one pixel wide, inside."""
+    blend(canvas, area, colour, share)
+    canvas[edge_of(area)] = np.array(colour, np.float32)
+
+
+def edge_of(area: np.ndarray) -> np.ndarray:
+    """Return the pixels of a bool area that have a neighbour (of four) outside it or outside the picture."""
+    around = np.pad(area, 1)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return area & ~inner
+
+
+def grown(area: np.ndarray, steps: int) -> np.ndarray:
+    """Return a bool area grown by `steps` pixels in the four directions."""
+    for _ in range(steps):
+        padded = np.pad(area, 1)
+        area = area | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return area
+
+
+def standing_out(rgb: np.ndarray, area: np.ndarray, colours: Sequence[Sequence[int]]) -> int:
+    """Return which colour is clearest on an area's own: the first, unless another is clearer by a quarter.
+
+    Clear: far from even the nearest tenth of the pixels. Red on a red car shows nothing.
+    """
+    pixels = rgb[area].astype(np.float32)
+    if not len(pixels):
+        return 0
+    pixels = pixels[:: max(1, len(pixels) // 2000)]
+    clearness = [float(np.percentile(np.abs(pixels - np.array(c)).sum(axis=1), 10)) for c in colours]
+    best = int(np.argmax(clearness))
+    return 0 if clearness[0] > 0.8 * clearness[best] else best
+
+
+def palette(count: int) -> np.ndarray:
+    """Return colours that can be told apart, uint8 [count, 3]: COLOURS, then hues far from one another."""
+    more = (
+        colorsys.hls_to_rgb(n * 0.618034 % 1, (0.45, 0.65, 0.55)[n % 3], 0.75)
+        for n in range(count - len(COLOURS))
+    )
+    drawn = [*COLOURS, *((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in more)]
+    return np.array(drawn[:count], np.uint8)
+
+
+def fit(mask: Mask, size: tuple[int, ...]) -> np.ndarray:
+    """Return the mask as bool [H, W] at `size`; a non-empty mask keeps at least one pixel."""
+    array = mask.to_array()
+    if array.shape == tuple(size):
+        return array
+    image = Image.fromarray(array.astype(np.uint8) * 255)
+    small = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX)) >= 128
+    if array.any() and not small.any():
+        y, x = (int(v.mean()) for v in np.nonzero(array))
+        small = small.copy()
+        small[y * size[0] // array.shape[0], x * size[1] // array.shape[1]] = True
+    return small
+
+
+def to_image(canvas: np.ndarray) -> Image.Image:
+    """Return a canvas as a picture."""
+    return Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
+
+
+def contact_sheet(
+    tiles: Sequence[Image.Image], columns: int, *, gap: int = 0, paper: Colour = (255, 255, 255)
+) -> Image.Image:
+    """Lay tiles out in rows, as if all had the size of the largest."""
+    width, height = max(t.width for t in tiles) + gap, max(t.height for t in tiles) + gap
+    page = Image.new("RGB", (columns * width + gap, -(-len(tiles) // columns) * height + gap), paper)
+    for number, tile in enumerate(tiles):
+        page.paste(tile, (gap + number % columns * width, gap + number // columns * height))
+    return page
+
+
 def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
-    """Draw layers over uint8 [H, W, 3] in turn, the legend on a band below the picture."""
+    """Draw layers over uint8 [H, W, 3] in turn, the legend on a band below the picture.
+
+    Each layer gets a colour that stands out from what it covers and that no earlier one has, while there are any.
+    """
+    rgb = _bounded(rgb)
+    scale = max(1, -(-SMALLEST_SIDE // max(rgb.shape[:2])))
+    canvas = _enlarged(rgb, scale).astype(np.float32)
+    thickness = min(THICKEST, max(1, round(max(canvas.shape[:2]) / 400)))
+    colours: list[Colour] = []
+    for layer in layers:
+        areas = [fit(mask, rgb.shape[:2]) for mask in layer.masks]
+        whole = np.logical_or.reduce(areas) if areas else np.zeros(rgb.shape[:2], bool)
+        unused = [c for c in COLOURS if c not in colours] or list(COLOURS)
+        colours.append(unused[standing_out(rgb, whole, unused)])
+        blend(canvas, _enlarged(whole, scale), colours[-1], FILL)
+        for area in areas:
+            _outline(canvas, _enlarged(area, scale), colours[-1], thickness)
+    return _with_legend(to_image(canvas), layers, colours)
+
+
+def _outline(canvas: np.ndarray, area: np.ndarray, colour: Colour, thickness: int) -> None:
+    """Outline an area inside in its colour and outside in white."""
+    rows, columns = np.nonzero(area.any(axis=1))[0], np.nonzero(area.any(axis=0))[0]
+    if not len(rows):
+        return
+    # Only around the area: growing it is slow.
+    place = np.s_[
+        max(0, rows[0] - thickness) : rows[-1] + thickness + 1,
+        max(0, columns[0] - thickness) : columns[-1] + thickness + 1,
+    ]
+    area, canvas = area[place], canvas[place]
+    canvas[grown(area, thickness) & ~area] = 255
+    canvas[area & grown(~area, thickness)] = np.array(colour, np.float32)
+
+
+def _bounded(rgb: np.ndarray) -> np.ndarray:
+    """Return the picture so small that its sheet with the legend fits into memory."""
     height, width = rgb.shape[:2]
-    scale = max(1, -(-SMALLEST_SIDE // max(height, width)))
-    canvas = np.repeat(np.repeat(rgb, scale, 0), scale, 1).astype(np.float32)
-    thickness = max(1, round(max(canvas.shape[:2]) / 400))
-    for index, layer in enumerate(layers):
-        colour = np.array(COLOURS[index % len(COLOURS)], np.float32)
-        area = _grow(union_of(layer.masks, (height, width)).to_array(), scale)
-        canvas[area] = canvas[area] * (1 - FILL) + colour * FILL
-        for mask in layer.masks:
-            inside = _grow(mask.to_array(), scale)
-            edge = inside & ~_erode(inside, thickness)
-            halo = _dilate(inside, thickness) & ~inside
-            canvas[halo] = 255
-            canvas[edge] = colour
-    picture = Image.fromarray(canvas.clip(0, 255).astype(np.uint8))
-    return _with_legend(picture, layers)
+    while height * max(width, NARROWEST_SHEET) > MOST_SHEET_PX:
+        height, width = max(1, height // 2), max(1, width // 2)
+    if (height, width) == rgb.shape[:2]:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BOX))
 
 
-def _with_legend(picture: Image.Image, layers: Sequence[Layer]) -> Image.Image:
+def _enlarged(array: np.ndarray, scale: int) -> np.ndarray:
+    return np.repeat(np.repeat(array, scale, 0), scale, 1)
+
+
+def _with_legend(picture: Image.Image, layers: Sequence[Layer], colours: Sequence[Colour]) -> Image.Image:
     width = max(picture.width, NARROWEST_SHEET)
     size = int(np.clip(width / 36, 13, 40))
     font, pad = font_of(size), size // 2
@@ -83,9 +205,9 @@ def _with_legend(picture: Image.Image, layers: Sequence[Layer]) -> Image.Image:
     top = picture.height + pad
     for number, (colour, line) in enumerate(lines):
         y = top + number * step
-        if colour is not None:
+        if colour is not None and any(layers[colour].masks):  # nothing drawn, nothing to look up
             box = (pad, y + step // 2 - size // 2, pad + size, y + step // 2 + size // 2)
-            pen.rectangle(box, fill=COLOURS[colour % len(COLOURS)], outline=(60, 60, 60))
+            pen.rectangle(box, fill=colours[colour], outline=(60, 60, 60))
         pen.text((2 * pad + size, y + step // 2), line, font=font, fill=(20, 20, 20), anchor="lm")
     return sheet
 
@@ -115,18 +237,3 @@ def font_of(size: int) -> Font:
     for path in sorted(Path("/usr/share/fonts").rglob("*CJK*.tt[cf]"))[:1]:
         return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
-
-
-def _grow(area: np.ndarray, scale: int) -> np.ndarray:
-    return np.repeat(np.repeat(area, scale, 0), scale, 1)
-
-
-def _dilate(area: np.ndarray, steps: int) -> np.ndarray:
-    for _ in range(steps):
-        padded = np.pad(area, 1)
-        area = area | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-    return area
-
-
-def _erode(area: np.ndarray, steps: int) -> np.ndarray:
-    return ~_dilate(~area, steps)

@@ -35,4 +35,6 @@ class Adapter(nn.Module):
         sparse, sparse_mask = pad_rows([row[keep] for row, keep in zip(sparse, tokens.sparse, strict=True)])
         last = states[torch.arange(len(states), device=states.device), tokens.dense_at]  # [B, D]
         dense = self.to_dense(last) * self.temp.clamp(min=MIN_DENSE_SCALE)  # [B, C]
-        return Prompts(sparse.float(), sparse_mask, dense.float())
+        return Prompts(
+            sparse.float(), sparse_mask, dense.float(), torch.arange(len(dense), device=dense.device)
+        )

@@ -5,6 +5,7 @@
     adapter.safetensors      adapter and heads
     language.safetensors     language back-end
     lora.safetensors         its LoRA weights, if any
+    head.safetensors         the language model's own head, if it has one apart: for replies, not part of the network
     tokenizer/               tokenizer, chat template and picture settings, if the back-end has them
     card.json                where it comes from: sources, hashes, versions, licence note
 
@@ -36,6 +37,7 @@ from askmask.runs.whole_files import copy_file, settle, whole_file, whole_folder
 
 CARD = "card.json"
 PARTS = ("segmenter", "adapter", "language", "lora")
+HEAD = "head.safetensors"
 NAMED = 6  # keys an error names before it only counts
 
 
@@ -54,12 +56,18 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     *,
     tokenizer: Path | None = None,
+    head: Path | None = None,
 ) -> Path:
-    """Write a whole checkpoint: config, weights, a copy of the folder `tokenizer`, card; see `new_checkpoint`."""
+    """Write a whole checkpoint: config, weights, copies of the folder `tokenizer` and the file `head`, card.
+
+    See `new_checkpoint`.
+    """
     with new_checkpoint(folder) as fresh:
         for path in tokenizer.iterdir() if tokenizer is not None else ():
             if path.is_file():
                 copy_file(path, fresh / TOKENIZER / path.name)
+        if head is not None:
+            copy_file(head, fresh / HEAD)
         write_checkpoint(fresh, config, state, provenance)
     return Path(folder)
 
@@ -236,5 +244,6 @@ def _part_files(folder: Path) -> list[Path]:
 def _files(folder: Path) -> dict[str, Path]:
     """Return name -> path of the files of a checkpoint; the folder may hold others."""
     tokenizer = sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file())
-    paths = (folder / "config.json", *_part_files(folder), *tokenizer)
+    head = [folder / HEAD] if (folder / HEAD).is_file() else []
+    paths = (folder / "config.json", *_part_files(folder), *head, *tokenizer)
     return {path.relative_to(folder).as_posix(): path for path in paths}

@@ -3,7 +3,7 @@
     picture -> segmenter.encode ---------------------------------------> features --.
     picture, prompt -> prompt_encoder -> token states -> adapter -> prompts --------+-> segmenter.decode -> masks
 
-Letters: B prompts, K masks, S side of the input square.
+Letters as in seams.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.model.seams import Features, MaskOutput, PromptEncoder, Segmenter
+from askmask.model.seams import Features, Marks, MaskOutput, PromptEncoder, Segmenter, Tokens
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,21 @@ class AskMaskNet(nn.Module):
         return Look(features, self.prompt_encoder.prefix(rgb, features))
 
     @torch.no_grad()
-    def ask(self, look: Look, prompts: list[str], *, multimask: bool = False) -> MaskOutput:
+    def ask(self, look: Look, tokens: Tokens, *, multimask: bool = False) -> MaskOutput:
         """Answer B prompts about one picture; row by row what each would get alone."""
-        states = self.prompt_encoder.encode(look.prefix, prompts)
+        states = self.prompt_encoder.encode(look.prefix, tokens)
         return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)
 
-    def forward(
-        self,
-        features: Features,
-        pictures: list[np.ndarray | None],
-        prompts: list[str],
-        *,
-        multimask: bool = False,
-    ) -> MaskOutput:
+    @torch.no_grad()
+    def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:
+        """Segment what is marked on one picture: Q = 1."""
+        return self.segmenter.decode(look.features, self.segmenter.mark(marks), multimask=multimask)
+
+    def notices(self, look: Look) -> tuple[str, ...]:
+        """Return what a user should know before trusting an answer about this picture."""
+        return ()
+
+    def forward(self, features: Features, tokens: Tokens, *, multimask: bool = False) -> MaskOutput:
         """Answer B prompts about B pictures, with gradients. `features`: `segmenter.encode(pixels)`, often cached."""
-        states = self.prompt_encoder.encode_pairs(pictures, features, prompts)  # [B, T, D]
-        return self.segmenter.decode(features, self.adapter(states), multimask=multimask)  # [B, K, S/4, S/4]
+        states = self.prompt_encoder.encode_pairs(features, tokens)  # [B, T, D]
+        return self.segmenter.decode(features, self.adapter(states), multimask=multimask)  # [Q, K, S/4, S/4]

@@ -6,7 +6,7 @@ at inference, which differs from its training and between its two scripts: see d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,19 @@ from torch import Tensor
 from askmask.errors import SettingError
 from askmask.imaging.files import Picture
 from askmask.imaging.resize import Letterbox
+
+# EXIF orientation -> where a place of the upright picture lies in the stored one, in sides (files.py turns pixels).
+_STORED = {
+    1: lambda x, y: (x, y),
+    2: lambda x, y: (1 - x, y),
+    3: lambda x, y: (1 - x, 1 - y),
+    4: lambda x, y: (x, 1 - y),
+    5: lambda x, y: (y, x),
+    6: lambda x, y: (y, 1 - x),
+    7: lambda x, y: (1 - y, 1 - x),
+    8: lambda x, y: (1 - y, x),
+}
+MASK_LOGIT = 10.0  # of a pixel wholly inside a drawn mask, as SAM2 turns masks into prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,26 @@ class Protocol:
         if self.as_stored:
             return np.stack([picture.upright(plane) for plane in planes])
         return planes
+
+    def to_square(self, places: np.ndarray, picture: Picture, side: int) -> np.ndarray:
+        """Take places [N, 2] (x, y in pixels of the upright picture) to sides of the square input, in 0..1."""
+        height, width = picture.size
+        x, y = (places / (width, height)).clip(0, 1).T
+        if self.as_stored:
+            x, y = _STORED[picture.orientation](x, y)
+        if self.letterbox:
+            box = Letterbox.of(self.rgb(picture).shape[:2], side)
+            x, y = (box.left + x * box.inner[1]) / side, (box.top + y * box.inner[0]) / side
+        return np.stack([x, y], 1)
+
+    def mask_logits(self, mask: np.ndarray, picture: Picture, side: int) -> Tensor:
+        """Take a mask, bool [H, W] over the upright picture, to logits [side, side] over the square input."""
+        rgb = self.rgb(replace(picture, rgb=np.repeat(mask[:, :, None], 3, 2).astype(np.uint8) * 255))
+        if self.letterbox:
+            rgb = Letterbox.of(rgb.shape[:2], side).pad(rgb)
+        cover = torch.from_numpy(rgb[:, :, 0].copy()).float()[None, None] / 255
+        cover = F.interpolate(cover, (side, side), mode="bilinear", antialias=True)[0, 0]
+        return MASK_LOGIT * (2 * cover - 1)
 
     def choose(self, scores: Tensor) -> Tensor:
         """Return the index [B] of the mask to use among K, from predicted IoU [B, K]."""

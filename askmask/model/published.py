@@ -7,7 +7,7 @@ whose LoRA replaces the one in the second part. Formats are facts; nothing of th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,15 @@ def convert_published(
     `sam2_config`: sizes as JSON, for a SAM2 that is none of the four published sizes. Raises CheckpointError.
     """
     out, vlm, lora = Path(out), Path(vlm), Path(lora)
-    sam2_state = _read_state(sam2, "model")
-    plm_state = _read_state(adapter, "plm")
+    sam2_state = read_state(sam2, "model")
+    plm_state = read_state(adapter, "plm")
     lora_state, lora_settings = _read_lora(lora)
     sizes = sam2_settings(sam2_state, read_object(Path(sam2_config)) if sam2_config else None)
     config = NetConfig(
         name=name or out.resolve().name,
         backend="sam2-qwen2.5-vl",
         segmenter=sizes,
-        prompt_encoder=_vlm_settings(vlm),
+        prompt_encoder=vlm_settings(vlm),
         lora=lora_settings,
         protocol="published-eval",
     )
@@ -112,7 +112,7 @@ def convert_published(
         raise CheckpointError(f"{within} lies in {out}, which is to be written", do="Choose another --out.")
     state = net_state(sam2_state, plm_state, lora_state)
     with new_checkpoint(out) as fresh:
-        _copy_tokenizer(vlm, fresh / TOKENIZER)
+        copy_tokenizer(vlm, fresh / TOKENIZER)
         wanted = {key: tuple(value.shape) for key, value in build_net(config, fresh).state_dict().items()}
         if problems := compare_keys(wanted, {key: tuple(value.shape) for key, value in state.items()}):
             raise CheckpointError(f"the three parts do not make one network: {problems}")
@@ -139,10 +139,10 @@ def net_state(
         if not key.startswith("backbone."):
             state[f"adapter.{key}"] = value
         elif not key.endswith("lm_head.weight"):  # the head is not part of the network
-            state[f"prompt_encoder.base.{_backbone_name(key.removeprefix('backbone.'))}"] = value
+            state[f"prompt_encoder.base.{backbone_name(key.removeprefix('backbone.'))}"] = value
     replaced = set()
     for key, value in lora.items():
-        renamed = re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", _backbone_name(key))
+        renamed = re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", backbone_name(key))
         target = f"prompt_encoder.base.{renamed}"
         if target not in state:
             raise CheckpointError("the LoRA folder has a tensor that the adapter file does not wrap", got=key)
@@ -208,6 +208,28 @@ def sam2_settings(state: Mapping[str, Tensor], given: Mapping[str, Any] | None) 
             got=f"embed_dim {width}, stages {list(stages)}",
             do="Give its sizes with --sam2-config.",
         )
+    return sam2_config(
+        width, stages, heads, global_blocks, windows, background=background, channels=channels, mlp=mlp,
+        iou_hidden=iou_hidden, image_size=image_size, heads_decoder=heads_decoder, depth=depth,
+    )  # fmt: skip
+
+
+def sam2_config(
+    width: int,
+    stages: Sequence[int],
+    heads: int,
+    global_blocks: Sequence[int],
+    windows: Sequence[int],
+    *,
+    background: Sequence[int] = (7, 7),
+    channels: int = 256,
+    mlp: int = 2048,
+    iou_hidden: int = 256,
+    image_size: int = 1024,
+    heads_decoder: int = 8,
+    depth: int = 2,
+) -> dict[str, Any]:
+    """Return the transformers config of a SAM2 of these sizes; those with a default are equal in all published."""
     widths = [width * 2**n for n in range(len(stages))]
     cells = image_size // 16
     return {
@@ -221,7 +243,7 @@ def sam2_settings(state: Mapping[str, Tensor], given: Mapping[str, Any] | None) 
                 "num_attention_heads_per_stage": [heads * 2**n for n in range(len(stages))],
                 "window_size_per_stage": list(windows),
                 "global_attention_blocks": list(global_blocks),
-                "window_positional_embedding_background_size": background,
+                "window_positional_embedding_background_size": list(background),
                 "image_size": [image_size, image_size],
             },
             "backbone_channel_list": widths[::-1],
@@ -239,14 +261,15 @@ def sam2_settings(state: Mapping[str, Tensor], given: Mapping[str, Any] | None) 
     }
 
 
-def _backbone_name(key: str) -> str:
+def backbone_name(key: str) -> str:
     """Strip PEFT's and the language-head wrapper's prefixes, in the namings of transformers 4 and 5."""
     key = key.removeprefix("base_model.model.")
     key = re.sub(r"^model\.(?=visual|language_model)", "", key)
     return re.sub(r"^model\.", "language_model.", key)
 
 
-def _read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
+def read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
+    """Read tensors by name from a pickle (weights_only), bare or under the key `wrapper`, or from safetensors."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError("no such checkpoint file", got=path, do="Check the path.")
@@ -271,7 +294,7 @@ def _read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
 def _read_lora(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     settings = read_object(folder / "adapter_config.json")
     weights = folder / "adapter_model.safetensors"
-    state = _read_state(weights if weights.is_file() else folder / "adapter_model.bin", "model")
+    state = read_state(weights if weights.is_file() else folder / "adapter_model.bin", "model")
     try:
         return state, {
             "r": int(settings["r"]),
@@ -285,7 +308,8 @@ def _read_lora(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{folder}: adapter_config.json is not LoRA's", got=f"no {error}") from error
 
 
-def _vlm_settings(folder: Path) -> dict[str, Any]:
+def vlm_settings(folder: Path) -> dict[str, Any]:
+    """Return the transformers config of a Qwen2.5-VL folder. Raises CheckpointError for another model's."""
     from transformers import Qwen2_5_VLConfig
 
     settings = read_object(folder / "config.json")
@@ -299,7 +323,8 @@ def _vlm_settings(folder: Path) -> dict[str, Any]:
     }
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy tokenizer, chat template and picture settings. Raises CheckpointError if one is missing."""
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             copy_file(source / name, target / name)

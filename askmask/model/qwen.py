@@ -10,10 +10,11 @@ Source: Qwen2.5-VL technical report 2025; the choice of tokens is ConverSeg's (C
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from askmask.errors import CheckpointError, PictureError, PromptError
-from askmask.model.seams import MAX_PROMPT_CHARS, Features, TokenStates
+from askmask.model.seams import MAX_PROMPT_CHARS, Features, Tokens, TokenStates
 
 MAX_PROMPT_TOKENS = 256
 CACHED_TOKENS = 32_768  # of picture and template, over the prompts encoded together: 1.2 GB at 3B in bfloat16
@@ -49,6 +50,19 @@ class QwenPrefix:
     next_position: int  # of the first token after the prefix, in Qwen's 3-D counting
 
 
+@dataclass(frozen=True)
+class QwenTokens(Tokens):
+    """Prompts, and the pictures inside them where they bring their own."""
+
+    patches: Tensor | None = None  # [M, 3 * frames * patch^2] of all pictures
+    grids: Tensor | None = None  # [B, 3]: frames, rows and columns of patches of each
+
+    def group(self, first: int, last: int) -> QwenTokens:
+        """Return prompts about a picture already encoded, without padding that none of them needs."""
+        longest = int(self.real[first:last].sum(1).max())
+        return QwenTokens(self.ids[first:last, :longest], self.real[first:last, :longest])
+
+
 class QwenPromptEncoder(nn.Module):
     """Qwen2.5-VL behind the PromptEncoder seam."""
 
@@ -69,7 +83,10 @@ class QwenPromptEncoder(nn.Module):
         super().__init__()
         base: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**config))
         self.width: int = base.config.text_config.hidden_size
-        self.base: Any = base if lora is None else _with_lora(base, lora)
+        self.base: Any = base if lora is None else with_lora(base, lora)
+        # transformers 5.24 renamed it, and drops the old name in 5.40.
+        known = inspect.signature(Qwen2_5_VLModel.forward).parameters
+        self._cache_argument = "cache" if "cache" in known else "past_key_values"
         self.words = QwenWords(folder, base.config, published_text)
 
     @property
@@ -95,12 +112,12 @@ class QwenPromptEncoder(nn.Module):
         return QwenPrefix(out.past_key_values, ids.shape[1], words, ids.shape[1] + int(delta))
 
     @torch.no_grad()
-    def encode(self, prefix: QwenPrefix, prompts: list[str]) -> TokenStates:
+    def encode(self, prefix: QwenPrefix, tokens: QwenTokens) -> TokenStates:
         """Encode B prompts about one picture: states [B, T, D], T the prefix's words and the prompt's tokens."""
-        tails = [self.words.tail(prompt) for prompt in prompts]
         # Every prompt of a group has its own copy of the picture's cache, so long ones go in smaller groups.
-        group = max(1, CACHED_TOKENS // prefix.length)
-        parts = [self._encode_tails(prefix, tails[n : n + group]) for n in range(0, len(tails), group)]
+        size = max(1, CACHED_TOKENS // prefix.length)
+        groups = [tokens.group(n, n + size) for n in range(0, len(tokens), size)]
+        parts = [self._encode_tails(prefix, group) for group in groups]
         longest = max(part.states.shape[1] for part in parts)
         return TokenStates(
             torch.cat([F.pad(part.states, (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
@@ -108,8 +125,8 @@ class QwenPromptEncoder(nn.Module):
             torch.cat([part.dense_at for part in parts]),
         )
 
-    def _encode_tails(self, prefix: QwenPrefix, tails: list[list[int]]) -> TokenStates:
-        ids, real = self._pad(tails)  # [B, L]
+    def _encode_tails(self, prefix: QwenPrefix, tokens: QwenTokens) -> TokenStates:
+        ids, real = tokens.ids.to(self.device), tokens.real.to(self.device)  # [B, L]
         batch, length = ids.shape
         positions = torch.arange(length, device=self.device) + prefix.next_position
         cache = copy.deepcopy(prefix.cache)
@@ -119,7 +136,7 @@ class QwenPromptEncoder(nn.Module):
             input_ids=ids,
             attention_mask=torch.cat([seen, real], 1).long(),
             position_ids=positions.expand(3, batch, length),
-            past_key_values=cache,
+            **{self._cache_argument: cache},
             use_cache=True,
         )
         words = prefix.words.expand(batch, -1, -1)  # [B, W, D]
@@ -131,24 +148,10 @@ class QwenPromptEncoder(nn.Module):
 
     # -- many pictures, one prompt each --------------------------------------------------------
 
-    def encode_pairs(
-        self, pictures: list[np.ndarray | None], features: Features | None, prompts: list[str]
-    ) -> TokenStates:
-        """Encode B (picture, prompt) pairs together, with gradients; `features` are not used.
-
-        Without a picture (None) the bare words are encoded, as in the paper's text-only ablation.
-        """
-        rows, pixels, grids = [], [], []
-        for rgb, prompt in zip(pictures, prompts, strict=True):
-            if rgb is None:
-                rows.append(self.words.bare(prompt))
-                continue
-            patches, grid = self.words.picture(rgb)
-            rows.append(self.words.head(grid) + self.words.tail(prompt))
-            pixels.append(patches)
-            grids.append(grid)
-        ids, real = self._pad(rows)  # [B, T]
-        inputs = self._inputs(ids, torch.cat(pixels) if pixels else None, torch.cat(grids) if grids else None)
+    def encode_pairs(self, features: Features | None, tokens: QwenTokens) -> TokenStates:
+        """Encode B prompts with their pictures, with gradients; `features` are not used."""
+        ids, real = tokens.ids.to(self.device), tokens.real.to(self.device)  # [B, T]
+        inputs = self._inputs(ids, tokens.patches, tokens.grids)
         out = self.base(input_ids=ids, attention_mask=real.long(), use_cache=False, **inputs)
         text, end = self._roles(ids, real)
         return TokenStates(out.last_hidden_state, text, end)
@@ -161,15 +164,6 @@ class QwenPromptEncoder(nn.Module):
         if pixels is not None and grid is not None:
             inputs |= {"pixel_values": pixels.to(self.device), "image_grid_thw": grid.to(self.device)}
         return inputs
-
-    def _pad(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-        length = max(map(len, rows))
-        ids = torch.full((len(rows), length), self.words.pad_id, device=self.device)
-        real = torch.zeros(len(rows), length, dtype=torch.bool, device=self.device)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = torch.tensor(row, device=self.device)
-            real[index, : len(row)] = True
-        return ids, real
 
     def _roles(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Which tokens are text [B, T] bool, and where the last end of turn stands [B], else the last token."""
@@ -217,6 +211,24 @@ class QwenWords:
         self.pad_id = self.tokenizer.pad_token_id
         self._not_text = torch.tensor(sorted({*self.tokenizer.all_special_ids, self.image_id, self.end_id}))
         self.head(self.picture(np.zeros((1, 1, 3), np.uint8))[1])  # settings that cannot work show now
+
+    def tokens(self, prompts: list[str]) -> QwenTokens:
+        """Read prompts about a picture already encoded: their words, and what closes the turn."""
+        return self.padded([self.tail(prompt) for prompt in prompts])
+
+    def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> QwenTokens:
+        """Read whole turns: picture uint8 [H, W, 3], then words."""
+        cut = [self.picture(rgb) for rgb in pictures]
+        rows = [self.head(grid) + self.tail(prompt) for (_, grid), prompt in zip(cut, prompts, strict=True)]
+        patches, grids = (torch.cat(part) for part in zip(*cut, strict=True))
+        return replace(self.padded(rows), patches=patches, grids=grids)
+
+    def padded(self, rows: list[list[int]]) -> QwenTokens:
+        """Bring rows of ids to one length."""
+        length = max(map(len, rows))
+        ids = torch.tensor([row + [self.pad_id] * (length - len(row)) for row in rows])
+        real = torch.tensor([[n < len(row) for n in range(length)] for row in rows])
+        return QwenTokens(ids, real)
 
     def is_text(self, ids: Tensor) -> Tensor:
         """Say which ids are words (template boilerplate included), not special or picture tokens."""
@@ -297,7 +309,8 @@ class QwenWords:
         return fit_h, fit_w
 
 
-def _with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+def with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
+    """Put LoRA layers {r, alpha, dropout, targets} into a model, and return it."""
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(

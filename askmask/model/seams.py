@@ -1,15 +1,20 @@
 """What passes between the parts of the network, and what a part must offer. Names no back-end.
 
-Letters: B batch (prompts), C decoder channels, D language width, T language tokens, N prompt tokens, K masks,
+Letters: B batch (prompts), L their tokens, C decoder channels, D language width, T language states, Q masks asked of
+the decoder (0..N of a prompt), N prompt tokens of one, K alternatives for one mask, O objects known in the picture,
 H W picture pixels, S side of the network's square input, h w feature cells.
 
     once per picture:   rgb -> prepare -> encode -> Features;   rgb, Features -> prefix -> Prefix
-    once per prompt:    Prefix, prompt -> TokenStates -> adapter -> Prompts;   Features, Prompts -> MaskOutput
+    once per prompt:    words -> tokenizer -> Tokens;   Prefix, Tokens -> TokenStates -> adapter -> Prompts
+                        points, boxes, drawn masks -> Marks -> Prompts
+                        Features, Prompts -> MaskOutput
+
+No text enters the network: a tokenizer turns it into numbers before, in a data worker if need be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +36,27 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """B prompts as numbers, as a language back-end reads them."""
+
+    ids: Tensor  # [B, L]
+    real: Tensor  # [B, L] bool; the rest is padding
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is marked on a picture for one mask; coordinates are in sides of the network's square input, x first."""
+
+    points: Tensor  # [P, 2]
+    inside: Tensor  # [P] bool: part of what is meant, or not
+    box: Tensor | None = None  # [4]: x0, y0, x1, y1
+    mask: Tensor | None = None  # [4h, 4w] logits of a mask to begin from
+
+
+@dataclass(frozen=True)
 class TokenStates:
     """Language states of B prompts: which become sparse prompt tokens, and which one the dense prompt."""
 
@@ -43,22 +69,23 @@ class TokenStates:
 class Prompts:
     """Prompts in the decoder's language. Rows of `sparse` where `sparse_mask` is False are padding."""
 
-    sparse: Tensor  # [B, N, C]
-    sparse_mask: Tensor  # [B, N] bool
-    dense: Tensor  # [B, C], or [B, C, h, w] where a back-end paints object evidence
-
-    def without_dense(self) -> Prompts:
-        """Leave the sparse tokens alone to say what is meant (an ablation)."""
-        return replace(self, dense=torch.zeros_like(self.dense))
+    sparse: Tensor  # [Q, N, C]
+    sparse_mask: Tensor  # [Q, N] bool
+    dense: Tensor  # [Q, C], or [Q, C, h, w] where a back-end paints object evidence
+    row: Tensor  # [Q] which prompt of the batch each asks for
 
 
 @dataclass(frozen=True)
 class MaskOutput:
     """Masks of B prompts, before they are taken back to picture pixels."""
 
-    logits: Tensor  # [B, K, 4h, 4w]; a mask is where they are > 0
-    scores: Tensor  # [B, K] predicted IoU, about 0..1
-    presence_logits: Tensor  # [B]; sigmoid = probability that anything in the picture matches
+    logits: Tensor  # [Q, K, 4h, 4w]; a mask is where they are > 0
+    scores: Tensor  # [Q, K] predicted IoU, about 0..1
+    presence_logits: Tensor  # [Q]; sigmoid = probability that anything in the picture matches
+    row: Tensor  # [Q] which prompt of the batch each mask answers
+    # Where a back-end knows the picture's objects: their soft masks, and a logit for each to be in the answer.
+    objects: Tensor | None = None  # [O, h', w']
+    chosen: Tensor | None = None  # [Q, O]
 
 
 class Segmenter(Protocol):
@@ -66,6 +93,7 @@ class Segmenter(Protocol):
 
     channels: int  # C
     image_size: int  # S
+    mask_size: int  # 4h = 4w, the side of the logits it gives
 
     def prepare(self, rgb: np.ndarray, *, letterbox: bool) -> Tensor:
         """Turn uint8 [H, W, 3] into the network's input [3, S, S]."""
@@ -73,11 +101,24 @@ class Segmenter(Protocol):
     def encode(self, pixels: Tensor) -> Features:
         """Encode [B, 3, S, S]."""
 
-    def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
-        """Return one mask per prompt (the supervised token), or with `multimask` the three alternatives.
+    def mark(self, marks: Marks) -> Prompts:
+        """Turn marks on a picture into the prompts of one mask. Raises PromptError for what it cannot take."""
 
-        `features` has one row for all prompts (same picture) or one row per prompt.
+    def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
+        """Return Q masks by the supervised token (K = 1), or with `multimask` three alternatives for each.
+
+        `features` has one row for all prompts (same picture) or one row per prompt of the batch.
         """
+
+
+class Tokenizer(Protocol):
+    """Words -> numbers, without the network: safe to run in a data worker."""
+
+    def tokens(self, prompts: list[str]) -> Tokens:
+        """Read B prompts about a picture that is already encoded. Raises PromptError for one too long."""
+
+    def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> Tokens:
+        """Read B prompts each with its picture, uint8 [H, W, 3]."""
 
 
 class PromptEncoder(Protocol):
@@ -85,16 +126,18 @@ class PromptEncoder(Protocol):
 
     width: int  # D
 
+    @property
+    def words(self) -> Tokenizer:
+        """What turns prompts into the tokens it reads."""
+
     def prefix(self, rgb: np.ndarray, features: Features) -> Any:
         """Do the part that depends on the picture alone; the result serves any number of prompts."""
 
-    def encode(self, prefix: Any, prompts: list[str]) -> TokenStates:
+    def encode(self, prefix: Any, tokens: Any) -> TokenStates:
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
 
-    def encode_pairs(
-        self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]
-    ) -> TokenStates:
-        """Encode B (picture, prompt) pairs in one batch, with gradients; `features` has one row a pair."""
+    def encode_pairs(self, features: Features, tokens: Any) -> TokenStates:
+        """Encode B prompts, each about a picture of its own, with gradients; `features` has one row a prompt."""
 
 
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:

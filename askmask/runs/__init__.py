@@ -1,1 +1,1 @@
-"""What a run writes to disk: whole files, append-only logs, locks, and folders that say whose they are."""
+"""What a run writes to disk: whole files, append-only logs, one lock, and whose a folder is."""

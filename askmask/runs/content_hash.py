@@ -1,4 +1,4 @@
-"""SHA-256 of files by their bytes, remembered for large ones, and the folder where the user's caches are."""
+"""SHA-256 of files by their bytes, remembered for large ones; the folder of the user's caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as text, both ways: whatever a name holds can be written; what cannot be read names file and line."""
+"""JSON as text, both ways: any name can be written, and what cannot be read is named by its place."""
 
 from __future__ import annotations
 

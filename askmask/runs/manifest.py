@@ -1,4 +1,4 @@
-"""Output folders: whose a folder is, what made it, and which of its files a later run may replace or remove.
+"""Output folders: whose a folder is, what made it, and which files a later run may remove.
 
 A folder is ours if it was empty when we came or carries our manifest; no command takes over another.
 
@@ -112,9 +112,10 @@ def output_folder(
         with in_turn(root / _LOCK):
             check_free(root, made_by, adopt=adopt, option=option)
             known = facts is not None
-            given = parse_json(json_text(dict(facts or {})), "facts")
+            given = _as_json(facts or {})
             if not (root / MANIFEST).is_file():
-                manifest = _new(made_by, given)
+                listed = sorted(name for name in adopt if (root / name).is_file())
+                manifest = _new(made_by, given) | {"files": listed}
                 write_json(root / MANIFEST, manifest)
             else:
                 manifest = _read(root)
@@ -160,7 +161,7 @@ def check_same(
     before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, option: str = "--out"
 ) -> None:
     """Raise SettingError naming what differs between the facts that a folder was made with and those of now."""
-    old, new = _flat(before), _flat(now)
+    old, new = _flat(before), _flat(_as_json(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if names:
         values = "; ".join(f"{name}: {old.get(name)!r} there, {new.get(name)!r} now" for name in names[:4])
@@ -211,6 +212,11 @@ def _negligible(name: str) -> bool:
 
 def _inside(name: str) -> bool:
     return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts as they are read back: tuples as lists."""
+    return parse_json(json_text(dict(facts)), "facts")
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

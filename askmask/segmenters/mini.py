@@ -17,9 +17,8 @@ from askmask.imaging.mask import Mask
 from askmask.model.mini.instances import geometry
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
+from askmask.segmenters.segmenter import ScoredMask, suppress
 
-Scored = tuple[Mask, float]
-DUPLICATE = 0.7  # IoU from which two masks of `everything` are one object
 AT_ONCE = 64
 
 
@@ -30,17 +29,17 @@ class PromptableMini:
         self.net = net.eval()
         self._seen: tuple[bytes, Features, MiniPrefix] | None = None
 
-    def segment_boxes(self, rgb: np.ndarray, boxes_xyxy: Sequence[Sequence[float]]) -> list[Scored]:
+    def segment_boxes(self, rgb: np.ndarray, boxes_xyxy: Sequence[Sequence[float]]) -> list[ScoredMask]:
         """Return one (mask, score) per box (x0, y0, x1, y1) in pixels."""
         corners = np.asarray(boxes_xyxy, np.float32).reshape(-1, 2, 2)
         return self._segment(rgb, corners)
 
-    def segment_points(self, rgb: np.ndarray, points_xy: Sequence[Sequence[float]]) -> list[Scored]:
+    def segment_points(self, rgb: np.ndarray, points_xy: Sequence[Sequence[float]]) -> list[ScoredMask]:
         """Return one (mask, score) per click (x, y) in pixels."""
         places = np.asarray(points_xy, np.float32).reshape(-1, 1, 2) + 0.5
         return self._segment(rgb, places)
 
-    def everything(self, rgb: np.ndarray) -> list[Scored]:
+    def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return every object found as (mask, score), best first, without duplicates."""
         _, prefix = self._look(rgb)
         things = prefix.instances.masks[: prefix.instances.things]
@@ -48,23 +47,14 @@ class PromptableMini:
             return []
         _, boxes = geometry(things)
         size = np.array([rgb.shape[1], rgb.shape[0]] * 2, np.float32)
-        found = sorted(
-            self.segment_boxes(rgb, (boxes.cpu().numpy() * size).tolist()),
-            key=lambda one: one[1],
-            reverse=True,
-        )
-        kept: list[Scored] = []
-        for mask, score in found:
-            if mask and all(mask.iou(other) < DUPLICATE for other, _ in kept):
-                kept.append((mask, score))
-        return kept
+        return suppress(self.segment_boxes(rgb, (boxes.cpu().numpy() * size).tolist()))
 
     @torch.no_grad()
-    def _segment(self, rgb: np.ndarray, places: np.ndarray) -> list[Scored]:
+    def _segment(self, rgb: np.ndarray, places: np.ndarray) -> list[ScoredMask]:
         features, prefix = self._look(rgb)
         size = rgb.shape[:2]
         units = torch.from_numpy(places / np.array([size[1], size[0]], np.float32))
-        result: list[Scored] = []
+        result: list[ScoredMask] = []
         for group in units.split(AT_ONCE) if len(units) else ():
             prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
             out = self.net.segmenter.decode(features, prompts, multimask=False)

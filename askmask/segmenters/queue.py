@@ -6,17 +6,17 @@ Boxes of several pictures that are waiting together go to the segmenter as one b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from askmask.engine.pictures import Picture
+import numpy as np
+
 from askmask.segmenters.segmenter import BatchedSegmenter, BoxXyxy, PromptableSegmenter, ScoredMask
 
 
 @dataclass
 class _Job:
-    picture: Picture
+    rgb: np.ndarray
     boxes: Sequence[BoxXyxy] | None  # None: everything
     result: asyncio.Future[list[ScoredMask]]
 
@@ -39,21 +39,17 @@ class SegmentationQueue:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
 
-    async def boxes(self, picture: Picture, boxes: Sequence[BoxXyxy]) -> list[ScoredMask]:
+    async def boxes(self, rgb: np.ndarray, boxes: Sequence[BoxXyxy]) -> list[ScoredMask]:
         """Return a scored mask for each box."""
-        return await self._put(picture, boxes) if boxes else []
+        return await self._put(rgb, boxes) if boxes else []
 
-    async def everything(self, picture: Picture) -> list[ScoredMask]:
+    async def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return the segmenter's masks of the whole picture."""
-        return await self._put(picture, None)
+        return await self._put(rgb, None)
 
-    async def detect(self, work: Callable[[], Any]) -> Any:
-        """Run other local-model work in a thread, e.g. a detector."""
-        return await asyncio.to_thread(work)
-
-    async def _put(self, picture: Picture, boxes: Sequence[BoxXyxy] | None) -> list[ScoredMask]:
+    async def _put(self, rgb: np.ndarray, boxes: Sequence[BoxXyxy] | None) -> list[ScoredMask]:
         result: asyncio.Future[list[ScoredMask]] = asyncio.get_running_loop().create_future()
-        await self._jobs.put(_Job(picture, boxes, result))
+        await self._jobs.put(_Job(rgb, boxes, result))
         return await result
 
     async def _work(self) -> None:
@@ -76,18 +72,18 @@ class SegmentationQueue:
         boxed = [job for job in batch if job.boxes is not None]
         if len(boxed) > 1 and isinstance(self._segmenter, BatchedSegmenter):
             try:
-                results = self._segmenter.segment_batch([(job.picture.rgb, job.boxes or ()) for job in boxed])
+                results = self._segmenter.segment_batch([(job.rgb, job.boxes or ()) for job in boxed])
                 outcomes = {id(job): result for job, result in zip(boxed, results, strict=True)}
-            except (RuntimeError, MemoryError):
-                outcomes = {}  # out of memory together: one by one below
+            except Exception:
+                outcomes = {}  # out of memory together, or one is bad: one by one below
         for job in batch:
             if id(job) in outcomes:
                 continue
             try:
                 if job.boxes is None:
-                    outcomes[id(job)] = self._segmenter.everything(job.picture.rgb)
+                    outcomes[id(job)] = self._segmenter.everything(job.rgb)
                 else:
-                    outcomes[id(job)] = self._segmenter.segment_boxes(job.picture.rgb, job.boxes)
+                    outcomes[id(job)] = self._segmenter.segment_boxes(job.rgb, job.boxes)
             except Exception as error:  # handed to the one who asked
                 outcomes[id(job)] = error
         return [outcomes[id(job)] for job in batch]

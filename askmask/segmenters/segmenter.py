@@ -1,16 +1,21 @@
-"""PromptableSegmenter: what stage 2 and 3 need of a segmentation model. Masks have the size of the picture given."""
+"""Promptable segmenters: what the engine needs of one, and every one opened by its name.
+
+Masks have the size of the picture given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from askmask.errors import SettingError
 from askmask.imaging.mask import Mask
 
 ScoredMask = tuple[Mask, float]
 BoxXyxy = tuple[float, float, float, float]
+NAMES = ("classical", "mini", "sam2")
 
 
 @runtime_checkable
@@ -39,3 +44,36 @@ def suppress(masks: list[ScoredMask], iou: float = 0.7) -> list[ScoredMask]:
         if mask and all(mask.iou(other) <= iou for other, _ in kept):
             kept.append((mask, score))
     return kept
+
+
+def open_segmenter(
+    name: str,
+    *,
+    at: str | None = None,
+    device: str = "cpu",
+    confirm: Callable[[str], bool] | None = None,
+) -> PromptableSegmenter:
+    """Make a segmenter. `at`: its model folder or Hub name; `confirm` is asked before weights are fetched.
+
+    Raises SettingError for an unknown name, CheckpointError for weights that are not there.
+    """
+    if name == "classical":
+        from askmask.segmenters.classical import ClassicalSegmenter
+
+        return ClassicalSegmenter()
+    if name == "mini":
+        from askmask.loading import load
+        from askmask.model.mini.net import Mini
+        from askmask.segmenters.mini import PromptableMini
+
+        model = load(at or "mini", device=device, confirm=confirm)
+        net = getattr(model.backend, "net", None)
+        if not isinstance(net, Mini):
+            raise SettingError("the segmenter is not a mini", got=at, do="Name the folder of a mini.")
+        return PromptableMini(net)
+    if name == "sam2":
+        from askmask.hub import fetch_weights
+        from askmask.segmenters.sam2 import HUB_NAME, PromptableSam2
+
+        return PromptableSam2(str(fetch_weights(at or HUB_NAME, confirm=confirm)), device=device)
+    raise SettingError("unknown segmenter", got=repr(name), do=f"Use one of: {', '.join(NAMES)}.")

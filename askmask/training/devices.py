@@ -1,4 +1,4 @@
-"""One process, or several under `accelerate launch`: the few calls that differ. Alone, accelerate is not needed."""
+"""One process, or several under `accelerate launch`: the few calls in which they differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from askmask.errors import MissingExtra
 
 T = TypeVar("T")
 
@@ -26,10 +24,8 @@ class Devices:
         """Look at the environment that `accelerate launch` (or torchrun) sets; `cpu` keeps the network there."""
         if processes() == 1:
             return cls()
-        try:
-            from accelerate import Accelerator, DistributedDataParallelKwargs
-        except ImportError as error:
-            raise MissingExtra("accelerate", "train") from error
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
         # Without being told, accelerate takes processes on machines without CUDA for strangers to each other.
         cpu = cpu or not torch.cuda.is_available()
         # Not every step reaches every parameter (no click, no dense prompt): a gradient missing is a gradient of 0.

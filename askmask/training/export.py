@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from askmask.errors import CheckpointError, DataError
 from askmask.formats.dense import read_shard, shards
 from askmask.model.build import TOKENIZER
-from askmask.model.checkpoint import compare_keys, load_checkpoint, save_checkpoint
+from askmask.model.checkpoint import HEAD, check_files, compare_keys, load_checkpoint, save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
@@ -22,57 +22,84 @@ from askmask.model.mini.net import Mini
 from askmask.runs.content_hash import sha256
 from askmask.runs.json_text import read_object
 from askmask.training.mini_scores import answer, val_views
-from askmask.training.run_folder import RunFolder
+from askmask.training.run_folder import RunFolder, weights_in
 
 KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has other pictures and words
 
 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
-    folder = RunFolder(run)
-    state = folder.load()
-    if state is None:
-        raise CheckpointError("no checkpoint in this run", got=run)
+    folder, state = _newest(run)
     net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
-    missing, unexpected = net.load_state_dict(state["model"], strict=False)
-    if unexpected:
-        raise CheckpointError(f"{run} does not fit", got=f"unexpected {unexpected[:5]}")
-    if any(not name.startswith("prompt_encoder.domain.") for name in missing):
+    weights = weights_in(state, run)
+    given = {name: tuple(value.shape) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    domain = {name for name in set(wanted) - set(given) if name.startswith("prompt_encoder.domain.")}
+    if problems := compare_keys({name: shape for name, shape in wanted.items() if name not in domain}, given):
         raise CheckpointError(
-            f"{run} has not been through all stages",
-            got=f"missing {missing[:3]}",
+            f"{run} does not fit, or has not been through all stages",
+            got=problems,
             do="Export mini_masks' run.",
         )
+    net.load_state_dict(weights, strict=False)
     return net.eval(), {"run": str(run), "step": state["step"]}
 
 
 def export_segmentation(run: str | Path, out: str | Path) -> Path:
-    """Write the model folder of a phase one or two run: the model it began with, its trained weights put in."""
-    root = Path(run)
-    source = Path((root / "source.txt").read_text(encoding="utf-8").strip())
+    """Write the model folder of a phase one or two run: the model it began with, its trained weights put in.
+
+    These stay in the precision they were trained in. Raises CheckpointError for weights that are of another network,
+    of another shape or not finite.
+    """
+    folder, state = _newest(run)
+    source = Path((folder.root / "source.txt").read_text(encoding="utf-8").strip())
     net, config = load_checkpoint(source)
-    state = RunFolder(root).load()
-    if state is None:
-        raise CheckpointError("no checkpoint in this run", got=run)
     whole = dict(net.state_dict())
-    shapes, trained_shapes = ({k: tuple(v.shape) for k, v in s.items()} for s in (whole, state["model"]))
-    if problems := compare_keys(shapes, trained_shapes, missing=False):
+    weights = weights_in(state, run)
+    shapes = [{name: tuple(value.shape) for name, value in some.items()} for some in (whole, weights)]
+    if problems := compare_keys(*shapes, missing=False):
         raise CheckpointError(f"{source} is not what {run} began with", got=problems)
-    whole |= {name: value.to(whole[name].dtype) for name, value in state["model"].items()}
-    published = read_object(root / "config.json")["recipe"]["data"]["published"]
-    # A run with our losses has supervised both heads, on the mask that `native` uses.
-    trained = (
-        config
-        if published
-        else replace(config, protocol="native", trained_heads={"score": True, "presence": True})
-    )
+    whole |= weights
+    facts = folder.config()
+    provenance = {
+        "made_by": "askmask export",
+        "run": str(run),
+        "step": state["step"],
+        "checkpoint_sha256": sha256(folder.checkpoints()[-1]),
+        **{name: facts.get(name) for name in ("askmask", "commit", "data")},
+        "begun_from": check_files(source).get("provenance"),
+    }
+    # Our losses supervise the mask that `native` uses.
+    trained = replace(config, protocol="native", trained_heads=_heads(config, state, facts))
+    tokenizer, head = source / TOKENIZER, source / HEAD
     return save_checkpoint(
         out,
         trained,
         whole,
-        {"made_by": "askmask export", "run": str(run), "step": state["step"]},
-        tokenizer=source / TOKENIZER if (source / TOKENIZER).is_dir() else None,
+        provenance,
+        tokenizer=tokenizer if tokenizer.is_dir() else None,
+        head=head if head.is_file() else None,
     )
+
+
+def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, bool]:
+    """Say which heads the run has supervised: by a loss of some weight, on prompts with and without an answer."""
+    data = facts.get("recipe", {}).get("data", {})
+    both = all(state["task"]["seen"].values())
+    return {
+        head: both if data.get(f"{head}_weight", 1.0) > 0 else config.trained_heads.get(head, False)
+        for head in ("score", "presence")
+    }
+
+
+def _newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+    folder = RunFolder(run)
+    state = folder.load()
+    if state is None:
+        raise CheckpointError(
+            "no checkpoint in this run", got=run, do="Name a run's folder that has saved one."
+        )
+    return folder, state
 
 
 def export_mini(
@@ -93,6 +120,7 @@ def export_mini(
     )
     state = {key: _half(value) for key, value in net.state_dict().items()}
     facts = {"step": known["step"], "checkpoint_sha256": sha256(checkpoint), "domain_limit": limit}
+    facts |= {"commit": RunFolder(run).config().get("commit")}
     return save_checkpoint(out, config, state, facts | provenance)
 
 

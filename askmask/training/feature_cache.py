@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from askmask.model.seams import Features
+from askmask.runs.whole_files import whole_file
 
 
 class FeatureCache:
@@ -36,9 +37,8 @@ class FeatureCache:
             except SafetensorError:
                 file.unlink()
         features = encode(pixels[None])
-        partial = file.with_suffix(f".{os.getpid()}")
-        save_file({str(i): m.contiguous() for i, m in enumerate(features.maps)}, partial)
-        partial.replace(file)
+        with whole_file(file) as temporary:
+            save_file({str(i): m.contiguous() for i, m in enumerate(features.maps)}, temporary)
         self._size += file.stat().st_size
         if self._size > self.limit:
             self._shrink(keep=file)

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.errors import AskMaskError, CheckpointError, SettingError
+from askmask.errors import AskMaskError, CheckpointError
 from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
-from askmask.training.run_folder import RunFolder
+from askmask.training.run_folder import RunFolder, weights_in
 
 SEED_STEP = 1009  # between the seeds of processes
 
@@ -37,11 +37,11 @@ class Task(Protocol):
     def module(self) -> nn.Module:
         """What is trained."""
 
-    def next_batch(self) -> Any:
-        """Return the next micro-batch and move the data position on."""
+    def next_batch(self, progress: float) -> Any:
+        """Return the next micro-batch and move the data position on. `progress` runs from 0 to 1."""
 
     def loss(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean loss over the micro-batch and figures to log. `progress` runs from 0 to 1."""
+        """Return the mean loss over the micro-batch and figures to log. `progress` is that of its `next_batch`."""
 
     def evaluate(self) -> dict[str, float]:
         """Score the validation data; {} if there are none."""
@@ -82,23 +82,31 @@ class Told:
 
 def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
-    if config.accumulate < 1 or config.steps < 1:
-        raise SettingError("steps and accumulate must be at least 1")
     seed_all(config.seed + SEED_STEP * rank())
     optimiser: torch.optim.Optimizer = adamw(
         task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay
     )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:
-        load_weights(task, state["model"], folder.root)
-        optimiser.load_state_dict(state["optimiser"])
-        task.load_state_dict(state["task"])
-        step, sums, counted = state["step"], state["sums"], state["counted"]
-        if rank() == 0:
-            set_random_state(state["random"])
-            folder.rewind_log(step)
-        else:  # the checkpoint holds the first process's; the others must not repeat its noise
+        try:
+            load_weights(task, weights_in(state, folder.root), folder.root)
+            optimiser.load_state_dict(state["optimiser"])
+            task.load_state_dict(state["task"])
+            step, sums, counted = state["step"], state["sums"], state["counted"]
+            if rank() == 0:
+                set_random_state(state["random"])
+        except AskMaskError:
+            raise
+        except Exception as error:  # what torch says of a state that is another's has no one kind
+            raise CheckpointError(
+                f"the newest checkpoint in {folder.root} does not belong to this run",
+                got=f"{type(error).__name__}: {str(error)[:200]}",
+                do="Delete it to go on from the one before.",
+            ) from error
+        if rank() != 0:  # the checkpoint holds the first process's; the others must not repeat its noise
             seed_all(config.seed + SEED_STEP * rank() + step)
+    if rank() == 0:
+        folder.rewind_log(step)  # also where a run was killed before its first checkpoint
     devices = Devices.here(cpu=next(task.module.parameters()).device.type == "cpu")
     compute, optimiser = devices.prepare(LossOf(task), optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -109,7 +117,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
         optimiser.zero_grad(set_to_none=True)
         figures: dict[str, float] = {}
         for number in range(config.accumulate):
-            batch = task.next_batch()
+            batch = task.next_batch(step / config.steps)
             with devices.gradients_wait(compute, number < config.accumulate - 1):
                 loss, part = compute(batch, step / config.steps)
                 devices.backward(loss / config.accumulate)
@@ -120,7 +128,7 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             raise AskMaskError(
                 f"step {step + 1}: the gradient is not finite",
                 got=norm,
-                do="Lower lr; the checkpoint is good.",
+                do=f"Lower lr. {folder.newest_said()}",
             )
         optimiser.step()
         step += 1
@@ -157,12 +165,13 @@ class LossOf(nn.Module):
 
 
 def weights_of(task: Task) -> dict[str, Tensor]:
-    """Return the weights a checkpoint holds."""
+    """Return the weights a checkpoint holds: those that train, and all buffers, which move without a gradient."""
     state = task.module.state_dict()
     if task.saves_all:
         return state
-    trained = {name for name, parameter in task.module.named_parameters() if parameter.requires_grad}
-    return {name: value for name, value in state.items() if name in trained}
+    named = task.module.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in named if not parameter.requires_grad}
+    return {name: value for name, value in state.items() if name not in frozen}
 
 
 def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:

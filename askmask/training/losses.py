@@ -18,25 +18,35 @@ def sum_of(losses: Iterable[Tensor]) -> Tensor:
     return reduce(add, losses)
 
 
-def mask_loss(logits: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
+def mask_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None, *, each: bool = False) -> Tensor:
     """BCE + 0.25 Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
 
-    As published: BCE is a mean over pixels, Dice one number per mask.
+    As published: BCE is a mean over pixels, Dice one number per mask. Where `counted` (bool [B, h, w]) is False,
+    neither looks.
     """
-    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1).mean(1)
-    loss = bce + DICE_WEIGHT * dice_loss(logits, target)
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1)
+    if counted is None:
+        mean = bce.mean(1)
+    else:
+        share = counted.flatten(1).to(bce.dtype)
+        mean = (bce * share).sum(1) / share.sum(1).clamp(min=1)
+    loss = mean + DICE_WEIGHT * dice_loss(logits, target, counted)
     return loss if each else loss.mean()
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - Dice of probabilities, [B]."""
+def dice_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """1 - Dice of probabilities, [B], over the pixels `counted`."""
     chance, target = logits.sigmoid().flatten(1), target.flatten(1)
+    if counted is not None:
+        chance, target = chance * counted.flatten(1), target * counted.flatten(1)
     return 1 - (2 * (chance * target).sum(1) + 1e-6) / (chance.sum(1) + target.sum(1) + 1e-6)
 
 
-def iou_of(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of logits > 0 with target > 0.5 over the last two axes; two empty masks score 1."""
+def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """IoU of logits > 0 with target > 0.5 over the last two axes, where `counted`; two empty masks score 1."""
     mask, true = logits > 0, target > 0.5
+    if counted is not None:
+        mask, true = mask & counted, true & counted
     both = (mask & true).flatten(-2).sum(-1).float()
     either = (mask | true).flatten(-2).sum(-1).float()
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
@@ -49,14 +59,15 @@ def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:
     return each.unflatten(0, (-1, count)).amin(1).mean()
 
 
-def score_loss(scores: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """Squared error of predicted IoU [B, K] of logits [B, K, h, w]."""
-    true = iou_of(logits.detach(), target[:, None].expand(-1, logits.shape[1], -1, -1))
+def score_loss(scores: Tensor, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Squared error of predicted IoU [B, K] of logits [B, K, h, w], over the pixels `counted`."""
+    true = iou_of(logits.detach(), target[:, None], None if counted is None else counted[:, None])
     return F.mse_loss(scores, true)
 
 
-def presence_loss(logits: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
-    """BCE of "something matches" [B] against `present`, by default "the true mask has pixels"."""
-    if present is None:
-        present = (target.flatten(1) > 0.5).any(1)
-    return F.binary_cross_entropy_with_logits(logits, present.to(logits.dtype))
+def presence_loss(logits: Tensor, present: Tensor) -> Tensor:
+    """BCE of "something matches" [B] against `present`: 1 or 0, or -1 where that is not known and costs nothing."""
+    known = present >= 0
+    if not known.any():
+        return logits.sum() * 0
+    return F.binary_cross_entropy_with_logits(logits[known], present[known].to(logits.dtype))

@@ -88,7 +88,8 @@ def prefix_now(net: Mini, view: ValView) -> MiniPrefix:
 @torch.no_grad()
 def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
     """Return a view's answers bool [N, H, W] and presence logits [N], with or without the mask decoder."""
-    choice = net.prompt_encoder.encode(prefix_now(net, view), [ask.text for ask in view.asks])
+    tokens = net.prompt_encoder.words.tokens([ask.text for ask in view.asks])
+    choice = net.prompt_encoder.encode(prefix_now(net, view), tokens)
     size = view.truth.shape[1:]
     if not decode:
         painted = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[:, 0]

@@ -1,4 +1,4 @@
-"""Validation pictures: what the network answers beside what is true. Truth is drawn green, the answer orange."""
+"""Validation pictures: what is true (green, left) beside what the network answers (orange, right)."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from askmask.imaging.overlay import COLOURS, blend, contact_sheet, font_of, palette, to_image
 from askmask.model.mini.net import Mini
 from askmask.training.mini_scores import ValView, answer
 
-TRUE, SAID = (0, 158, 115), (230, 159, 0)  # Okabe and Ito's green and orange
+TRUE, SAID = COLOURS[:2]
 PER_VIEW = 4
-_PALETTE = np.random.default_rng(7).integers(60, 255, (256, 3)).astype(np.uint8)
+CAPTION_PX = 14
+_PALETTE = palette(256)
 
 
 def side_by_side(rgb: np.ndarray, truth: np.ndarray, said: np.ndarray, caption: str) -> Image.Image:
     """Draw truth and answer, bool [H, W], over uint8 [H, W, 3], next to each other, a caption below."""
-    tiles = np.concatenate([_tint(rgb, truth, TRUE), _tint(rgb, said, SAID)], 1)
-    tile = Image.new("RGB", (tiles.shape[1], tiles.shape[0] + 14), "white")
-    tile.paste(Image.fromarray(tiles), (0, 0))
-    width = max(8, tiles.shape[1] // 6)
-    ImageDraw.Draw(tile).text(
-        (2, tiles.shape[0] + 1), caption[:width].encode("ascii", "replace").decode(), "black"
+    halves = []
+    for area, colour in ((truth, TRUE), (said, SAID)):
+        canvas = rgb.astype(np.float32)
+        blend(canvas, area, colour, 0.6)
+        halves.append(canvas)
+    tiles = to_image(np.concatenate(halves, 1))
+    tile = Image.new("RGB", (tiles.width, tiles.height + CAPTION_PX), "white")
+    tile.paste(tiles, (0, 0))
+    pen, font = ImageDraw.Draw(tile), font_of(CAPTION_PX - 4)
+    for x, word in ((0, "true"), (rgb.shape[1], "answer")):
+        box = pen.textbbox((x + 2, 1), word, font=font)
+        pen.rectangle((x, 0, box[2] + 2, box[3] + 1), fill="white")
+        pen.text((x + 2, 1), word, font=font, fill="black")
+    pen.text(
+        (2, tiles.height), " ".join(caption.split())[: max(8, tiles.width // 6)], font=font, fill="black"
     )
     return tile
 
 
-def _tint(rgb: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    out = rgb.astype(np.float32)
-    out[mask] = 0.4 * out[mask] + 0.6 * np.array(colour, np.float32)
-    return out.astype(np.uint8)
-
-
 def sheet(tiles: Sequence[Image.Image], columns: int, path: Path) -> None:
-    """Lay tiles of one size out and write them as one PNG."""
-    if not tiles:
-        return
-    width, height = max(t.width for t in tiles), max(t.height for t in tiles)
-    rows = -(-len(tiles) // columns)
-    page = Image.new("RGB", (columns * width, rows * height), "white")
-    for number, tile in enumerate(tiles):
-        page.paste(tile, (number % columns * width, number // columns * height))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.save(path)
+    """Lay tiles out and write them as one PNG."""
+    if tiles:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(tiles, columns).save(path)
 
 
 def draw_answers(net: Mini, views: Sequence[ValView], path: Path, *, decode: bool) -> None:

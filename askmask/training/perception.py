@@ -63,32 +63,27 @@ class PerceptionTask:
         self.module: PerceptionNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.vocabulary, self.config = vocabulary, config
         self.random = torch.Generator().manual_seed(config.seed)
-        self._stage = 0
         self.stream = ShardStream(
             config.train,
-            batch=lambda: config.batches[self._stage],
             seed=config.seed,
             shards_per_round=config.shards_per_round,
             wait_s=config.wait_s,
         )
-        self._tables: dict[tuple[int, int], Tables] = {}
         self._val: list[tuple[Tensor, DenseTargets]] | None = None
 
-    def set_progress(self, progress: float) -> None:
-        """Choose the resolution for this share of the run."""
-        stage = sum(progress >= end for end in self.config.until)
-        self._stage = min(stage, len(self.config.sizes) - 1)
+    def stage(self, progress: float) -> int:
+        """Return which of the sizes this share of the run is at."""
+        return min(sum(progress >= end for end in self.config.until), len(self.config.sizes) - 1)
 
-    def next_batch(self) -> list[ViewRef]:
+    def next_batch(self, progress: float) -> list[ViewRef]:
         """Return the next views."""
-        return self.stream.next()
+        return self.stream.next(self.config.batches[self.stage(progress)])
 
     def loss(self, batch: list[ViewRef], progress: float) -> tuple[Tensor, dict[str, float]]:
         """Augment, see, compare."""
-        self.set_progress(progress)
         self.module.train()
         crops = [self._crop(ref.shard.rgb.shape[1]) for ref in batch]
-        pixels, truth = self.collate(batch, self.config.sizes[self._stage], crops)
+        pixels, truth = self.collate(batch, self.config.sizes[self.stage(progress)], crops)
         pixels, truth = self._augment(pixels, truth)
         _, percept = self.module(pixels)
         loss, figures = dense_loss(percept, truth)
@@ -210,11 +205,10 @@ class PerceptionTask:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position and the augmentation's random state."""
-        return {"stream": self.stream.state_dict(), "random": self.random.get_state(), "stage": self._stage}
+        return {"stream": self.stream.state_dict(), "random": self.random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a data position."""
-        self._stage = state["stage"]
         self.stream.load_state_dict(state["stream"])
         self.random.set_state(state["random"])
 

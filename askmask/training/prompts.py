@@ -11,19 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from askmask.errors import DataError
 from askmask.formats.dense import TABLE, answer_masks
+from askmask.model.mini.compose import MIDDLE, ORDERS, SPREAD
 from askmask.model.mini.pairs import FACTS
 from askmask.model.mini.perception import SURFACE
+from askmask.world.compositions import KINDS, measured
+from askmask.world.ground import Ground
+from askmask.world.phrases import BANK, FOLLOW
 
 LITERAL = ("entities", "spatial")
 LITERAL_WORDS = 9  # longer prompts are composed ones
-NOBODY, UNSAID = 0, -1  # of whom a prompt speaks: of nothing that is there, or the data do not say
+NOBODY, UNSAID = 0, -1  # no object (ids begin at 1); or the data do not say which
 SPEAK_OF = ("of", "removed", "thing")  # names of facts that hold the thing a prompt speaks of
 OF_A_STACK = ("stack", "top_of_stack", "bottom_of_stack")  # speak of some thing of it, not said which
 COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black white grey".split())
 WORD_OF = {"wooden": "wood", "woollen": "fabric"}
 PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
+KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS))
+# Kinds of the concepts that sort by a quantity, and which place they ask for (0: beyond the thing spoken of).
+SORTED = {
+    "leftmost": ("left", 1), "rightmost": ("right", 1), "nearest": ("near", 1), "farthest": ("far", 1),
+    "tallest": ("tall", 1), "largest": ("large", 1), "left_of": ("left", 0), "right_of": ("right", 0),
+    "front_of": ("near", 0), "behind": ("far", 0),
+}  # fmt: skip
+COUNTED = {"nth_left": "left", "nth_right": "right"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class Ask:
     said: frozenset[str] = frozenset()  # names of reading.py that the words say
     denied: frozenset[str] = frozenset()  # and deny
     of: int = UNSAID  # the object it speaks of ("left of the mug"), NOBODY or UNSAID
+    order: str = ""  # of compose.py: by what it sorts; "" = it does not
+    place: int = 0  # which place in the order, from 1; 0 = none
     ignore: frozenset[int] = frozenset()  # objects whose truth is uncertain: neither loss nor score
 
     @property
@@ -87,6 +102,7 @@ def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
                 prompt.get("kind") or "",
                 *names_in(prompt, of, scene),
                 of,
+                *order_in(prompt),
                 frozenset(prompt.get("ignore") or ()),
             )
         )
@@ -106,7 +122,23 @@ def spoken_of(prompt: Mapping[str, Any], view: Mapping[str, Any]) -> int:
     if kind in IN_THE_WAY:
         others = {int(number) for number in view["objects"]} - set(prompt["candidates"])
         return others.pop() if len(others) == 1 else UNSAID
+    if kind and kind not in KNOWN_KINDS:
+        raise DataError(
+            f"nothing is known of prompts of kind {kind!r}, so not whom they speak of",
+            got=repr(prompt["prompt"]),
+            do='Say it in its facts ("of": an object\'s id), or leave the kind out.',
+        )
     return UNSAID if kind in OF_A_STACK or not kind else NOBODY
+
+
+def order_in(prompt: Mapping[str, Any]) -> tuple[str, int]:
+    """Return by which of compose.py's ORDERS a prompt sorts ("" for none) and which place it asks for (0: none)."""
+    facts, kind = prompt.get("facts") or {}, prompt.get("kind") or ""
+    if isinstance(facts.get("order"), str):
+        return facts["order"], facts.get("place", 0)
+    if kind in COUNTED and prompt["satisfying"]:
+        return COUNTED[kind], facts["order"].index(prompt["satisfying"][0]) + 1
+    return SORTED.get(kind, ("", 0))
 
 
 def names_in(
@@ -114,6 +146,8 @@ def names_in(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names (reading.py) a prompt says and those it denies."""
     facts, kind = prompt.get("facts") or {}, prompt.get("kind") or ""
+    if "said" in facts:
+        return frozenset(facts["said"]), frozenset(facts["other"])
     words = set(re.findall(r"[a-z]+", prompt["prompt"].lower()))
     categories = {item["id"]: item["category"] for item in scene["objects"]}
     said = {word for word in words if word in COLOUR_WORDS}
@@ -165,6 +199,17 @@ def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
         together = together @ together
     table[:, :, FACTS.index("stacked_with")] = together
     return table
+
+
+def measure_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
+    """Return the quantities of compose.py by object id, standardised, float32 [n + 1, Q]."""
+    ground = Ground(scene["objects"], dict(view), view["size"])
+    near = float(np.array(view["camera"]["position"]) @ ground.away)
+    table = np.zeros((max(ground.things) + 1, len(MIDDLE)), np.float32)
+    for number in (*ground.seen, *ground.glimpsed):  # others are no region
+        table[number] = [measured(order, ground, number) for order in ORDERS[::2]]
+        table[number, 1] -= near
+    return (table - np.array(MIDDLE, np.float32)) / np.array(SPREAD, np.float32)
 
 
 def gate_target(ask: Ask, parts: Sequence[str]) -> Tensor:

@@ -19,11 +19,12 @@ class Recipe:
 
     stage: str
     run: str
-    # For its weights: a run, a checkpoint, a model's folder (or name, on the command line); or several with commas
-    # between, a later one's weights in place of an earlier one's.
-    start: str | None = None
+    # For its weights: runs, checkpoints, models' folders (or names, on the command line), a later one's weights in
+    # place of an earlier one's.
+    start: tuple[str, ...] = ()
     threads: int = 0  # 0: torch's own choice
     loop: LoopConfig = field(default_factory=LoopConfig)
+    data: Any  # what it reads and trains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class PerceptionRecipe(Recipe):
 class SelectionRecipe(Recipe):
     """`mini`'s language: words choose regions, over frozen eyes (`start`)."""
 
+    grow: bool = False  # whether `start` gets what it lacks: compose.py, and the kinds of request in the data
     data: SelectionConfig = field(default_factory=SelectionConfig)
 
 

@@ -19,7 +19,7 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Seen, pad_regions
 from askmask.model.mini.net import Mini
 from askmask.model.seams import Features, MaskOutput
-from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss, sum_of
+from askmask.training.losses import alternatives_loss, iou_of, mask_loss, presence_loss, score_loss, sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
 from askmask.training.prompts import Ask, asks_of, ignored_mask, true_mask
@@ -41,8 +41,6 @@ class RefinementConfig:
     literal: float = 0.3
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses
-    blind: bool = False  # ablation: the prompt encoder does not see the picture
-    dense_token: bool = True  # ablation: False leaves the dense prompt, and the paint in it, zero
     seed: int = 0
     val_views: int = 40
 
@@ -69,17 +67,18 @@ class RefinementTask:
             parameter.requires_grad_(name.startswith(trained))
         self.stream = ShardStream(
             config.train,
-            batch=lambda: config.views,
             seed=config.seed,
             shards_per_round=config.shards_per_round,
         )
         self.random = np.random.default_rng(config.seed)
         self._val: list[ValView] | None = None
 
-    def next_batch(self) -> list[Wanted]:
+    def next_batch(self, progress: float) -> list[Wanted]:
         """Return some views, with prompts, clicks and boxes on each."""
-        while not (batch := [w for ref in self.stream.next() if (w := self._wanted(ref)) is not None]):
-            pass  # nothing is asked of these views
+        batch: list[Wanted] = []
+        while not batch:  # nothing may be asked of all these views
+            refs = self.stream.next(self.config.views)
+            batch = [wanted for ref in refs if (wanted := self._wanted(ref)) is not None]
         return batch
 
     def _wanted(self, ref: ViewRef) -> Wanted | None:
@@ -137,18 +136,13 @@ class RefinementTask:
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
         here = seen.rows(torch.full((len(asks),), row))
-        if self.config.blind:
-            here = replace(here, real=torch.zeros_like(here.real))
-        choice = net.language(here, [ask.text for ask in asks], 0.1)
+        choice = net.language(here, net.language.words.tokens([ask.text for ask in asks]), 0.1)
         choice = choice.on(
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )
         own = features.rows(torch.tensor([row]))
         truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
-        prompts = net.adapter(choice)
-        if not self.config.dense_token:
-            prompts = prompts.without_dense()
-        out = net.segmenter.decoder(own, prompts)
+        out = net.segmenter.decoder(own, net.adapter(choice))
         present = truth.flatten(1).any(1)
         known = owners(instances, objects, net.config.stuff)
         target, counted = targets(asks, [known] * len(asks), here.real)
@@ -156,10 +150,10 @@ class RefinementTask:
         own_losses |= understanding_losses(choice, asks, [known] * len(asks), net.config)
         # What a prompt leaves open counts as answered: the loss there is nearly nothing.
         open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
-        out = MaskOutput(torch.where(open_[:, None] > 0, -12.0, out.logits), out.scores, out.presence_logits)
+        out = replace(out, logits=torch.where(open_[:, None] > 0, -12.0, out.logits))
         truth = truth * (1 - open_)
         losses = _decoder_losses(out, truth)
-        losses["presence"] = presence_loss(out.presence_logits, truth, present)
+        losses["presence"] = presence_loss(out.presence_logits, present)
         if self.config.choice:
             losses["choice"] = self.config.choice * sum_of(own_losses.values())
         places, goals = _clicks(wanted, objects)
@@ -170,24 +164,24 @@ class RefinementTask:
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
         losses.pop("click_iou", None)
         with torch.no_grad():
-            from askmask.training.losses import iou_of
-
             iou = iou_of(out.logits[:, 0], truth)
             losses["iou"] = iou[present].mean() if present.any() else iou.mean()
         return losses
 
     def evaluate(self) -> dict[str, float]:
         """Score unseen scenes through the mask decoder."""
-        if not self.config.val:
-            return {}
+        views = self._validation()
+        return score_views(self.module, views, decode=True) if views else {}
+
+    def _validation(self) -> list[ValView]:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
-        return score_views(self.module, self._val, decode=True)
+        return self._val
 
     def panels(self, folder: Path, step: int) -> None:
         """Draw a few validation answers."""
-        if self._val:
-            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=True)
+        if views := self._validation()[:4]:
+            draw_answers(self.module, views, folder / f"answers-{step:08d}.png", decode=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""

@@ -18,9 +18,10 @@ from torch import Tensor
 from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
+from askmask.runs.whole_files import open_whole
+from askmask.training.prompts import NOBODY
 
 _STUFF_IDS = {"wall": WALL, "table": TABLE, "floor": FLOOR}
-NOBODY = -1  # owner of a region that is no object
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,8 @@ class RegionCache:
             with np.load(file, allow_pickle=False) as data:
                 return ShardSight(**{key: data[key] for key in ShardSight.__dataclass_fields__})
         sight = self._look(shard or read_shard(path))
-        # Another process may be looking at the same shard.
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as out:
+        with open_whole(file) as out:  # another process may be looking at the same shard
             np.savez(out, **{key: getattr(sight, key) for key in ShardSight.__dataclass_fields__})
-        partial.replace(file)
         self._bound()
         return sight
 

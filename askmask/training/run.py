@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +12,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from askmask import __version__
 from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.dense import read_shard, shards
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
+from askmask.runs.json_text import read_object, read_rows
+from askmask.runs.manifest import git_commit
+from askmask.runs.whole_files import write_json, write_text
 from askmask.training.devices import rank
 from askmask.training.loop import Task, Told, train
+from askmask.training.memory import check_memory
 from askmask.training.perception import PerceptionNet, PerceptionTask
 from askmask.training.recipes import (
     PerceptionRecipe,
@@ -30,70 +34,78 @@ from askmask.training.recipes import (
     SelectionRecipe,
 )
 from askmask.training.refinement import RefinementTask
-from askmask.training.run_folder import RunFolder
+from askmask.training.run_folder import RunFolder, read_state, weights_in
 from askmask.training.segmentation import SegmentationTask
 from askmask.training.selection import SelectionTask
+from askmask.training.settings import check_values
 from askmask.training.vocabulary import Vocabulary
 
 EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
 LANGUAGE = "prompt_encoder.language."
+# Settings of the data that a run may go on with changed: what is learnt does not depend on them.
+FREE = ("val", "val_items", "val_views", "workers", "cache", "cache_gb", "check", "wait_s")
 
 
-def start(recipe: Recipe) -> Iterator[Told]:
+def start(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Iterator[Told]:
     """Run a recipe to its end; yields after each step. Goes on where the run folder stands.
 
-    Raises SettingError if another process trains in the folder, before anything in it changes.
+    `say` is told what a person should know before step 0. Raises SettingError for a setting that makes no sense, for
+    data other than the run began with, or if another process trains in the folder, before anything in it changes.
     """
+    check_values(recipe)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     folder = RunFolder(recipe.run)
-    with folder.held() if rank() == 0 else nullcontext():
-        yield from _run(recipe, folder)
+    facts = {"stage": recipe.stage, "data": {k: v for k, v in asdict(recipe.data).items() if k not in FREE}}
+    with folder.held(facts) if rank() == 0 else nullcontext():
+        yield from _run(recipe, folder, say if rank() == 0 else lambda line: None)
 
 
-def _run(recipe: Recipe, folder: RunFolder) -> Iterator[Told]:
+def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Iterator[Told]:
     torch.manual_seed(recipe.loop.seed)
+    for where in getattr(recipe.data, "val", ()):
+        if recipe.stage != "segmentation" and not shards(where):
+            raise DataError("no finished shard of dense truth to validate on", got=where)
     task = BUILDERS[recipe.stage](recipe, folder)
-    memory = estimate(task)
+    memory = check_memory(task.module)
+    facts = task.facts() if isinstance(task, SegmentationTask) else {}
     if rank() == 0:
-        folder.write_config(_config(recipe, memory))
+        _compare_data(folder.config().get("data"), facts.get("data"), folder)
+        folder.write_config(_config(recipe, memory) | facts)
+    for source in (*facts.get("data", ()), *facts.get("val", ())):
+        left = "".join(f"; left out: {count} {why}" for why, count in source["left_out"].items())
+        say(f"{source['source']}: {source['rounds']} rounds{left}")
+    done = folder.checkpoints()
+    if done and read_state(done[-1]).get("step", 0) >= recipe.loop.steps:
+        say(
+            f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it"
+        )
     yield from train(task, recipe.loop, folder)
+
+
+def _compare_data(before: Any, now: Any, folder: RunFolder) -> None:
+    """Raise DataError if files have other contents than when the run began: its losses could not be repeated."""
+    if folder.checkpoints() and before and now:
+        hashes = [{one["source"]: one.get("sha256") for one in facts} for facts in (before, now)]
+        changed = [name for name, value in hashes[0].items() if hashes[1].get(name) != value]
+        if changed:
+            raise DataError(
+                "the data changed since the run began",
+                got=", ".join(changed),
+                do="Use a new run=, or the old data.",
+            )
 
 
 def _config(recipe: Recipe, memory: dict[str, Any]) -> dict[str, Any]:
     return {
         "recipe": asdict(recipe),
         "memory": memory,
+        "askmask": __version__,
+        "commit": git_commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
-
-
-def estimate(task: Task) -> dict[str, Any]:
-    """Return what training holds in memory before any activation, in bytes: weights, gradients, AdamW's two means.
-
-    Raises SettingError if that alone does not fit where the weights are.
-    """
-    parameters = list(task.module.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    held = sum(p.numel() * p.element_size() for p in parameters)
-    need = held + 12 * trained  # gradient and two means, fp32 each
-    device = parameters[0].device
-    free = torch.cuda.mem_get_info(device)[0] + held if device.type == "cuda" else _free_memory() + held
-    if need > free:
-        raise SettingError(
-            f"weights and optimiser need {need / 2**30:.1f} GiB on {device}",
-            got=f"{free / 2**30:.1f} GiB free",
-            do="Train less (language=lora, segmenter=decoder), or on several devices with accelerate launch.",
-        )
-    return {"weights": held, "trained_parameters": trained, "gradients_and_means": 12 * trained, "free": free}
-
-
-def _free_memory() -> int:
-    import os
-
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
@@ -126,7 +138,12 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
 
 def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
     """Build the language stage over the eyes of `start`."""
-    net, known = _mini(recipe, folder, wanted=EYES)
+    kinds: set[str] = set()
+    if recipe.grow:
+        paths = [path for where in recipe.data.train for path in shards(where)]
+        rows = (row for path in paths[:2] for _, row in read_rows(path.with_suffix(".jsonl")))
+        kinds = {p["kind"] for row in rows for view in row["views"] for p in view["prompts"] if p.get("kind")}
+    net, known = _mini(recipe, folder, wanted=EYES, kinds=kinds)
     return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
 
 
@@ -145,11 +162,13 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
         weights = started_from(recipe.start)
         foreign = sorted(set(weights) - set(net.state_dict()))
         if foreign:
-            raise CheckpointError(f"{recipe.start} is of another network", got=f"foreign {foreign[:4]}")
+            raise CheckpointError(
+                f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}"
+            )
         net.load_state_dict(weights, strict=False)
     task = SegmentationTask(net, recipe.data)
     if rank() == 0:
-        (folder.root / "source.txt").write_text(f"{source.resolve()}\n", encoding="utf-8")
+        write_text(folder.root / "source.txt", f"{source.resolve()}\n")
     return task
 
 
@@ -161,65 +180,73 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
 }
 
 
-def _mini(recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...]) -> tuple[Mini, set[str]]:
+def _mini(
+    recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...], kinds: Collection[str] = ()
+) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
         raise SettingError(
             f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
         )
+    if kinds:
+        model = model.grown(kinds)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)
 
 
-def sources(start: str) -> list[str]:
-    """Split what a run starts from ("mini, runs/eyes") into its parts. Raises SettingError for an empty one."""
-    parts = [part.strip() for part in start.split(",")]
-    if not all(parts):
-        raise SettingError("start= names nothing between two commas", got=repr(start))
-    return parts
-
-
-def started_from(start: str) -> dict[str, torch.Tensor]:
+def started_from(start: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return the weights of all parts of `start`, a later one's in place of an earlier one's."""
-    return {name: value for one in sources(start) for name, value in newest(one)["model"].items()}
+    return {name: value for one in start for name, value in newest(one)["model"].items()}
 
 
-def model_of(folder: RunFolder, start: str | None) -> MiniConfig | None:
+def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
     if (own := folder.root / "model.json").exists():
-        return MiniConfig.from_dict(json.loads(own.read_text(encoding="utf-8")))
+        return MiniConfig.from_dict(read_object(own))
     found: list[MiniConfig] = []
-    for one in sources(start) if start else ():
+    for one in start:
         root = Path(one)
         place = root / "model.json" if root.is_dir() else root.parent.parent / "model.json"
         if (exported := _exported(one)) is not None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
-            found.append(MiniConfig.from_dict(json.loads(place.read_text(encoding="utf-8"))))
+            found.append(MiniConfig.from_dict(read_object(place)))
     if any(other != found[-1] for other in found):
-        raise CheckpointError("the starts are of networks with other sizes or names", got=start)
+        raise CheckpointError("the starts are of networks with other sizes or names", got=", ".join(start))
     return found[-1] if found else None
 
 
 def _write_model(folder: RunFolder, model: MiniConfig) -> None:
     if rank() == 0:
-        partial = folder.root / "model.json.partial"
-        partial.write_text(json.dumps(model.to_dict(), indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder.root / "model.json")
+        write_json(folder.root / "model.json", model.to_dict())
 
 
-def _load(net: nn.Module, start: str, wanted: tuple[str, ...]) -> set[str]:
+def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[str]:
     """Load the weights of other runs that `net` has; under `wanted`, both must have the same ones."""
     known = set(net.state_dict())
     weights = started_from(start)
     foreign = sorted(name for name in set(weights) - known if name.startswith(wanted))
     weights = {name: value for name, value in weights.items() if name in known}
+    for name, value in net.state_dict().items():
+        if name in weights and value.shape != weights[name].shape:
+            weights[name] = _wider(name, weights[name], value)
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
-        raise CheckpointError(f"{start} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}")
+        raise CheckpointError(
+            f"{', '.join(start)} does not fit", got=f"lacking {lacking[:5]}, foreign {foreign[:5]}"
+        )
     net.load_state_dict(weights, strict=False)
     return set(weights)
+
+
+def _wider(name: str, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return what a network begins with, with what an earlier one of fewer kinds of request has learnt put in."""
+    if old.shape[1:] != new.shape[1:] or len(old) > len(new):
+        raise CheckpointError(
+            f"{name} has another size", got=f"{[*old.shape]} where {[*new.shape]} is needed"
+        )
+    return torch.cat([old.to(new.dtype), new[len(old) :]])
 
 
 def _exported(start: str) -> Path | None:
@@ -239,7 +266,5 @@ def newest(start: str) -> dict[str, Any]:
         if not found:
             raise CheckpointError("no checkpoint yet", got=path, do="Let that run save one first.")
         path = found[-1]
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip and pickle readers raise many kinds
-        raise CheckpointError(f"{path} is not a checkpoint of a run", got=str(error)[:120]) from error
+    state = read_state(path)
+    return state | {"model": weights_in(state, path)}

@@ -1,66 +1,70 @@
 """A run's folder: its settings, its log and its checkpoints, written so that a kill at any moment loses nothing.
 
-RUN/config.json            recipe, settings, versions, data (before step 0)
+RUN/askmask-run.json       what made it: version, commit, stage, settings that decide what is learnt
+RUN/config.json            recipe, versions, commit, what was read with its hashes (before step 0)
 RUN/log.jsonl              one object per logged step
 RUN/checkpoints/step-*.pt  model, optimiser, random states, data position; the newest two
 RUN/panels/*.png           validation pictures        RUN/tensorboard/
-RUN/.lock                  held while a process trains here
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from askmask.errors import CheckpointError, SettingError
+from askmask.errors import CheckpointError
+from askmask.runs.append_log import AppendLog
+from askmask.runs.json_text import read_object, read_rows
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import open_whole, write_json, write_rows
 
 KEEP = 2
+_CHECKPOINT = re.compile(r"step-\d{8}\.pt")
 
 
 class RunFolder:
-    """Files of one run."""
+    """Files of one run. Nothing is written before something is to be kept."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        (self.root / "checkpoints").mkdir(parents=True, exist_ok=True)
         self.log_path = self.root / "log.jsonl"
+        self._log: AppendLog | None = None
         self._board: Any = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from training here. Raises SettingError if one does."""
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise SettingError(
-                f"another process is training in {self.root}", do="Wait for it, or choose another run=."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def held(self, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Keep other processes from training here.
+
+        Raises SettingError if one does, or if the folder holds something else than a run of the same `facts`.
+        """
+        adopted = ("config.json", "checkpoints")  # runs of versions without a manifest
+        with output_folder(self.root, "askmask train", facts, adopt=adopted, option="run="):
+            try:
+                yield
+            finally:
+                self._close_log()
+
+    def config(self) -> dict[str, Any]:
+        """Read the settings that the run began or last went on with; {} in a new folder."""
+        path = self.root / "config.json"
+        return read_object(path) if path.is_file() else {}
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's settings."""
-        partial = self.root / "config.json.partial"
-        partial.write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
-        partial.replace(self.root / "config.json")
+        write_json(self.root / "config.json", config)
 
     def log(self, step: int, figures: dict[str, float], write: bool = True) -> None:
         """Append one row to log.jsonl, and to TensorBoard's files where it is installed."""
         if not write:
             return
-        row = {"step": step} | {name: float(f"{value:.8g}") for name, value in figures.items()}
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._log is None:
+            self._log = AppendLog(self.log_path)
+        self._log.append({"step": step} | {name: float(f"{value:.8g}") for name, value in figures.items()})
         if self._board is None:
             self._board = _tensorboard(self.root / "tensorboard", step)
         for name, value in figures.items() if self._board else ():
@@ -68,48 +72,76 @@ class RunFolder:
 
     def rewind_log(self, step: int) -> None:
         """Drop what was logged after `step`: those steps will be done again."""
-        if not self.log_path.exists():
-            return
-        rows = []
-        for line in self.log_path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # the line during which the run was killed
-                continue
-            if row.get("step", 0) <= step:
-                rows.append(line)
-        partial = self.log_path.with_suffix(".partial")
-        partial.write_text("".join(line + "\n" for line in rows), encoding="utf-8")
-        partial.replace(self.log_path)
+        self._close_log()
+        if self.log_path.exists():
+            rows = (row for _, row in read_rows(self.log_path, lambda *_: None))  # but a line cut by a kill
+            write_rows(self.log_path, [row for row in rows if row.get("step", 0) <= step])
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def checkpoints(self) -> list[Path]:
         """Return the finished checkpoints, oldest first."""
-        return sorted((self.root / "checkpoints").glob("step-*.pt"))
+        found = (self.root / "checkpoints").glob("step-*.pt")
+        return sorted(path for path in found if _CHECKPOINT.fullmatch(path.name))
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write a checkpoint whole or not at all, and let all but the newest go."""
+        """Write a checkpoint whole or not at all, and let all but the newest go.
+
+        Raises CheckpointError for weights that are not finite: the one before stays the newest.
+        """
+        check_finite(state.get("model", {}), f"step {step}", f"Lower lr. {self.newest_said()}")
         path = self.root / "checkpoints" / f"step-{step:08d}.pt"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with open_whole(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
         for old in self.checkpoints()[:-KEEP]:
             old.unlink()
         return path
 
+    def newest_said(self) -> str:
+        """Say what a run that stops here goes on from."""
+        found = self.checkpoints()
+        return f"The newest checkpoint is {found[-1].name}." if found else "There is no checkpoint yet."
+
     def load(self) -> dict[str, Any] | None:
         """Read the newest checkpoint; None in a new folder. Raises CheckpointError if it is damaged."""
         found = self.checkpoints()
-        if not found:
-            return None
-        try:
-            return torch.load(found[-1], map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise CheckpointError(
-                f"{found[-1]} cannot be read", got=error, do="Delete it to go on from the one before."
-            ) from error
+        return read_state(found[-1]) if found else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file of a run. Raises CheckpointError for what is none."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+            raise TypeError("no step in it")
+    except Exception as error:  # zip and pickle readers raise many kinds
+        raise CheckpointError(
+            f"{path} cannot be read",
+            got=f"{type(error).__name__}: {str(error)[:120]}",
+            do="Delete it to go on from the one before.",
+        ) from error
+    return state
+
+
+def weights_in(state: Mapping[str, Any], where: object) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint. Raises CheckpointError if there are none, or some are not finite."""
+    weights = state.get("model")
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, torch.Tensor) for value in weights.values()
+    ):
+        raise CheckpointError(f"{where} holds no weights of a run")
+    check_finite(weights, str(where))
+    return weights
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], where: str, do: str | None = None) -> None:
+    """Raise CheckpointError naming weights that hold NaN or infinity."""
+    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise CheckpointError(f"{where}: the weights are not finite", got=", ".join(bad[:4]), do=do)
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

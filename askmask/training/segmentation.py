@@ -1,35 +1,22 @@
-"""Phases one and two for any network behind the common seams: pictures, prompts and masks in; the paper's losses.
-
-The image encoder is frozen and its features are cached on disk, unless it is asked to train. Presence and score
-heads have losses of their own, which the published training lacks; `published` leaves them out and imitates its
-geometry, for parity.
-"""
+"""Phases one and two for any network behind the common seams: what is read, what trains, what is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from askmask.errors import DataError, SettingError
-from askmask.imaging.files import Picture
 from askmask.model.net import AskMaskNet
-from askmask.model.seams import Features, MaskOutput
-from askmask.training.feature_cache import FeatureCache, stack
-from askmask.training.geometry import native_target, published_target
-from askmask.training.losses import iou_of, mask_loss, presence_loss, score_loss
-from askmask.training.panels import sheet, side_by_side
-from askmask.training.region_cache import weights_hash
-from askmask.training.samples import Mixture, Sample, check_all, read_samples
+from askmask.training.batches import Batch, Batches, Collate, Loader
+from askmask.training.data import Mixture, Source, check_all
+from askmask.training.evaluator import Evaluator
+from askmask.training.objective import Objective
 
-PANELS = 8
-LANGUAGE = ("lora", "full", "frozen")
+LANGUAGE = ("auto", "lora", "full", "frozen")
+SEGMENTER = ("decoder", "full", "frozen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +27,9 @@ class SegmentationConfig:
     weights: tuple[float, ...] = ()  # of the sources in the mixture; () = equal
     val: tuple[str, ...] = ()
     batch: int = 6
-    language: str = "lora"  # "lora", "full" or "frozen"
+    workers: int = 0  # processes that prepare batches ahead; the results do not depend on it
+    language: str = "auto"  # "lora", "full" or "frozen"; "auto": lora if the network has it, else full
     segmenter: str = "decoder"  # "decoder", "full" or "frozen"
-    blind: bool = False  # ablation: the prompt encoder does not see the picture
-    dense_token: bool = True  # ablation: False leaves the dense prompt zero
-    published: bool = False  # the published geometry and losses, for parity
     presence_weight: float = 0.1
     score_weight: float = 0.1
     on_bad: str = "stop"  # "stop" or "skip" rows that cannot be read
@@ -54,16 +39,6 @@ class SegmentationConfig:
     bf16: bool = False  # autocast; parameters and their updates stay fp32
     val_items: int = 100
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples ready for the network."""
-
-    pictures: list[np.ndarray | None]
-    prompts: list[str]
-    features: Features
-    target: Tensor  # [B, h, w], 0 or 1
 
 
 class SegmentationTask:
@@ -78,170 +53,99 @@ class SegmentationTask:
             raise SettingError("there is nothing to train on", do="Name it: data=FOLDER.")
         self.module, self.config = net, config
         choose_trainable(net, language=config.language, segmenter=config.segmenter)
-        sources = [read_samples(source) for source in config.data]
-        self.mixture = Mixture(sources, config.weights or (1.0,) * len(sources), config.seed)
-        self.skipped: list[str] = []
-        if config.check:
-            self._check(sources)
-        frozen = config.segmenter != "full"
-        self.cache = None
-        if config.cache and frozen:
-            encoder = nn.ModuleList([part for part in net.get_submodule("segmenter").children()])
-            self.cache = FeatureCache(config.cache, weights=weights_hash(encoder), limit_gb=config.cache_gb)
-        self._val: list[Sample] | None = None
+        self.sources = [Source(source) for source in config.data]
+        collate = Collate(net)
+        mixture = Mixture(
+            [*map(len, self.sources)], config.weights or (1.0,) * len(self.sources), config.seed
+        )
+        batches = Batches(self.sources, collate, config.on_bad)
+        self.loader = Loader(batches, mixture, batch=config.batch, workers=config.workers)
+        self.skipped = self._check() if config.check else []
+        self.objective = Objective(
+            net,
+            presence_weight=config.presence_weight,
+            score_weight=config.score_weight,
+            cache=config.cache,
+            cache_gb=config.cache_gb,
+            bf16=config.bf16,
+        )
+        val = [Source(source, "val") for source in config.val]
+        self.evaluator = Evaluator(val, config.val_items, collate, self.objective)
+        self.seen = {
+            "present": 0,
+            "absent": 0,
+        }  # rounds whose truth has pixels, and those where nothing matches
 
-    def _check(self, sources: Sequence[Sequence[Sample]]) -> None:
-        wrong = [line for source in sources for line in check_all(source)]
+    def _check(self) -> list[str]:
+        wrong = check_all(self.sources)
         if wrong and self.config.on_bad == "stop":
             raise DataError(
                 f"{len(wrong)} rows cannot be read", got="; ".join(wrong[:5]), do="Mend them, or on_bad=skip."
             )
-        self.skipped += wrong
+        return wrong
 
-    # -- data -----------------------------------------------------------------------------------------------
+    def facts(self) -> dict[str, Any]:
+        """Return what the run should say of its data."""
+        return {
+            "data": [source.facts() for source in self.sources],
+            "val": [source.facts() for source, number in self.evaluator.rounds if number == 0],
+        }
 
-    def next_batch(self) -> Batch:
-        """Read the next samples."""
-        found: list[tuple[Sample, Picture, np.ndarray]] = []
-        while len(found) < self.config.batch:
-            sample = self.mixture.next()
-            try:
-                picture, mask = sample.read()
-            except DataError as error:
-                if self.config.on_bad == "stop":
-                    raise
-                self.skipped.append(str(error))
-                if len(self.skipped) > 20 + sum(map(len, self.mixture.sources)):
-                    raise DataError("no row can be read", got=self.skipped[-1]) from error
-                continue
-            found.append((sample, picture, mask.to_array()))
-        return self.collate(found)
-
-    def collate(self, found: Sequence[tuple[Sample, Picture, np.ndarray]]) -> Batch:
-        """Prepare pictures and targets; features come from the cache where there is one."""
-        segmenter = self.module.segmenter
-        published = self.config.published
-        features, targets = [], []
-        for _, picture, mask in found:
-            rgb = picture.as_stored() if published else picture.rgb
-            pixels = segmenter.prepare(rgb, letterbox=published)
-            features.append(self._features(pixels))
-            side = 4 * features[-1].maps[-1].shape[-1]
-            square = segmenter.image_size
-            targets.append(published_target(mask, side, square) if published else native_target(mask, side))
-        device = self.module.device
-        pictures = [None if self.config.blind else picture.rgb for _, picture, _ in found]
-        prompts = [sample.prompt for sample, _, _ in found]
-        return Batch(pictures, prompts, stack(features), torch.stack(targets).to(device))
-
-    def _features(self, pixels: Tensor) -> Features:
-        def encode(batch: Tensor) -> Features:
-            if self.config.segmenter == "full":
-                return self.module.segmenter.encode(batch.to(self.module.device))
-            with torch.no_grad():
-                return self.module.segmenter.encode(batch.to(self.module.device))
-
-        return self.cache.get(pixels, encode) if self.cache else encode(pixels[None])
-
-    # -- loss -----------------------------------------------------------------------------------------------
+    def next_batch(self, progress: float) -> Batch:
+        """Read the next rounds."""
+        batch = self.loader.next()
+        self.skipped += batch.skipped
+        self.seen["present"] += int((batch.present > 0).sum())
+        self.seen["absent"] += int((batch.present == 0).sum())
+        return batch
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """BCE + 0.25 Dice on the supervised mask; presence and score besides."""
-        self.module.train()
-        self.module.get_submodule("segmenter").eval()  # frozen norms and drop-outs of the image side
-        with torch.autocast(self.module.device.type, torch.bfloat16, enabled=self.config.bf16):
-            out = self.forward(batch)
-        logits = out.logits.float()
-        loss = mask_loss(logits[:, 0], batch.target)
-        figures = {"mask": float(loss.detach())}
-        if not self.config.published:
-            presence = presence_loss(out.presence_logits.float(), batch.target)
-            score = score_loss(out.scores.float(), logits, batch.target)
-            loss = loss + self.config.presence_weight * presence + self.config.score_weight * score
-            figures |= {"presence": float(presence.detach()), "score": float(score.detach())}
-        with torch.no_grad():
-            figures["iou"] = float(iou_of(logits[:, 0], batch.target).mean())
+        """Return the objective, and how many rows could not be read so far."""
+        loss, figures = self.objective(batch)
         return loss, figures | {"skipped": float(len(self.skipped))}
 
-    def forward(self, batch: Batch) -> MaskOutput:
-        """Run the network on a batch."""
-        states = self.module.prompt_encoder.encode_pairs(batch.pictures, batch.features, batch.prompts)
-        prompts = self.module.adapter(states)
-        if not self.config.dense_token:
-            prompts = prompts.without_dense()
-        if self.config.published:
-            # The published batch leaves its padding visible: rows of to_sparse's bias. Ours never sees padding.
-            adapter = self.module.adapter
-            leak = adapter.get_parameter("to_sparse.bias") * adapter.get_parameter("scale")
-            leak = leak.expand_as(prompts.sparse)
-            kept = prompts.sparse_mask[:, :, None]
-            prompts = replace(
-                prompts,
-                sparse=torch.where(kept, prompts.sparse, leak),
-                sparse_mask=torch.ones_like(prompts.sparse_mask),
-            )
-        return self.module.segmenter.decode(batch.features, prompts, multimask=False)
-
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Return gIoU at the decoder's resolution on the first validation samples."""
-        if not self.config.val:
-            return {}
-        if self._val is None:
-            self._val = [s for source in self.config.val for s in read_samples(source)][
-                : self.config.val_items
-            ]
-        self.module.eval()
-        ious: dict[str, list[float]] = {}
-        for sample in self._val:
-            picture, mask = sample.read()
-            batch = self.collate([(sample, picture, mask.to_array())])
-            iou = float(iou_of(self.forward(batch).logits[:, 0].float(), batch.target)[0])
-            for key in {"all", sample.concept or "all"}:
-                ious.setdefault(key, []).append(iou)
-        return {f"giou_{key}": float(np.mean(values)) for key, values in sorted(ious.items())}
+        """Score the first validation rounds."""
+        return self.evaluator.scores()
 
-    @torch.no_grad()
     def panels(self, folder: Path, step: int) -> None:
-        """Draw the first validation samples."""
-        tiles = []
-        for sample in (self._val or [])[:PANELS]:
-            picture, mask = sample.read()
-            logits = (
-                self.forward(self.collate([(sample, picture, mask.to_array())])).logits[:, :1].float().cpu()
-            )
-            if self.config.published:  # the letterbox's square is not the picture
-                return
-            said = F.interpolate(logits, picture.size, mode="bilinear")[0, 0] > 0
-            tiles.append(side_by_side(picture.rgb, mask.to_array(), said.numpy(), sample.prompt))
-        sheet(tiles, 2, folder / f"answers-{step:08d}.png")
+        """Draw the first validation rounds."""
+        self.evaluator.draw(folder / f"answers-{step:08d}.png")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the data position."""
-        return {"mixture": self.mixture.state_dict(), "skipped": list(self.skipped)}
+        """Return the data position, and what was seen on the way."""
+        return {"mixture": self.loader.state_dict(), "skipped": list(self.skipped), "seen": dict(self.seen)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a data position."""
-        self.mixture.load_state_dict(state["mixture"])
+        self.loader.load_state_dict(state["mixture"])
         self.skipped = list(state["skipped"])
+        self.seen = dict(state["seen"])
 
 
-def choose_trainable(net: AskMaskNet, *, language: str, segmenter: str) -> None:
+def choose_trainable(net: nn.Module, *, language: str, segmenter: str) -> None:
     """Let gradients into the adapter, and into the parts asked for."""
-    if language not in LANGUAGE or segmenter not in ("decoder", "full", "frozen"):
-        raise SettingError("language is lora, full or frozen; segmenter is decoder, full or frozen")
+    if language not in LANGUAGE or segmenter not in SEGMENTER:
+        raise SettingError(
+            f"language is one of {', '.join(LANGUAGE)}; segmenter one of {', '.join(SEGMENTER)}",
+            got=f"language={language}, segmenter={segmenter}",
+        )
+    has_lora = any(_is_lora(name) for name, _ in net.named_parameters())
+    if language == "lora" and not has_lora:
+        raise SettingError("this network has no LoRA", do="Train it with language=full or language=frozen.")
+    if language == "auto":
+        language = "lora" if has_lora else "full"
     for name, parameter in net.named_parameters():
         if name.startswith("adapter."):
             wanted = True
         elif name.startswith("segmenter."):
             wanted = segmenter == "full" or (segmenter == "decoder" and "decoder." in name)
         else:
-            lora = ".lora_A." in name or ".lora_B." in name
-            wanted = language == "full" or (language == "lora" and lora)
+            wanted = language == "full" or (language == "lora" and _is_lora(name))
         parameter.requires_grad_(wanted)
         if wanted:
             parameter.data = parameter.data.float()
-    if language == "lora" and not any(
-        p.requires_grad for n, p in net.named_parameters() if n.startswith("prompt_encoder.")
-    ):
-        raise SettingError("this network has no LoRA", do="Train it with language=full or language=frozen.")
+
+
+def _is_lora(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name

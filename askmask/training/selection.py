@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.formats.dense import shards
+from askmask.model.mini.compose import ORDERS
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
@@ -25,7 +26,16 @@ from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
-from askmask.training.prompts import Ask, asks_of, gate_target, ignored, of_target, pair_table, select_target
+from askmask.training.prompts import (
+    Ask,
+    asks_of,
+    gate_target,
+    ignored,
+    measure_table,
+    of_target,
+    pair_table,
+    select_target,
+)
 from askmask.training.region_cache import RegionCache, ShardSight
 
 
@@ -57,6 +67,7 @@ class SeenView:
     literal: list[Ask]  # those of phase one; never empty
     conversational: list[Ask]  # the others; never empty
     pairs: np.ndarray  # of `pair_table`
+    measures: np.ndarray  # of `measure_table`
 
 
 class SelectionTask:
@@ -99,7 +110,8 @@ class SelectionTask:
             if asks := asks_of(facts, seen):
                 literal = [ask for ask in asks if ask.literal] or asks
                 other = [ask for ask in asks if not ask.literal] or asks
-                found.append(SeenView(sight, row, asks, literal, other, pair_table(facts, seen)))
+                pairs, measures = pair_table(facts, seen), measure_table(facts, seen)
+                found.append(SeenView(sight, row, asks, literal, other, pairs, measures))
         return found
 
     def _standardise(self) -> None:
@@ -109,7 +121,7 @@ class SelectionTask:
         self.module.language.evidence_scale.copy_(rows.std(0) + 0.02)
         self._fresh = False
 
-    def next_batch(self) -> list[tuple[SeenView, list[Ask]]]:
+    def next_batch(self, progress: float) -> list[tuple[SeenView, list[Ask]]]:
         """Return some views, each with some of its prompts."""
         if not self._views or self.served >= len(self._order):
             self.epoch += bool(self._views)
@@ -138,12 +150,14 @@ class SelectionTask:
         index = torch.arange(len(batch)).repeat_interleave(self.config.prompts)
         pictures = language.see(regions)
         seen = pictures.rows(index)
-        choice = language(seen, [ask.text for ask in asks], self.config.word_drop)
+        choice = language(seen, language.words.tokens([ask.text for ask in asks]), self.config.word_drop)
         owned = [owners[int(number)] for number in index]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)
         losses |= understanding_losses(choice, asks, owned, self.module.config)
         losses["pairs"] = pair_loss(pictures.facts, [view.pairs for view, _ in batch], owners)
+        if pictures.measures.shape[-1]:
+            losses["measures"] = measure_loss(pictures.measures, [v.measures for v, _ in batch], owners)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float().mean()
         figures = {name: float(loss.detach()) for name, loss in losses.items()}
         return sum_of(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
@@ -165,16 +179,18 @@ class SelectionTask:
 
     def evaluate(self) -> dict[str, float]:
         """Score the painted choice on unseen scenes, without the mask decoder."""
-        if not self.config.val:
-            return {}
+        views = self._validation()
+        return score_views(self.module, views, decode=False) if views else {}
+
+    def _validation(self) -> list[ValView]:
         if self._val is None:
             self._val = val_views(self.module, self.config.val, self.config.val_views)
-        return score_views(self.module, self._val, decode=False)
+        return self._val
 
     def panels(self, folder: Path, step: int) -> None:
         """Draw a few validation answers."""
-        if self._val:
-            draw_answers(self.module, self._val[:4], folder / f"answers-{step:08d}.png", decode=False)
+        if views := self._validation()[:4]:
+            draw_answers(self.module, views, folder / f"answers-{step:08d}.png", decode=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the data position."""
@@ -244,9 +260,26 @@ def understanding_losses(
             target[row, [names[name] for name in getattr(ask, key) if name in names]] = 1
         each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         losses[key] = 0.2 * each.sum(1).mean()
+    if choice.order is not None and choice.place is not None:
+        orders = torch.tensor([ORDERS.index(ask.order) + 1 if ask.order else 0 for ask in asks])
+        losses["order"] = 0.3 * F.cross_entropy(choice.order, orders)
+        places = torch.tensor([ask.place - 1 if ask.place else -100 for ask in asks])
+        if (places >= 0).any():
+            losses["place"] = 0.3 * F.cross_entropy(choice.place, places, ignore_index=-100)
     if (of >= 0).any():
         losses["of"] = 0.5 * F.cross_entropy(choice.of, of, ignore_index=-100)
     return losses
+
+
+def measure_loss(measures: Tensor, tables: list[np.ndarray], owners: list[np.ndarray]) -> Tensor:
+    """Return the loss of the quantities of regions, [B, O, Q], over those that are true objects."""
+    target, known = torch.zeros(measures.shape), torch.zeros(measures.shape[:2])
+    for row, (table, owner) in enumerate(zip(tables, owners, strict=True)):
+        thing = np.flatnonzero((owner > 0) & (owner < len(table)))
+        target[row, thing] = torch.from_numpy(table[owner[thing]])
+        known[row, thing] = 1
+    loss = F.smooth_l1_loss(measures, target, reduction="none", beta=0.2).mean(-1)
+    return 2.0 * (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def pair_loss(facts: Tensor, tables: list[np.ndarray], owners: list[np.ndarray]) -> Tensor:

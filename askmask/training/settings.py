@@ -16,6 +16,18 @@ from askmask.errors import SettingError
 
 T = TypeVar("T")
 
+# Settings that do nothing, or nothing but harm, at 0.
+ABOVE_0 = frozenset(
+    "steps accumulate lr clip log_every save_every evaluate_every batch batches sizes until views prompts "
+    "shards shards_per_round weights smallest_crop cache_gb".split()
+)
+LIMITS: dict[str, float] = {
+    "threads": 1024, "workers": 256, "batch": 65_536, "batches": 65_536, "views": 65_536, "prompts": 65_536,
+    "seed": 2**63 - 1, "warmup": 1, "until": 1, "literal": 1, "word_drop": 1, "smallest_crop": 1, "weight_decay": 100,
+    "lr": 100, "min_lr": 100, "sizes": 4096,
+}  # fmt: skip
+MOST = 2**40
+
 
 def override(settings: T, pairs: Iterable[str]) -> T:
     """Return `settings` with each "key=value" applied. Raises SettingError for an unknown key or a bad value."""
@@ -77,7 +89,12 @@ def parse(text: str, kind: Any) -> Any:
             return None
         return parse(text, next(a for a in arguments if a is not type(None)))
     if origin is tuple:
-        return tuple(parse(part.strip(), arguments[0]) for part in text.split(",") if part.strip())
+        if text.strip().lower() in ("none", ""):
+            return ()
+        parts = [part.strip() for part in text.split(",")]
+        if not all(parts):
+            raise ValueError(text)
+        return tuple(parse(part, arguments[0]) for part in parts)
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
             raise ValueError(text)
@@ -87,6 +104,19 @@ def parse(text: str, kind: Any) -> Any:
     if kind is float:
         return float(text)
     return text
+
+
+def check_values(settings: Any) -> None:
+    """Raise SettingError naming the first number that makes no sense: NaN, negative, 0 where nothing would happen."""
+    for path, (_, value) in paths(settings).items():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, bool) or not isinstance(one, (int, float)):
+                continue
+            name = path.rsplit(".", 1)[-1]
+            most = LIMITS.get(name, MOST)
+            if not (0 < one <= most if name in ABOVE_0 else 0 <= one <= most):
+                least = "above 0" if name in ABOVE_0 else "at least 0"
+                raise SettingError(f"{path} must be {least} and at most {most:g}", got=one)
 
 
 def _describe(kind: Any) -> str:

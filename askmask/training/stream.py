@@ -7,7 +7,7 @@ batches. New shards are seen at the next round. Given the same files, the positi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,30 +28,29 @@ class ViewRef:
 
 
 class ShardStream:
-    """Batches of ViewRefs. `passes` rounds of the same shards' views before others are loaded."""
+    """Views of `shards_per_round` shards at a time; waits up to `wait_s` seconds for the first shard to be made."""
 
     def __init__(
         self,
         folders: Sequence[str | Path],
         *,
-        batch: Callable[[], int],
         seed: int,
         shards_per_round: int = 4,
         wait_s: float = 0.0,
     ):
         self.folders = [Path(folder) for folder in folders]
-        self.batch, self.seed, self.per_round, self.wait_s = batch, seed, shards_per_round, wait_s
+        self.seed, self.per_round, self.wait_s = seed, shards_per_round, wait_s
         self.used: dict[str, int] = {}
         self.round, self.served = -1, 0
         self.names: list[str] = []
         self._shards: list[Shard] = []
         self._order = np.zeros((0, 2), np.int64)
 
-    def next(self) -> list[ViewRef]:
-        """Return this process's next batch; the last batch of a round may be smaller."""
+    def next(self, count: int) -> list[ViewRef]:
+        """Return this process's next `count` views; the last batch of a round may be smaller."""
         if self.served >= len(self._order):
             self._begin_round(self._choose())
-        chosen = self._order[self.served : self.served + self.batch() * processes()]
+        chosen = self._order[self.served : self.served + count * processes()]
         self.served += len(chosen)
         return [ViewRef(self._shards[shard], int(row)) for shard, row in own_share(list(chosen))]
 

@@ -1,15 +1,26 @@
 """The budget: dollars and calls, reserved at their worst before a call is sent, settled after.
 
-Nothing is sent that could pass a limit. The ledger of calls is on disk (`store.py`), so a killed run still knows
+Nothing is sent that could pass a limit. The ledger of calls is on disk (`ledger.py`), so a killed run still knows
 what it may have spent: a call that was sent and never settled counts with its worst case.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from askmask.errors import SettingError
 from askmask.vlm.errors import BudgetSpent
+
+MOST_USD_PER_MILLION = 1e5
+MOST_USD = 1e9
+
+
+def sane(name: str, value: float | None, *, least: float = 0.0, most: float = 1e9) -> float | None:
+    """Return a number that a user set; raises SettingError for NaN and what is outside [least, most]."""
+    if value is not None and not (math.isfinite(value) and least <= value <= most):
+        raise SettingError(f"{name} must be a number from {least:g} to {most:g}", got=f"{value:g}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,8 @@ class Price:
                 got=repr(text),
                 do='For example "0.30,2.50".',
             ) from error
-        if low < 0 or high < 0:
-            raise SettingError("a price cannot be negative", got=text)
+        for value in (low, high):
+            sane("a price", value, most=MOST_USD_PER_MILLION)
         return cls(low, high)
 
 
@@ -50,7 +61,9 @@ class Budget:
         spent_usd: float = 0.0,
         calls: int = 0,
     ):
-        self.max_usd, self.max_calls = max_usd, max_calls
+        self.max_usd = sane("--max-usd", max_usd, most=MOST_USD)
+        self.max_calls = max_calls
+        sane("--max-calls", max_calls, most=1e12)
         self.spent_usd, self.calls = spent_usd, calls
         self._reserved_usd = 0.0
 

@@ -1,4 +1,4 @@
-"""What can go wrong with one call to a model, as states a run can hold, show and retry.
+"""What can go wrong with one call to a model, as states that a run can hold, show and retry.
 
 A broken reply is never a verdict: it ends as `Quarantined`, a refusal as `Refused`, a lost connection as
 `CallFailed`. Each has a class (one word) by which `askmask engine retry --only` selects.
@@ -6,29 +6,37 @@ A broken reply is never a verdict: it ends as `Quarantined`, a refusal as `Refus
 
 from __future__ import annotations
 
-import re
-
 from askmask.errors import AskMaskError
+from askmask.vlm.secrets import redact
 
 RETRYABLE = ("timeout", "conflict", "rate_limit", "server", "connection")
-FATAL = ("auth", "model")  # nothing else will succeed either: the run stops, all work kept
+FATAL = (
+    "auth",
+    "model",
+    "quota",
+    "address",
+)  # nothing else will succeed either: the run stops, all work kept
+ADAPTED = "parameter"  # the client leaves out or renames what the server refused: asked again at once
 QUARANTINED = ("parse", "truncated")
 REFUSED = ("refusal", "safety")
-ERROR_CLASSES = (*RETRYABLE, *QUARANTINED, *REFUSED, "request", "picture", "detector", "segmenter")
+ERROR_CLASSES = (
+    *RETRYABLE, *QUARANTINED, *REFUSED, "request", "picture", "detector", "segmenter", "unexpected",
+)  # fmt: skip
+MOST_REASON = 500
 
 
 class UnitFailed(AskMaskError):
     """One unit of a stage (a region, a concept, a prompt) could not be decided; others go on."""
 
     def __init__(self, error_class: str, reason: str, *, keys: tuple[str, ...] = ()):
-        super().__init__(f"{error_class}: {redact(reason)[:500]}")
         self.error_class = error_class
-        self.reason = redact(reason)[:500]
+        self.reason = readable(reason)
         self.keys = keys  # cached replies to forget before asking anew
+        super().__init__(f"{error_class}: {self.reason}")
 
 
 class CallFailed(UnitFailed):
-    """No reply came: transport or the endpoint's own error."""
+    """No usable response came: the line, the server's own error, or a body that is no chat completion."""
 
     def __init__(self, error_class: str, reason: str, *, retry_after_s: float | None = None):
         super().__init__(error_class, reason)
@@ -41,8 +49,8 @@ class CallFailed(UnitFailed):
 
     @property
     def billed(self) -> bool:
-        """Whether the provider may have charged for it although nothing came back."""
-        return self.error_class in ("timeout", "connection")
+        """Whether the provider may have charged for it although nothing usable came back."""
+        return self.error_class in ("timeout", "connection", "parse")
 
 
 class Quarantined(UnitFailed):
@@ -61,26 +69,6 @@ class BudgetSpent(RunStopped):
     """The next call could pass the budget, so it was not made."""
 
 
-_SECRETS = (
-    re.compile(r"(?i)\b(bearer|basic)\s+[\w\-.~+/]{6,}=*"),
-    re.compile(r"\b(sk|pk|rk|gsk|xai|AIza|hf|md)[-_][\w\-]{8,}"),
-    re.compile(r"\bAIza[\w\-]{20,}"),
-    re.compile(r"(?i)((?:api[-_]?key|token|key|auth)[\"']?\s*[=:]\s*[\"']?)[\w\-.]{8,}"),
-    re.compile(r"//[^/@\s]+@"),
-)
-_known: set[str] = set()
-
-
-def keep_secret(key: str | None) -> None:
-    """Make `redact` remove this very text from now on, whatever it looks like."""
-    if key and len(key) >= 4:
-        _known.add(key)
-
-
-def redact(text: str) -> str:
-    """Return the text with anything that is or looks like a key replaced by `[key]`."""
-    for key in _known:
-        text = text.replace(key, "[key]")
-    for pattern in _SECRETS:
-        text = pattern.sub("//" if pattern.pattern.startswith("//") else "[key]", text)
-    return text
+def readable(text: str) -> str:
+    """Return what a server said, fit to store and show: no keys, no half characters, at most 500 letters."""
+    return redact(text).encode("utf-8", "replace").decode("utf-8")[:MOST_REASON]

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL on this machine through transformers: no key, no network once the weights are there.
+"""Qwen2.5-VL on this machine through transformers: no key, no network.
 
 Schemas are shown in the instructions, not enforced while decoding; a reply that does not fit goes through the same
 repair round and quarantine as any other. One request at a time: the model has the device to itself.
@@ -7,19 +7,19 @@ repair round and quarantine as any other. One request at a time: the model has t
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Mapping
 from typing import Any
 
-from askmask.engine.templates import fill
 from askmask.errors import MissingExtra
 from askmask.vlm.errors import CallFailed
-from askmask.vlm.request import Completion, Request
+from askmask.vlm.request import Completion, Request, Turn
 
 
 class LocalVlm:
-    """A `Qwen2_5_VLForConditionalGeneration` from a folder or Hub name."""
+    """A `Qwen2_5_VLForConditionalGeneration` from a folder, or of a Hub name that was fetched before."""
 
     provider = "local"
+    extra: Mapping[str, Any] = {}
 
     def __init__(self, folder: str, *, device: str = "cpu", dtype: str = "auto"):
         try:
@@ -34,9 +34,9 @@ class LocalVlm:
         self.model = folder.rstrip("/").rsplit("/", 1)[-1]
         self._torch, self._device = torch, device
         # Tokenizer and image processor apart: the joint processor would need torchvision.
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._images = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        net = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._images = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        net = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
         self._net = net.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
         self._lock = asyncio.Lock()
 
@@ -45,16 +45,24 @@ class LocalVlm:
         async with self._lock:
             try:
                 return await asyncio.to_thread(self._generate, request)
-            except (RuntimeError, MemoryError) as error:
-                raise CallFailed("server", f"{type(error).__name__}: {error}") from error
+            except MemoryError:
+                raise CallFailed("request", "out of memory for this picture") from None
+            except (
+                RuntimeError,
+                ValueError,
+                IndexError,
+            ) as error:  # e.g. a strip too narrow for the processor
+                raise CallFailed("request", f"{type(error).__name__}: {error}") from error
 
     def _generate(self, request: Request) -> Completion:
         torch = self._torch
-        images = self._images(images=[p.rgb for p in request.pictures], return_tensors="pt")
-        grids = images["image_grid_thw"]  # [pictures, 3]
+        turns = request.turns(schema_in_words=True)
+        pictures = [part.rgb for turn in turns for part in turn.parts if not isinstance(part, str)]
+        images = self._images(images=pictures, return_tensors="pt") if pictures else {}
+        grids = images.get("image_grid_thw", torch.empty(0, 3))  # [pictures, 3]
         merged = self._images.merge_size**2
         text: str = self._tokenizer.apply_chat_template(
-            _messages(request), tokenize=False, add_generation_prompt=True
+            [_message_of(turn) for turn in turns], tokenize=False, add_generation_prompt=True
         )
         pieces = text.split("<|image_pad|>")
         counts = [int(grid.prod()) // merged for grid in grids]
@@ -67,9 +75,8 @@ class LocalVlm:
                 input_ids=ids.to(self._device),
                 attention_mask=torch.ones_like(ids).to(self._device),
                 mm_token_type_ids=(ids == self._net.config.image_token_id).int().to(self._device),
-                pixel_values=images["pixel_values"].to(self._device, self._net.dtype),
-                image_grid_thw=grids.to(self._device),
-                max_new_tokens=request.max_tokens,
+                **self._vision(images),
+                max_new_tokens=request.tokens_at_most()[1],
                 **self._sampling(request),
             )
         new = output[0, ids.shape[1] :]
@@ -82,8 +89,16 @@ class LocalVlm:
             model=self.model,
         )
 
+    def _vision(self, images: Mapping[str, Any]) -> dict[str, Any]:
+        if not images:
+            return {}
+        return {
+            "pixel_values": images["pixel_values"].to(self._device, self._net.dtype),
+            "image_grid_thw": images["image_grid_thw"].to(self._device),
+        }
+
     def _sampling(self, request: Request) -> dict[str, Any]:
-        if request.temperature == 0:
+        if not request.temperature:
             return {"do_sample": False}
         self._torch.manual_seed(int(request.key(self.provider, self.model)[:8], 16))
         return {"do_sample": True, "temperature": request.temperature}
@@ -92,21 +107,13 @@ class LocalVlm:
         """Nothing to close."""
 
 
-def _messages(request: Request) -> list[dict[str, Any]]:
-    system = f"{request.instructions}\n\nReply with one JSON object that fits this schema:\n" + json.dumps(
-        request.schema
-    )
-    content = [*({"type": "image"} for _ in request.pictures), {"type": "text", "text": request.user_text}]
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": system},
-        {"role": "user", "content": content},
-    ]
-    if request.complaint is not None:
-        messages += [
-            {"role": "assistant", "content": request.broken_reply or ""},
-            {"role": "user", "content": fill("repair", error=request.complaint)},
-        ]
-    return messages
+def _message_of(turn: Turn) -> dict[str, Any]:
+    # What people and models write must not pass for the template's own marks.
+    words = [part.replace("<|", "< |") if isinstance(part, str) else None for part in turn.parts]
+    if turn.role == "user":
+        parts = [{"type": "image"} if word is None else {"type": "text", "text": word} for word in words]
+        return {"role": turn.role, "content": parts}
+    return {"role": turn.role, "content": "\n\n".join(word or "" for word in words)}
 
 
 def _ids(eos: int | list[int] | None) -> list[int]:

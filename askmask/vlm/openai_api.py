@@ -1,32 +1,47 @@
-"""Any OpenAI-compatible endpoint through the `openai` SDK: OpenAI, Gemini's compatible one, vLLM, Ollama, Moondream.
+"""Any OpenAI-compatible endpoint through the `openai` SDK: OpenAI, Gemini's, vLLM, Ollama, LM Studio, llama.cpp.
 
-The SDK's own retries are off: `caller.py` counts, budgets and spaces every attempt.
+The SDK's own retries are off: `caller.py` counts, budgets and spaces every attempt. Parameters that a server refuses
+are left out, or renamed, for the rest of the run.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from askmask.engine.templates import fill
 from askmask.errors import MissingExtra, SettingError
-from askmask.vlm.errors import CallFailed, keep_secret
-from askmask.vlm.request import Completion, Request
+from askmask.vlm.budget import sane
+from askmask.vlm.errors import ADAPTED, CallFailed
+from askmask.vlm.http import (
+    LOOPBACK,
+    MOST_BYTES,
+    Headers,
+    bound_errors,
+    checked_address,
+    checked_key,
+    outcome_of_error,
+    sentence_of,
+)
+from askmask.vlm.pictures import data_url
+from askmask.vlm.reply import json_of
+from askmask.vlm.request import Completion, Request, Turn, count_of
 
-_CLASS_OF_STATUS = {
-    408: "timeout",
-    409: "conflict",
-    429: "rate_limit",
-    401: "auth",
-    403: "auth",
-    404: "model",
-}
-_BLOCKED = ("content_filter", "content_policy", "responsibleai", "safety")
+DEFAULT_URL = "https://api.openai.com/v1"
+LONGEST_TIMEOUT_S = 86_400.0
+# What a server may call a parameter in its complaint, beside the parameter's own name.
+_ALIASES = {"response_format": r"|json_schema|structured[ _]outputs?|guided_json|schema"}
+_NEVER_EXTRA = ("model", "messages", "stream", "n", "max_tokens", "max_completion_tokens")
 
 
 class OpenAIVlm:
-    """A chat-completions client. The key is read from an environment variable and kept nowhere else."""
+    """A chat-completions client. The key is read from an environment variable and kept nowhere else.
+
+    `extra`: further parameters of the request's body; None leaves one of ours out ({"seed": None}).
+    """
 
     def __init__(
         self,
@@ -35,133 +50,216 @@ class OpenAIVlm:
         base_url: str | None = None,
         api_key_env: str = "OPENAI_API_KEY",
         timeout_s: float = 120.0,
-        strict_schema: bool = True,
+        extra: Mapping[str, Any] | None = None,
     ):
         try:
             import openai
         except ImportError as error:
             raise MissingExtra("openai", "engine") from error
-        self._openai = openai
-        self.model, self._strict = model, strict_schema
-        host = urlsplit(base_url or "https://api.openai.com/v1")
-        if host.username or host.password:
-            raise SettingError("a base URL must not hold a password", do="Put the key into --api-key-env.")
-        self.provider = f"openai:{host.hostname}" + (f":{host.port}" if host.port else "")
-        key = os.environ.get(api_key_env)
-        if not key and host.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise SettingError(
-                f"no key for {host.hostname}", do=f"Set the environment variable {api_key_env}."
+        self._openai, self.model = openai, model
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+        address = checked_address(self.base_url)
+        self._has_path = bool(address.path.strip("/"))
+        self.provider = f"openai:{address.hostname}" + (f":{address.port}" if address.port else "")
+        self._timeout_s = sane("a timeout", timeout_s, least=0.001, most=LONGEST_TIMEOUT_S)
+        self.extra = dict(extra or {})
+        for name in _NEVER_EXTRA:
+            if self.extra.get(name) is not None:
+                raise SettingError(
+                    f"{name!r} cannot be an extra parameter", do="Allow more with --thinking-tokens."
+                )
+        self._without = {name for name, value in self.extra.items() if value is None}
+        self._limit = "max_tokens"
+        key = checked_key(api_key_env, address)
+        try:
+            http = openai.DefaultAsyncHttpxClient(
+                timeout=timeout_s,
+                event_hooks={"response": [bound_errors]},
+                headers={"Accept-Encoding": "identity"},
+                trust_env=address.hostname not in LOOPBACK,  # no proxy leads to this machine
             )
-        keep_secret(key)
+        except ImportError as error:  # raised for a SOCKS proxy of the environment
+            raise SettingError(
+                "the proxy that ALL_PROXY or HTTPS_PROXY names is a SOCKS proxy, which needs socksio",
+                do="pip install socksio, or unset the variable.",
+            ) from error
         self._client = openai.AsyncOpenAI(
-            api_key=key or "none-needed", base_url=base_url, timeout=timeout_s, max_retries=0
+            api_key=key or "none-needed",
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=http,
         )
 
     async def complete(self, request: Request) -> Completion:
-        """Send one chat completion with the schema as structured output."""
+        """Send one chat completion, with the schema as structured output where the server takes it."""
         openai = self._openai
+        parameters = self._parameters(request)
+        turns = request.turns(schema_in_words="response_format" not in parameters)
+        extra = {name: value for name, value in self.extra.items() if value is not None}
         try:
-            response = await self._client.chat.completions.create(
-                model=self.model,
-                messages=messages_of(request),
-                temperature=request.temperature,
-                max_tokens=request.max_tokens,
-                seed=request.vote,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {
-                        "name": request.schema_name,
-                        "schema": dict(request.schema),
-                        "strict": self._strict,
-                    },
-                },
-            )
-        except openai.APITimeoutError as error:
-            raise CallFailed("timeout", "no reply in time") from error
-        except openai.APIConnectionError as error:
-            raise CallFailed("connection", f"connection lost: {error.__cause__ or error}") from error
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.chat.completions.with_streaming_response.create(
+                    model=self.model,
+                    messages=[message_of(turn) for turn in turns],  # type: ignore[misc]
+                    extra_body=extra or None,
+                    **parameters,
+                ) as response,
+            ):
+                body = await _body_of(response)
+        except (TimeoutError, openai.APITimeoutError):
+            raise CallFailed("timeout", f"no whole reply within {self._timeout_s:g} s") from None
         except openai.APIStatusError as error:
-            return _status_outcome(error)
-        except openai.APIError as error:  # a 200 whose body is no JSON: the line broke in the middle
-            raise CallFailed("connection", str(error)) from error
-        except ValueError as error:
-            raise CallFailed("connection", f"unreadable response: {error}") from error
-        return _completion_of(response)
+            self._adapt(error.status_code, error.body, parameters)
+            said = error.message if isinstance(error.body, dict) else ""
+            return self._outcome(error.status_code, error.body, error.response.headers, said)
+        except openai.APIConnectionError as error:
+            raise CallFailed("connection", f"connection lost: {error.__cause__ or error}") from None
+        except CallFailed:
+            raise
+        except Exception as error:  # the HTTP library's own, while the body is read
+            raise CallFailed("connection", f"connection lost: {type(error).__name__}: {error}") from None
+        return self._read(body, parameters)
 
     async def close(self) -> None:
         """Close the connection pool."""
         await self._client.close()
 
+    def _parameters(self, request: Request) -> dict[str, Any]:
+        wanted: dict[str, Any] = {
+            "temperature": request.temperature,
+            self._limit: request.max_tokens,
+            "seed": request.vote if request.seeded else None,
+        }
+        if request.schema is not None:
+            shape = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
+            wanted["response_format"] = {"type": "json_schema", "json_schema": shape}
+        return {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and name not in self._without and name not in self.extra
+        }
 
-def messages_of(request: Request) -> list[Any]:
-    """Return chat messages: instructions as system, pictures and inputs as user, then any repair round."""
-    content: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": picture.data_url}} for picture in request.pictures
-    ]
-    content.append({"type": "text", "text": request.user_text})
-    messages: list[Any] = [
-        {"role": "system", "content": request.instructions},
-        {"role": "user", "content": content},
-    ]
-    if request.complaint is not None:
-        messages += [
-            {"role": "assistant", "content": request.broken_reply or ""},
-            {"role": "user", "content": fill("repair", error=request.complaint)},
-        ]
-    return messages
+    def _adapt(self, status: int, body: Any, sent: Mapping[str, Any]) -> None:
+        """Leave out or rename what the server refuses, and raise CallFailed(ADAPTED) if that may help."""
+        if status not in (400, 422):
+            return
+        text = json.dumps(body) if isinstance(body, dict | list) else str(body)
+        for name in sent:
+            other = "max_completion_tokens" if name == "max_tokens" else "max_tokens"
+            if name == self._limit and re.search(rf"\b{other}\b", text) and "too large" not in text:
+                self._limit = other
+                self._without.add(name)
+                break
+            if re.search(rf"\b({name}{_ALIASES.get(name, '')})\b", text, re.IGNORECASE):
+                self._without.add(name)
+                break
+        else:
+            return
+        raise CallFailed(ADAPTED, f"HTTP {status}: {sentence_of(body) or name}") from None
+
+    def _outcome(self, status: int, body: Any, headers: Headers, said: str) -> Completion:
+        if status in (404, 405) and not self._has_path:
+            raise CallFailed(
+                "address",
+                f"HTTP {status} at {self.base_url}: the address has no path; most servers want /v1 at its end",
+            ) from None
+        return outcome_of_error(status, body, headers, said)
+
+    def _read(self, body: bytes, sent: Mapping[str, Any]) -> Completion:
+        if body.lstrip()[:1] == b"<":
+            raise CallFailed(
+                "address", f"a web page instead of a reply at {self.base_url}; it usually ends in /v1"
+            )
+        try:
+            data = json_of(body.decode("utf-8"))
+        except json.JSONDecodeError:
+            raise CallFailed("connection", f"a response cut short, or none: {body[:80]!r}") from None
+        except (ValueError, RecursionError) as error:
+            raise CallFailed("parse", f"a response that cannot be read: {error}") from None
+        if isinstance(data, dict) and not data.get("choices") and (fault := data.get("error")):
+            code = fault.get("code") if isinstance(fault, dict) else None
+            status = code if type(code) is int and 400 <= code < 600 else 500
+            self._adapt(status, fault, sent)
+            return self._outcome(status, fault, {}, "")
+        return completion_of(data)
 
 
-def _completion_of(response: Any) -> Completion:
-    if not getattr(response, "choices", None):
-        raise CallFailed("connection", "a response without choices")
-    choice, usage = response.choices[0], response.usage
+def message_of(turn: Turn) -> dict[str, Any]:
+    """Return a turn as a chat message; one of words alone as plain text, which every server takes."""
+    if all(isinstance(part, str) for part in turn.parts):
+        return {"role": turn.role, "content": "\n\n".join(str(part) for part in turn.parts)}
+    return {
+        "role": turn.role,
+        "content": [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image_url", "image_url": {"url": data_url(part)}}
+            for part in turn.parts
+        ],
+    }
+
+
+def completion_of(data: Any) -> Completion:
+    """Read a chat completion's JSON, trusting no type in it. Raises CallFailed("parse") for what is none."""
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise CallFailed("parse", "a response without choices")
+    message, finish = choices[0].get("message"), choices[0].get("finish_reason")
+    if not isinstance(message, dict):
+        raise CallFailed("parse", "a response without a message")
+    text, refusal = _text(message.get("content"), "content"), _text(message.get("refusal"), "refusal")
+    if not text.strip() and finish != "length":
+        # Some servers put all of a thinking model's reply where its thinking goes.
+        text = _text(message.get("reasoning_content") or message.get("reasoning"), "reasoning_content")
     refused = None
-    if choice.finish_reason == "content_filter":
-        refused = ("safety", getattr(choice.message, "refusal", None) or "blocked by the provider's filter")
-    elif getattr(choice.message, "refusal", None):
-        refused = ("refusal", choice.message.refusal)
+    if finish == "content_filter":
+        refused = ("safety", refusal or "blocked by the provider's filter")
+    elif refusal:
+        refused = ("refusal", refusal)
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
     return Completion(
-        text=choice.message.content or "",
-        finish="length" if choice.finish_reason == "length" else "stop",
+        text=text,
+        finish="length" if finish == "length" else "stop",
         refused=refused,
-        input_tokens=usage.prompt_tokens if usage else 0,
-        output_tokens=usage.completion_tokens if usage else 0,
-        model=response.model or "",
-        reply_id=response.id or "",
+        input_tokens=count_of(usage.get("prompt_tokens")),
+        output_tokens=count_of(usage.get("completion_tokens")),
+        model=_name(data.get("model")),
+        reply_id=_name(data.get("id")),
     )
 
 
-def _status_outcome(error: Any) -> Completion:
-    """Turn an error status into a refusal (a reply, kept) or a CallFailed."""
-    body = error.body if isinstance(error.body, dict) else {}
-    said = " ".join(str(body.get(field) or "") for field in ("code", "type", "message"))
-    if error.status_code == 400 and any(word in said.lower() for word in _BLOCKED):
-        return Completion(text="", refused=("safety", str(body.get("message") or said)), model="")
-    raise CallFailed(
-        status_class(error.status_code),
-        f"HTTP {error.status_code}: {body.get('message') or error.message}",
-        retry_after_s=retry_after(error.response.headers),
-    ) from error
-
-
-def status_class(status: int) -> str:
-    """Return the error class of an HTTP status."""
-    return _CLASS_OF_STATUS.get(status) or ("server" if status >= 500 else "request")
-
-
-def retry_after(headers: Any) -> float | None:
-    """Return the seconds a Retry-After header asks for (number or HTTP date), None without one."""
-    import time
-    from email.utils import parsedate_to_datetime
-
-    value = headers.get("retry-after")
+def _text(value: Any, name: str) -> str:
+    """Return the words of a message's field: a text, or a list of parts of which the thinking is left out."""
     if value is None:
-        return None
+        return ""
+    if isinstance(value, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in value]
+        kinds = [part.get("type") if isinstance(part, dict) else "text" for part in value]
+        value = "".join(
+            p for p, kind in zip(parts, kinds, strict=True) if kind == "text" and isinstance(p, str)
+        )
+        if not value and "text" not in kinds:
+            raise CallFailed("parse", f"a response whose {name} holds no text")
+    if not isinstance(value, str):
+        raise CallFailed("parse", f"a response whose {name} is no text but {type(value).__name__}")
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise CallFailed("parse", f"a response whose {name} holds half a character") from None
+    return value
+
+
+def _name(value: Any) -> str:
+    return value[:200].encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+
+
+async def _body_of(response: Any) -> bytes:
+    body = bytearray()
+    async for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise CallFailed("parse", f"a response of more than {MOST_BYTES >> 20} MB")
+    return bytes(body)

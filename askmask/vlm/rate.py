@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
+
+from askmask.vlm.budget import sane
 
 ONE_MESSAGE_S = 2.0  # 429s so close together say one thing: requests that were sent together met the limit
 RECOVER_AFTER_S = 5.0
 RECOVER_BY = 1.2
 LEAST_START = 600.0  # requests per minute from which an unstated limit is searched downward
 SLOWEST = 0.25  # of the stated limit, or of the pace at the first 429: Retry-After does the rest
+
+
+async def pause(seconds: float, stop: asyncio.Event | None = None) -> None:
+    """Sleep so long, or until `stop` is set."""
+    if stop is None:
+        await asyncio.sleep(seconds)
+        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 class Bucket:
@@ -43,6 +55,8 @@ class Pace:
         *,
         clock: Callable[[], float] = time.monotonic,
     ):
+        sane("--rpm", requests_per_minute, least=0.001)
+        sane("--tpm", tokens_per_minute, least=0.001, most=1e12)
         self._clock = clock
         stated = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._ceilings = {name: limit for name, limit in stated.items() if limit is not None}
@@ -57,16 +71,16 @@ class Pace:
         bucket = self._buckets.get("requests")
         return bucket.per_minute if bucket else None
 
-    async def take(self, tokens: int) -> None:
-        """Wait until one request of `tokens` may be sent."""
+    async def take(self, tokens: int, stop: asyncio.Event | None = None) -> None:
+        """Wait until one request of `tokens` may be sent, or `stop` is set."""
         self._recover()
         waits = [self._paused_until - self._clock()]
         if "requests" in self._buckets:
             waits.append(self._buckets["requests"].wait_s(1))
         if "tokens" in self._buckets:
             waits.append(self._buckets["tokens"].wait_s(tokens))
-        while (wait := max(waits)) > 0:
-            await asyncio.sleep(wait)
+        while (wait := max(waits)) > 0 and not (stop and stop.is_set()):
+            await pause(wait, stop)
             waits = [self._paused_until - self._clock()]
         now = self._clock()
         self._recent = [at for at in self._recent if at > now - 60] + [now]

@@ -1,1 +1,1 @@
-"""A simulated world of tables and things whose truths are measured, not opined. Needs the extra [world]."""
+"""A simulated world of tables whose truths are measured, not annotated. Needs the extra [world]."""

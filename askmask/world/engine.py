@@ -11,10 +11,8 @@ from typing import Any
 
 from askmask.errors import MissingExtra, SettingError
 
-_LIBRARIES = {
-    "egl": ("EGL", "libegl1"),
-    "osmesa": ("OSMesa", "libosmesa6"),
-}  # backend: library, Debian package
+# Backend: library, Debian package.
+_LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
 
 
 def load_mujoco() -> ModuleType:
@@ -30,7 +28,7 @@ def load_mujoco() -> ModuleType:
     except (
         ImportError,
         AttributeError,
-    ) as error:  # PyOpenGL says AttributeError for a GL library that is not there
+    ) as error:  # the second is PyOpenGL's, for a GL library that is absent
         if isinstance(error, ModuleNotFoundError) and error.name == "mujoco":
             raise MissingExtra("mujoco", "world") from error
         raise _no_drawing(error) from error

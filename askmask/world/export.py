@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from askmask.formats import own
 from askmask.formats.parquet import write_parquet
+from askmask.runs.whole_files import write_json, write_rows
+from askmask.world.generate import made_folder
 
 
 def to_converseg(folder: Path) -> int:
@@ -14,7 +15,6 @@ def to_converseg(folder: Path) -> int:
 
     That format knows one prompt and one merged mask a row: rounds that refer to earlier ones are left out.
     """
-    (folder / "masks").mkdir(exist_ok=True)
     rows, items = [], []
     for example in own.read_examples(folder, absolute_images=False):
         if len(example.rounds) != 1 or example.size is None:
@@ -35,20 +35,15 @@ def to_converseg(folder: Path) -> int:
                 "concept": asked.concept,
             }
         )
-    _write(folder / "dataset.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    head = {"dataset": "askmask-world", "count": len(items), "items": items}
-    _write(folder / "items.json", json.dumps(head, ensure_ascii=False, indent=1) + "\n")
+    with made_folder(folder) as out:
+        write_rows(out.path("dataset.jsonl"), rows)
+        write_json(out.path("items.json"), {"dataset": "askmask-world", "count": len(items), "items": items})
     return len(rows)
 
 
 def to_parquet(folder: Path) -> Path:
     """Write examples.parquet beside a folder's examples.jsonl: a row an Example, pictures inside."""
-    target = folder / "examples.parquet"
-    write_parquet(own.read_examples(folder, absolute_images=False), target, root=folder)
+    with made_folder(folder) as out:
+        target = out.path("examples.parquet")
+        write_parquet(own.read_examples(folder, absolute_images=False), target, root=folder)
     return target
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

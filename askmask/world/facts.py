@@ -11,16 +11,14 @@ import numpy as np
 
 from askmask.formats import dense
 from askmask.world import surfaces, trials
-from askmask.world.looks import MATERIALS
-from askmask.world.objects import CATEGORIES
+from askmask.world.appearance import MATERIALS
+from askmask.world.assets import ASSETS
 from askmask.world.render import View
 from askmask.world.simulate import TABLE, Touch, World, touches
 from askmask.world.trials import Truth, graded
 
 Facts = dict[str, Any]
 UPRIGHT, LYING = 0.93, 0.35  # cosine between a thing's up and the world's
-ROUND = frozenset(("ball", "apple"))
-EITHER_WAY_UP = frozenset(("box", "plank", "book", "board", "cloth", "trivet", "cushion", "knife", "spoon"))
 KEPT = (0.3, 0.5, 0.75)  # share of beads a vessel keeps
 VISIBLE_PIXELS = 0.0006  # of the picture: what has fewer cannot be asked for
 CUT = 0.02  # share of a thing's points outside the frame above which it is cut off
@@ -31,38 +29,34 @@ def measure(world: World) -> list[Facts]:
     contacts = touches(world)
     carries, touching = surfaces.support(contacts)
     points = surfaces.hulls(world)
-    inside = {n: surfaces.inside_of(world, points, n) for n in _ids(world)}
+    inside = {n: surfaces.inside_of(world, points, n) for n in world.ids}
     removals = trials.remove_each(world, contacts)
     pushes = trials.push_each(world, contacts)
     tilts = trials.tilt_each_way(world)
-    free = {n: surfaces.free_surface(world, n) for n in _ids(world)}
-    vessels = [n for n in _ids(world) if world.shape(n).interior is not None]
-    beads = trials.drop_beads(world, [n for n in vessels if trials.upward(world, n) > 0.5])
+    beads = trials.drop_beads(world, [n for n in world.ids if world.shape(n).interior and world.up(n) > 0.5])
     part_ids: dict[int, list[Facts]] = {}
     for number, (owner, name) in enumerate(world.parts, 1):
         part_ids.setdefault(owner, []).append({"id": number, "name": name})
     things = []
-    for n in _ids(world):
+    for n in world.ids:
         thing, shape, hull = world.scene.things[n - 1], world.shape(n), points[n - 1]
-        contents = sorted(m for m in _ids(world) if inside[m] == n)
+        contents = sorted(m for m in world.ids if inside[m] == n)
         reach, blocked_by = surfaces.reach(points, n)
         edge = float(world.scene.table.inward(hull[:, :2]).min())
         on_table = thing.place == "table"
-        up = trials.upward(world, n)
         above = sorted(m for m in carries.get(n, ()) if m > 0)
-        spot = free[n]
+        material, removal, spot = MATERIALS[thing.material], removals[n - 1], surfaces.free_surface(world, n)
         attributes: dict[str, Truth] = {
             "on_top": not above and not contents,
             # A vessel with something in it is neither: that comes along, or drops by the floor's thickness.
-            "removable": None if contents and removals[n - 1].stays else removals[n - 1].stays,
+            "removable": None if contents and removal.stays else removal.stays,
             "tips": pushes[n - 1][0],
             **{f"rolls_{way}": tilts[way][n - 1][0] for way in trials.DIRECTIONS},
-            "holds_liquid": _holds(beads.get(n), contents) if n in vessels else False,
+            # What already holds something is neither clearly fit to be filled nor unfit.
+            "holds_liquid": (None if contents else graded(beads[n], KEPT)) if n in beads else False,
             "reachable": reach if on_table and inside[n] is None else None,
             "near_edge": graded(-edge, tuple(-v for v in reversed(surfaces.EDGE))) if on_table else None,
-            "heat_proof": graded(spot.radius, surfaces.PAN)
-            if spot and surfaces.heat_proof(world, n)
-            else False,
+            "heat_proof": graded(spot.radius, surfaces.PAN) if spot and material.heat_proof else False,
             "free_surface": graded(spot.radius, surfaces.CUP) if spot else False,
             "load_bearing": bool(above),
             "container": shape.interior is not None and not shape.lidded,
@@ -70,7 +64,7 @@ def measure(world: World) -> list[Facts]:
             "covered": shape.lidded,
             "graspable": "handle" in shape.parts,
             "overhangs": graded(-edge, surfaces.OVER) if on_table else None,
-            "transparent": MATERIALS[thing.material].alpha < 1,
+            "transparent": material.alpha < 1,
             "sharp": "blade" in shape.parts,
             "touches_table": n in touching.get(TABLE, ()),
         }
@@ -81,8 +75,8 @@ def measure(world: World) -> list[Facts]:
                 "category": thing.category,
                 "colour": thing.colour,
                 "material": thing.material,
-                "pose": pose_of(thing.category, up),
-                "traits": sorted(CATEGORIES[thing.category].traits),
+                "pose": pose_of(thing.category, world.up(n)),
+                "traits": sorted(ASSETS[thing.category].traits),
                 "place": thing.place,
                 "parts": part_ids[n],
                 "position": _rounded((low + high) / 2),
@@ -98,11 +92,11 @@ def measure(world: World) -> list[Facts]:
                 "touches": sorted(m for m in touching.get(n, ()) if m > 0),
                 "handle_towards": _handle(world, n),
                 "leans_on": _leans(contacts, n, carries),
-                "falls_with": [m for m in removals[n - 1].falls],
+                "falls_with": removal.falls,
                 "blocked_by": blocked_by,
                 "free_height": None if spot is None else round(spot.height, 4),
                 "margins": {
-                    "removable": round(removals[n - 1].worst, 4),
+                    "removable": round(removal.worst, 4),
                     "tips": pushes[n - 1][1],
                     "near_edge": round(edge, 4),
                     "free_surface": None if spot is None else round(spot.radius, 4),
@@ -118,31 +112,20 @@ def pose_of(category: str, up: float) -> str:
 
     Round things have no pose, a box on its side is a box, and a book on its edge has not fallen over.
     """
-    if category in ROUND:
-        return "upright"
-    if category in EITHER_WAY_UP:
-        return "upright" if abs(up) > UPRIGHT or (category == "box" and abs(up) < LYING) else "tilted"
-    if abs(up) < LYING:
-        return "lying"
-    return "upright" if up > UPRIGHT else "upside_down" if up < -UPRIGHT else "tilted"
-
-
-def _ids(world: World) -> range:
-    return range(1, world.count + 1)
-
-
-def _holds(kept: float | None, contents: list[int]) -> Truth:
-    """What already holds something is neither clearly fit to be filled nor unfit."""
-    if kept is None:
-        return False
-    return None if contents else graded(kept, KEPT)
+    looks, way = ASSETS[category].upright, abs(up)
+    if looks == "one":
+        return (
+            "lying" if way < LYING else "tilted" if way <= UPRIGHT else "upright" if up > 0 else "upside_down"
+        )
+    same = looks == "any" or way > UPRIGHT or (looks == "sides" and way < LYING)
+    return "upright" if same else "tilted"
 
 
 def _handle(world: World, n: int) -> list[float] | None:
     """Return the direction [2] in which a vessel's one handle stands out, None if it has none or two."""
     thing, shape = world.scene.things[n - 1], world.shape(n)
     pieces = [v.vertices for v in shape.visuals if v.part == "handle"]
-    if not pieces or "vessel" not in CATEGORIES[thing.category].traits:
+    if not pieces or "vessel" not in ASSETS[thing.category].traits:
         return None
     out = world.rotation(n) @ np.concatenate(pieces).mean(0)
     length = float(np.hypot(out[0], out[1]))
@@ -165,34 +148,26 @@ def _rounded(values: Any, digits: int = 4) -> list[float]:
 
 def look(world: World, view: View) -> Facts:
     """Return what holds for one picture: each seen thing's pixels, visibility, place and what hides it."""
-    size, eye = view.size, view.eye
+    size, camera = view.size, view.camera
     counts = np.bincount(view.objects.ravel(), minlength=256)
     part_counts = np.bincount(view.parts.ravel(), minlength=256)
     objects: dict[str, Facts] = {}
-    for n in _ids(world):
+    for n in world.ids:
         visible, hidden_by, outside = _visibility(world, view, n)
         facts: Facts = {"pixels": int(counts[n]), "visible": round(visible, 3), "cut": outside > CUT}
-        middle = (world.place(n) + world.rotation(n) @ np.array([0, 0, world.shape(n).size[2] / 2]))[None]
-        _xy, depth = eye.project(middle, size)
-        facts["depth"] = round(float(depth[0]), 4)
+        facts["depth"] = round(float(camera.project(world.middle(n)[None], size)[1][0]), 4)
         if counts[n]:
             ys, xs = np.nonzero(view.objects == n)
             facts["centre"] = [round(float(xs.mean()) + 0.5, 1), round(float(ys.mean()) + 0.5, 1)]
             facts["box"] = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
         facts["hidden_by"] = hidden_by
         objects[str(n)] = facts
-    parts = {str(k): int(part_counts[k]) for k in range(1, len(world.parts) + 1) if part_counts[k]}
-    camera = {
-        "position": _rounded(eye.at),
-        "right": _rounded(eye.right),
-        "down": _rounded(eye.down),
-        "forward": _rounded(eye.forward),
-    }
+    axes = {"position": camera.at, "right": camera.right, "down": camera.down, "forward": camera.forward}
     return {
         "size": size,
-        "camera": camera,
+        "camera": {name: _rounded(axis) for name, axis in axes.items()},
         "objects": objects,
-        "parts": parts,
+        "parts": {str(k): int(part_counts[k]) for k in range(1, len(world.parts) + 1) if part_counts[k]},
         "table": int(part_counts[dense.TABLE]),
         "floor": int(counts[dense.FLOOR]),
     }
@@ -200,15 +175,13 @@ def look(world: World, view: View) -> Facts:
 
 def _visibility(world: World, view: View, n: int) -> tuple[float, list[int], float]:
     """Sample a thing's side facing the camera: (share seen, what hides >= 4 % of it, share out of frame)."""
-    rotation, place = world.rotation(n), world.place(n)
-    samples = [visual.samples() for visual in world.shape(n).visuals]
-    points = np.concatenate([s[0] for s in samples]) @ rotation.T + place
-    normals = np.concatenate([s[1] for s in samples]) @ rotation.T
-    areas = np.concatenate([s[2] for s in samples])
-    ray = points - view.eye.at
+    samples = zip(*(visual.samples() for visual in world.shape(n).visuals), strict=True)
+    centres, normals, areas = (np.concatenate(kind) for kind in samples)
+    points, normals = world.placed(n, centres), normals @ world.rotation(n).T
+    ray = points - view.camera.at
     facing = -np.einsum("ij,ij->i", normals, ray) / np.linalg.norm(ray, axis=1) * areas
     front = facing > 0
-    xy, _ = view.eye.project(points[front], view.size)
+    xy, _ = view.camera.project(points[front], view.size)
     weight = facing[front]
     cell = np.floor(xy).astype(int)
     in_frame = ((cell >= 0) & (cell < view.size)).all(1)

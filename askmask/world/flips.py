@@ -1,4 +1,4 @@
-"""How steady labels are: perturb friction, mass or poses, measure anew, count the truths that turned over."""
+"""How steady labels are: perturb friction, mass or poses, measure anew, count what changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from askmask.world.facts import measure
-from askmask.world.scene import Scene
+from askmask.world.scene import Scene, Thing
 from askmask.world.shapes import about_x, about_y, about_z, multiply
 from askmask.world.simulate import World, build, settle, settled_world
 
@@ -47,15 +47,7 @@ class Flips:
 def perturbed(scene: Scene, kind: str, rng: np.random.Generator) -> World | None:
     """Build a scene with one kind of perturbation and let it rest; None if it does not."""
     if kind == "pose":
-        things = tuple(
-            replace(
-                t,
-                at=_shifted(t.at, rng),
-                turn=multiply(about_z(rng.normal(0, TURN)), multiply(_tilt(rng), t.turn)),
-            )
-            for t in scene.things
-        )
-        scene = replace(scene, things=things)
+        scene = replace(scene, things=tuple(_displaced(thing, rng) for thing in scene.things))
     world = build(scene)
     if kind == "friction":
         world.model.geom_friction[:, 0] = rng.uniform(*FRICTION)
@@ -67,13 +59,12 @@ def perturbed(scene: Scene, kind: str, rng: np.random.Generator) -> World | None
     return world if settle(world) else None
 
 
-def _shifted(at: tuple[float, float, float], rng: np.random.Generator) -> tuple[float, float, float]:
+def _displaced(thing: Thing, rng: np.random.Generator) -> Thing:
     across, along = rng.normal(0, SHIFT, 2)
-    return at[0] + float(across), at[1] + float(along), at[2] + 0.0005
-
-
-def _tilt(rng: np.random.Generator) -> tuple[float, ...]:
-    return multiply(about_x(rng.normal(0, TURN / 4)), about_y(rng.normal(0, TURN / 4)))
+    at = thing.at[0] + float(across), thing.at[1] + float(along), thing.at[2] + 0.0005
+    heading = about_z(rng.normal(0, TURN))
+    tilt = multiply(about_x(rng.normal(0, TURN / 4)), about_y(rng.normal(0, TURN / 4)))
+    return replace(thing, at=at, turn=multiply(heading, multiply(tilt, thing.turn)))
 
 
 def count_flips(seeds: range, *, tick: Callable[[], None] | None = None) -> Flips:
@@ -88,19 +79,14 @@ def count_flips(seeds: range, *, tick: Callable[[], None] | None = None) -> Flip
             if other is None:
                 flips.refused[kind] += 1
                 continue
-            for was, now in zip(before, (thing["attributes"] for thing in measure(other)), strict=True):
+            for was, thing in zip(before, measure(other), strict=True):
                 for name, truth in was.items():
-                    if truth is None:
-                        continue
-                    group = name if not name.startswith("rolls_") else "rolls"
-                    bucket = (
-                        flips.kept
-                        if now[name] is truth
-                        else flips.blurred
-                        if now[name] is None
-                        else flips.flipped
-                    )
-                    bucket[kind, group] += 1
+                    now = thing["attributes"][name]
+                    if truth is not None:
+                        counts = (
+                            flips.kept if now is truth else flips.blurred if now is None else flips.flipped
+                        )
+                        counts[kind, "rolls" if name.startswith("rolls_") else name] += 1
         if tick:
             tick()
     return flips

@@ -1,16 +1,16 @@
 """Make a data set: many seeds, several processes, resumable, and the same bytes however it was interrupted.
 
-Work goes in shards of seeds. A shard is written under a temporary name and renamed when whole, so what exists
-is complete; a second run with the same settings makes only what is missing.
+Work goes in shards of seeds. A shard is written whole or not at all, so what exists is complete; a second run
+with the same settings makes only what is missing.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ import numpy as np
 from askmask import conversation
 from askmask.errors import SettingError
 from askmask.formats import dense, own
+from askmask.runs.json_text import read_object
+from askmask.runs.manifest import OutputFolder, check_same, output_folder
+from askmask.runs.whole_files import open_whole, whole_file, write_json
 from askmask.world.prompts import PER_VIEW, to_round
 from askmask.world.record import FORMAT, VIEWS, SceneRecord, ask, record, surface_of
 from askmask.world.render import LARGEST
@@ -28,6 +31,7 @@ from askmask.world.scene import SPLIT_SEEDS, SPLITS, VERSION, first_seed
 
 LICENCE = "CC0-1.0"
 SMALLEST = 32
+MADE_BY = "askmask world make"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class Plan:
     views: int = VIEWS  # pictures of a scene
     start: int = 0  # scenes to pass over at the split's beginning
     per_shard: int = 250
+    composed: int = 0  # compositions (compositions.py) a view, besides its prompts
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -54,7 +59,7 @@ class Plan:
             raise SettingError(f"a size must lie in {SMALLEST}..{LARGEST} px", got=list(self.sizes))
         if not 1 <= self.views <= CAMERAS:
             raise SettingError(f"views must lie in 1..{CAMERAS}", got=self.views)
-        if self.prompts < 1 or self.per_shard < 1:
+        if self.prompts + self.composed < 1 or min(self.prompts, self.composed) < 0 or self.per_shard < 1:
             raise SettingError("prompts and scenes per shard must be at least 1")
 
     @property
@@ -91,51 +96,61 @@ def make(plan: Plan, out: Path, *, workers: int = 1, progress: Progress | None =
     """
     if workers < 1:
         raise SettingError("workers must be at least 1", got=workers)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(plan, out)
     progress = progress or (lambda _: None)
     outcome = Outcome(failed={})
-    todo = []
-    for shard in range(plan.shards):
-        if _shard_path(plan, out, shard).exists():
-            outcome.kept += len(plan.seeds(shard))
-            progress(len(plan.seeds(shard)))
-        else:
-            todo.append(shard)
-    for made, failed in _run(plan, out, todo, workers, progress):
-        outcome.made += made
-        outcome.failed |= failed  # type: ignore[operator]
-    if not plan.dense:
-        _join(plan, out)
+    path = out / ("dense.json" if plan.dense else "world.json")
+    _check_plan(plan, path)
+    with output_folder(out, MADE_BY, _facts(plan), adopt=_adopted(plan.dense)) as folder:
+        write_json(folder.path(path.name), {**_facts(plan), "count": plan.count})
+        todo = []
+        for shard in range(plan.shards):
+            if _shard_path(plan, out, shard).exists():
+                outcome.kept += len(plan.seeds(shard))
+                progress(len(plan.seeds(shard)))
+            else:
+                todo.append(shard)
+        for made, failed in _run(plan, out, todo, workers, progress):
+            outcome.made += made
+            outcome.failed |= failed  # type: ignore[operator]
+        if not plan.dense:
+            _join(plan, out, folder.path("examples.jsonl"))
     return outcome
 
 
-def _claim(plan: Plan, out: Path) -> None:
-    """Write the plan into the folder, or check that the folder is of this plan."""
-    path = out / ("dense.json" if plan.dense else "world.json")
-    known = {"format": FORMAT, "world": VERSION, **asdict(plan), "sizes": list(plan.sizes)}
+@contextmanager
+def made_folder(folder: Path, *, dense: bool = False) -> Iterator[OutputFolder]:
+    """Hold a folder that `make` made, to add to it or to write parts of it anew."""
+    with output_folder(folder, MADE_BY, adopt=_adopted(dense)) as held:
+        yield held
+
+
+def _adopted(dense: bool) -> tuple[str, ...]:
+    """What tells a folder that was made before there were manifests."""
+    return ("dense.json",) if dense else ("world.json", "examples.jsonl")
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    """What decides the data: all but how many scenes, since more can be added."""
+    facts = {"format": FORMAT, "world": VERSION, **asdict(plan)}
+    del facts["count"]
+    if not plan.composed:  # what was made before there were any has no such key
+        del facts["composed"]
     if plan.dense:
-        known |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
-    if path.exists():
-        found = json.loads(path.read_text())
-        differs = sorted(k for k in known if k != "count" and found.get(k) != known[k])
-        if differs:
-            raise SettingError(
-                f"{out} holds data made with other settings ({', '.join(differs)})",
-                got={k: found.get(k) for k in differs},
-                do="Choose another folder, or the same settings.",
-            )
-        if found["count"] > plan.count or (found["count"] < plan.count and found["count"] % plan.per_shard):
-            raise SettingError(
-                f"{out} was made with --count {found['count']}", got=plan.count, do="Choose another folder."
-            )
-    _replace(path, json.dumps(known, indent=1) + "\n")
+        facts |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
+    return facts
 
 
-def _replace(path: Path, text: str) -> None:
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_text(text, encoding="utf-8")
-    partial_path.replace(path)
+def _check_plan(plan: Plan, path: Path) -> None:
+    """Hold a plan against that of an earlier run, which may only be shorter, and end with a whole shard."""
+    if not path.exists():
+        return
+    found = read_object(path)
+    count = found.pop("count", 0)
+    check_same(found, _facts(plan), path.parent)
+    if count > plan.count or (count < plan.count and count % plan.per_shard):
+        raise SettingError(
+            f"{path.parent} was made with --count {count}", got=plan.count, do="Choose another --out."
+        )
 
 
 def _shard_path(plan: Plan, out: Path, shard: int) -> Path:
@@ -197,7 +212,9 @@ def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> t
     failed = {}
     for seed in plan.seeds(shard):
         try:
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
+            found = record(
+                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
+            )
         except RuntimeError as error:  # no proposal came to rest; any other error is a fault of ours
             failed[seed] = str(error)
         else:
@@ -228,7 +245,7 @@ def dense_shard(found: list[SceneRecord]) -> dense.Shard:
     )
 
 
-def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
+def reask(path: Path, *, prompts: int = PER_VIEW, composed: int = 0) -> int:
     """Write the prompts and dialogues of a stored shard anew from its facts; return how many scenes it has.
 
     A shard that was made by this version comes out as it was, byte for byte.
@@ -238,7 +255,16 @@ def reask(path: Path, *, prompts: int = PER_VIEW) -> int:
         scene, seen = shard.facts(row)
         surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
         number = int(shard.view[row])
-        seen |= ask(scene["objects"], seen, surface, scene["seed"], number, scene["split"], prompts=prompts)
+        seen |= ask(
+            scene["objects"],
+            seen,
+            surface,
+            scene["seed"],
+            number,
+            scene["split"],
+            prompts=prompts,
+            composed=composed,
+        )
     dense.write_facts(path, shard.scenes)
     return len(shard.scenes)
 
@@ -275,21 +301,14 @@ def examples_of(found: SceneRecord, folder: str = "images") -> list[conversation
 def _write_images(out: Path, found: SceneRecord) -> list[conversation.Example]:
     from PIL import Image
 
-    folder = out / "images"
-    folder.mkdir(exist_ok=True)
     for number, view in enumerate(found.views):
-        path = folder / f"{found.scene.seed}-{number}.png"
-        partial_path = path.with_suffix(".partial")
-        Image.fromarray(view.rgb).save(partial_path, format="PNG")
-        partial_path.replace(path)
+        with whole_file(out / "images" / f"{found.scene.seed}-{number}.png") as temporary:
+            Image.fromarray(view.rgb).save(temporary, format="PNG")
     return examples_of(found)
 
 
-def _join(plan: Plan, out: Path) -> None:
+def _join(plan: Plan, out: Path, target: Path) -> None:
     """Write examples.jsonl from the shards, in order."""
-    target = out / "examples.jsonl"
-    partial_path = target.with_name(target.name + ".partial")
-    with partial_path.open("wb") as file:
+    with open_whole(target) as file:
         for shard in range(plan.shards):
             file.write(_shard_path(plan, out, shard).read_bytes())
-    partial_path.replace(target)

@@ -1,4 +1,4 @@
-"""The oracle: answers a data engine's questions about simulated pictures from truth, with set error rates.
+"""The oracle answers a data engine's questions about simulated pictures, with set error rates.
 
 It is a model that never errs, made to err on purpose: each kind of mistake has a rate, drawn from a seed and the
 request alone, so that equal requests get equal replies. It sees pictures only as a model does, shrunk and encoded:
@@ -24,12 +24,11 @@ from PIL import Image
 from askmask.errors import DataError, SettingError
 from askmask.formats.dense import FLOOR, TABLE, answer_masks, read_shard, shards
 from askmask.imaging.mask import Mask
-from askmask.world.seen_masks import shrink_mask
+from askmask.world.seen_masks import seen_mask, shrink_mask
 
 THUMBNAIL = 16
-FARTHEST = (
-    14.0  # mean grey-level difference between thumbnails of one picture before and after resize and JPEG
-)
+# Mean grey-level difference between thumbnails of one picture before and after resize and JPEG.
+FARTHEST = 14.0
 SMALLEST_SHARE = 0.0025  # of the picture: smaller objects are not described
 FITS_IOU = 0.7  # a mask this close to truth is right
 INSIDE = 0.8
@@ -66,21 +65,15 @@ class Errors:
         rates: dict[str, float] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
             name, _, value = part.partition("=")
-            try:
-                rate = float(value)
-            except ValueError as error:
-                raise SettingError(
-                    "an error rate is written name=rate", got=repr(part), do='For example "json=0.05".'
-                ) from error
             names = ("false_accept", "false_reject") if name == "verdict" else (name,)
-            for known in names:
-                if known not in cls.__dataclass_fields__ or not 0 <= rate <= 1:
-                    raise SettingError(
-                        "no such error, or a rate outside 0..1",
-                        got=repr(part),
-                        do=f"Known: verdict, {', '.join(cls.__dataclass_fields__)}.",
-                    )
-                rates[known] = rate
+            try:
+                rates |= dict.fromkeys(names, float(value))
+            except ValueError as error:
+                do = 'For example "json=0.05".'
+                raise SettingError("an error rate is written name=rate", got=repr(part), do=do) from error
+            if not (set(names) <= set(cls.__dataclass_fields__) and 0 <= rates[names[0]] <= 1):
+                do = f"Known: verdict, {', '.join(cls.__dataclass_fields__)}."
+                raise SettingError("no such error, or a rate outside 0..1", got=repr(part), do=do)
         return cls(**rates)
 
 
@@ -98,6 +91,12 @@ class Thing:
         """(x0, y0, x1, y1), ends one past the last pixel."""
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    @property
+    def box_in_thousandths(self) -> tuple[float, ...]:
+        """The same box in thousandths of the picture's width and height."""
+        height, width = self.mask.shape
+        return tuple(1000 * v / side for v, side in zip(self.box, (width, height) * 2, strict=True))
 
     @cached_property
     def place(self) -> str:
@@ -124,6 +123,16 @@ class Question:
     mask: np.ndarray  # bool [H, W]
     negative: str | None = None
 
+    @property
+    def request(self) -> str:
+        """The prompt as the engine writes it."""
+        return as_request(self.text)
+
+    @property
+    def short(self) -> bool:
+        """Whether the engine would take so many words."""
+        return len(self.request.split()) <= MOST_WORDS
+
 
 @dataclass
 class TrueScene:
@@ -136,7 +145,7 @@ class TrueScene:
     def question(self, text: str) -> Question | None:
         """Return the question that a prompt asks, whatever verb it starts with."""
         wanted = as_request(text).casefold()
-        return next((q for q in self.questions if as_request(q.text).casefold() == wanted), None)
+        return next((q for q in self.questions if q.request.casefold() == wanted), None)
 
     def described(self, text: str, *, loosely: bool = False) -> Thing | None:
         """Return the thing a description is true of; `loosely` also takes one of the right kind only."""
@@ -194,9 +203,10 @@ def read_truth(folder: str | Path) -> Iterator[TrueScene]:
 def _simulate_again(folder: Path) -> Iterator[TrueScene]:
     from askmask.formats.own import read_examples
     from askmask.imaging.files import read_picture
+    from askmask.runs.json_text import read_object
     from askmask.world.record import record
 
-    plan = json.loads((folder / "world.json").read_text())
+    plan = read_object(folder / "world.json")
     views: dict[tuple[int, int], dict[int, str]] = {}  # (seed, size) -> view -> picture
     for example in read_examples(folder):
         if example.size is None or "seed" not in example.meta:
@@ -235,10 +245,8 @@ def _scene_of(
         mask = np.any(instances, axis=0) if instances else np.zeros(objects.shape, bool)
         if instances and not mask.any():
             continue  # what answers it is out of sight
-        questions.setdefault(
-            as_request(prompt["prompt"]).casefold(),
-            Question(prompt["prompt"], prompt["concept"], prompt["family"], mask, prompt.get("negative")),
-        )
+        known = Question(prompt["prompt"], prompt["concept"], prompt["family"], mask, prompt.get("negative"))
+        questions.setdefault(known.request.casefold(), known)
     return TrueScene(rgb, things, list(questions.values()))
 
 
@@ -321,36 +329,24 @@ class Oracle:
             thing = scene.described(wanted["description"], loosely=True)
             if thing is not None and draw.chance(self.errors.box):
                 thing = draw.among([t for t in scene.things if t is not thing] or [thing])
-            if thing is None:
-                boxes.append({"number": wanted["number"], "found": False, "box": [0, 0, 0, 0]})
-                continue
-            height, width = thing.mask.shape
-            x0, y0, x1, y1 = thing.box
-            box = [1000 * x0 / width, 1000 * y0 / height, 1000 * x1 / width, 1000 * y1 / height]
-            boxes.append({"number": wanted["number"], "found": True, "box": [round(v, 1) for v in box]})
+            box = [0, 0, 0, 0] if thing is None else [round(v, 1) for v in thing.box_in_thousandths]
+            boxes.append({"number": wanted["number"], "found": thing is not None, "box": box})
         return {"boxes": boxes}
 
     def _verify(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         seen = _seen_mask(pictures)
-        shown = max(scene.things, key=lambda t: _iou(shrink_mask(t.mask, seen.shape), seen))
+        shown = max(scene.things, key=lambda t: _agreement(t.mask, seen))
         thing = scene.described(inputs["description"])
-        fits = thing is not None and _iou(shrink_mask(thing.mask, seen.shape), seen) >= FITS_IOU
-        matches = self._verdict(fits, draw)
-        return {
-            "seen": shown.text,
-            "reason": "as described" if matches else "not as described",
-            "matches": matches,
-        }
+        matches = self._verdict(thing is not None and _agreement(thing.mask, seen) >= FITS_IOU, draw)
+        reason = "as described" if matches else "not as described"
+        return {"seen": shown.text, "reason": reason, "matches": matches}
 
     def _choose(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         thing = scene.described(inputs["description"], loosely=True)
         if thing is None or len(pictures) < 3:
             return {"reason": "nothing like it is there", "choice": "neither"}
-        scores = []
-        for marked in pictures[1:3]:
-            seen = _seen_mask([pictures[0], marked])
-            scores.append(_iou(shrink_mask(thing.mask, seen.shape), seen))
-        choice = "neither" if max(scores) < 0.3 else "first" if scores[0] >= scores[1] else "second"
+        first, second = (_agreement(thing.mask, _seen_mask([pictures[0], other])) for other in pictures[1:3])
+        choice = "neither" if max(first, second) < 0.3 else "first" if first >= second else "second"
         if draw.chance(self.errors.choice):
             choice = "second" if choice == "first" else "first"
         return {"reason": "it follows the edge better", "choice": choice}
@@ -358,52 +354,43 @@ class Oracle:
     def _write(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         families = _families(schema)
         regions = {r["number"]: _thing_at(scene, r["box"]) for r in inputs["regions"]}
-        known = {number: thing for number, thing in regions.items() if thing is not None}
+        questions = [q for q in scene.questions if q.concept == inputs["concept"] and q.short]
+        positives = [q for q in questions if q.mask.any()]
+
+        def written(question: Question, reason: str, **more: Any) -> dict[str, Any]:
+            family = question.family if question.family in families else families[0]
+            return {"prompt": question.request, "family": family, **more, "reason": reason}
+
         prompts: list[dict] = []
-        questions = [q for q in scene.questions if q.concept == inputs["concept"]]
-        positives = [q for q in questions if q.mask.any() and len(as_request(q.text).split()) <= MOST_WORDS]
         for question in positives:
-            inside = [n for n, t in known.items() if (t.mask & question.mask).sum() >= INSIDE * t.mask.sum()]
-            covered = np.zeros(question.mask.shape, bool)
-            for number in inside:
-                covered |= known[number].mask
-            complete = _iou(covered, question.mask) >= INSIDE
-            if not inside or not (complete or draw.chance(self.errors.context)):
-                continue
-            if draw.chance(self.errors.satisfying):
-                outside = [n for n in regions if n not in inside]
-                if outside and (len(inside) < 2 or draw.chance(0.5)):
-                    inside = [*inside, draw.among(outside)]
-                elif len(inside) > 1:
-                    inside = inside[1:]
-            if len(inside) >= len(regions):
-                continue
-            prompts.append(
-                {
-                    "prompt": as_request(question.text),
-                    "family": question.family if question.family in families else families[0],
-                    "candidates": sorted(regions),
-                    "satisfying": sorted(inside),
-                    "unmarked_rivals": [],
-                    "reason": "seen in the picture",
-                }
-            )
+            inside = self._satisfying(question, regions, draw)
+            if inside and len(inside) < len(regions):
+                asked = {"candidates": sorted(regions), "satisfying": sorted(inside), "unmarked_rivals": []}
+                prompts.append(written(question, "seen in the picture", **asked))
         negatives: list[dict] = []
-        empty = [q for q in questions if q.negative and len(as_request(q.text).split()) <= MOST_WORDS]
-        for question in empty[:2]:
+        for question in [q for q in questions if q.negative][:2]:
             strategy = question.negative
             if positives and draw.chance(self.errors.negative):
                 question, strategy = draw.among(positives), "absent"
-            negatives.append(
-                {
-                    "prompt": as_request(question.text),
-                    "family": question.family if question.family in families else families[0],
-                    "strategy": strategy if strategy in ("absent", "false_attribute") else "absent",
-                    "reason": "nothing like it is there",
-                }
-            )
+            strategy = strategy if strategy in ("absent", "false_attribute") else "absent"
+            negatives.append(written(question, "nothing like it is there", strategy=strategy))
         draw.shuffle(prompts)
         return {"prompts": prompts[:3], "negatives": negatives}
+
+    def _satisfying(self, question: Question, regions: dict[int, Thing | None], draw: Draw) -> list[int]:
+        """Return the regions that a prompt's mask is made of; none if they do not make all of it."""
+        known = {number: thing.mask for number, thing in regions.items() if thing is not None}
+        inside = [n for n, mask in known.items() if (mask & question.mask).sum() >= INSIDE * mask.sum()]
+        covered = np.any([known[n] for n in inside], axis=0) if inside else np.zeros_like(question.mask)
+        complete = _agreement(covered, question.mask) >= INSIDE
+        if not inside or not (complete or draw.chance(self.errors.context)):
+            return []
+        if draw.chance(self.errors.satisfying):
+            outside = [n for n in regions if n not in inside]
+            if outside and (len(inside) < 2 or draw.chance(0.5)):
+                return [*inside, draw.among(outside)]
+            return inside[1:] if len(inside) > 1 else inside
+        return inside
 
     def _align(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         question = scene.question(inputs["prompt"])
@@ -412,8 +399,7 @@ class Oracle:
         if len(pictures) < 2:
             right = not question.mask.any()
         else:
-            seen = _seen_mask(pictures)
-            right = _iou(shrink_mask(question.mask, seen.shape), seen) >= FITS_IOU
+            right = _agreement(question.mask, _seen_mask(pictures)) >= FITS_IOU
         accept = self._verdict(right, draw)
         return {"reason": "it fits" if accept else "it does not fit", "accept": accept}
 
@@ -451,10 +437,10 @@ def _families(schema: Mapping[str, Any]) -> list[str]:
 def _thing_at(scene: TrueScene, box: Sequence[float]) -> Thing | None:
     """Return the thing whose box a region's box (in thousandths) agrees with best."""
 
+    x0, y0, x1, y1 = box
+
     def overlap(thing: Thing) -> float:
-        height, width = thing.mask.shape
-        x0, y0, x1, y1 = (v / 1000 * side for v, side in zip(box, (width, height) * 2, strict=True))
-        a0, b0, a1, b1 = thing.box
+        a0, b0, a1, b1 = thing.box_in_thousandths
         common = max(0.0, min(x1, a1) - max(x0, a0)) * max(0.0, min(y1, b1) - max(y0, b0))
         return common / max(1e-9, (x1 - x0) * (y1 - y0) + (a1 - a0) * (b1 - b0) - common)
 
@@ -463,12 +449,11 @@ def _thing_at(scene: TrueScene, box: Sequence[float]) -> Thing | None:
 
 
 def _seen_mask(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    from askmask.world.seen_masks import seen_mask
-
     if len(pictures) < 2 or pictures[0].shape != pictures[1].shape:
         raise DataError("the oracle needs the original and the marked picture, of one size")
     return seen_mask(pictures[0], pictures[1])
 
 
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    return Mask.from_array(one).iou(Mask.from_array(other))
+def _agreement(mask: np.ndarray, seen: np.ndarray) -> float:
+    """IoU of a true mask [H, W] with one that was seen, at the size it was seen."""
+    return Mask.from_array(shrink_mask(mask, seen.shape)).iou(Mask.from_array(seen))

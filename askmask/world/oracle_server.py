@@ -1,5 +1,6 @@
-"""The oracle over HTTP: OpenAI's chat-completions protocol on 127.0.0.1, with faults of the line on request.
+"""The oracle over HTTP: chat completions on 127.0.0.1, with faults of the line on request.
 
+Every request gets a reply or, when it comes too slowly, a closed connection; whatever is wrong with it is said.
 Faults of content (malformed, cut short, refused, blocked) depend on the request alone. Faults of the line (429, 500,
 cut connection, lateness) also on how often it was asked, and come at most `MOST_FAULTS` times in a row for one
 request, so that a client that is patient enough always gets its answer.
@@ -10,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import io
 import json
 import re
 import threading
@@ -21,19 +21,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from askmask.errors import AskMaskError
+from askmask.errors import PictureError
+from askmask.imaging.files import read_picture
 from askmask.world.oracle import Draw, Oracle
 
 MOST_BYTES = 64 << 20
+MOST_PIXELS = 1 << 24  # of one picture
 MOST_FAULTS = 3
 RETRY_AFTER_S = 0.2
 MODEL = "oracle-1"
+# What reading values of another form than expected raises; AskMaskErrors of data and pictures are ValueErrors.
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    StopIteration,
+    RecursionError,
+    ArithmeticError,
+)
 
 
 class OracleServer(ThreadingHTTPServer):
-    """Serves one Oracle on the loopback interface; port 0 takes a free one (see `address`)."""
+    """Serves one Oracle on the loopback interface; port 0 takes a free one (see `address`).
+
+    A request has `patience_s` to arrive, and so has the next one on an open connection. Of connections at most
+    `most_connections` are open; who comes beyond them is told to come back.
+    """
 
     daemon_threads = True
     request_queue_size = 256
@@ -47,15 +62,40 @@ class OracleServer(ThreadingHTTPServer):
         slow_s: float = 30.0,
         api_key: str | None = None,
         log: Path | None = None,
+        patience_s: float = 60.0,
+        most_connections: int = 256,
     ):
         super().__init__(("127.0.0.1", port), _Handler)
         self.oracle, self.latency_s, self.slow_s, self.api_key = oracle, latency_s, slow_s, api_key
+        self.patience_s = patience_s
         self._log = log.open("a", encoding="utf-8", buffering=1) if log else None
         self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(most_connections)
         self._asked: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self.answered = 0
         self.outcomes: Counter[str] = Counter()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, or refuse it if too many are open."""
+        if self._free.acquire(blocking=False):
+            return super().process_request(request, client_address)
+        self.note("", "refused: too many connections")
+        request.settimeout(1.0)
+        try:
+            request.sendall(
+                b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+        except OSError:
+            pass  # it is gone already
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     @property
     def address(self) -> str:
@@ -99,6 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: OracleServer
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.server.patience_s)
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -109,24 +153,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, "not_found", "there are /v1/models and /v1/chat/completions")
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= MOST_BYTES:
-            self.close_connection = True
-            return self._fail(413, "too_large", f"a body of 1 to {MOST_BYTES} bytes is needed")
-        raw = self.rfile.read(length)
+        raw = self._body()
+        if raw is None:
+            return
         if self.path != "/v1/chat/completions":
             return self._fail(404, "not_found", "POST to /v1/chat/completions")
         said = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.server.api_key and not hmac.compare_digest(said.encode(), self.server.api_key.encode()):
+            # Providers do repeat the key; a client must keep it out of its files even so.
             return self._fail(401, "invalid_api_key", f"wrong key: {said}")
         key = hashlib.sha256(raw).hexdigest()
         try:
             request = json.loads(raw)
+            if request["model"] != MODEL:
+                return self._fail(404, "model_not_found", f"the only model is {MODEL}")
             question = _Question(request)
-        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-            return self._fail(400, "invalid_request", f"{type(error).__name__}: {error}")
-        if request.get("model") != MODEL:
-            return self._fail(404, "model_not_found", f"the only model is {MODEL}")
+        except _UNREADABLE as error:
+            return self._refuse(key, error)
         fault = self.server.line_fault(key)
         if fault == "rate_limit":
             self.server.note(key, fault)
@@ -138,6 +181,32 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.latency_s + (self.server.slow_s if fault == "slow" else 0))
         self._answer(key, question, cut=fault == "drop")
 
+    def _body(self) -> bytes | None:
+        """Read the body; reply with what is wrong and return None if there is none, or it does not arrive."""
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and 0 < int(length[:19]) <= MOST_BYTES):
+            self.close_connection = True
+            self._fail(413, "bad_length", f"Content-Length must lie in 1..{MOST_BYTES}, not {length[:40]!r}")
+            return None
+        raw, deadline = bytearray(), time.monotonic() + self.server.patience_s
+        try:
+            while len(raw) < int(length) and time.monotonic() < deadline:
+                piece = self.rfile.read1(min(int(length) - len(raw), 1 << 20))
+                if not piece:
+                    break
+                raw += piece
+        except TimeoutError:
+            pass
+        if len(raw) < int(length):
+            self.close_connection = True
+            self._fail(408, "timeout", f"{len(raw)} of {length} bytes came in {self.server.patience_s:g} s")
+            return None
+        return bytes(raw)
+
+    def _refuse(self, key: str, error: Exception) -> None:
+        self.server.note(key, "invalid request")
+        self._fail(400, "invalid_request", f"{type(error).__name__}: {error}"[:500])
+
     def _answer(self, key: str, question: _Question, *, cut: bool) -> None:
         oracle, errors = self.server.oracle, self.server.oracle.errors
         draw = Draw(oracle.seed, f"content:{key}")
@@ -148,48 +217,38 @@ class _Handler(BaseHTTPRequestHandler):
             reply = oracle.answer(
                 question.schema_name, question.schema, question.inputs, question.pictures, key
             )
-        except AskMaskError as error:
-            return self._fail(400, "invalid_request", str(error))
-        text: str | None = json.dumps(reply)
-        finish, outcome = "stop", "answered"
-        refusal: str | None = None
-        if broken["refuse"]:
-            text, refusal, outcome = None, "I would rather not say anything about this picture.", "refuse"
-        elif broken["safety"]:
-            text, finish, outcome = None, "content_filter", "safety"
-        elif broken["truncate"]:
-            whole = json.dumps(reply)
-            text, finish, outcome = whole[: len(whole) // 2], "length", "truncate"
-        elif broken["json"]:
-            text, outcome = "Sure! Here it is: " + json.dumps(reply).replace('"', "'"), "json"
+        except _UNREADABLE as error:  # inputs of another form than the question's
+            return self._refuse(key, error)
+        whole, refusal, finish = json.dumps(reply), None, "stop"
+        text: str | None = whole
+        outcome = next((name for name, is_so in broken.items() if is_so), "answered")
+        if outcome == "refuse":
+            text, refusal = None, "I would rather not say anything about this picture."
+        elif outcome == "safety":
+            text, finish = None, "content_filter"
+        elif outcome == "truncate":
+            text, finish = whole[: len(whole) // 2], "length"
+        elif outcome == "json":
+            text = "Sure! Here it is: " + whole.replace('"', "")
         reply_id = self.server.next_id()
+        message = {"role": "assistant", "content": text, "refusal": refusal}
+        spoken = len(text or "") // 4
         body = {
             "id": reply_id,
             "object": "chat.completion",
             "created": int(time.time()),
             "model": MODEL,
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": finish,
-                    "message": {"role": "assistant", "content": text, "refusal": refusal},
-                }
-            ],
+            "choices": [{"index": 0, "finish_reason": finish, "message": message}],
             "usage": {
                 "prompt_tokens": question.tokens,
-                "completion_tokens": len(text or "") // 4,
-                "total_tokens": question.tokens + len(text or "") // 4,
+                "completion_tokens": spoken,
+                "total_tokens": question.tokens + spoken,
             },
         }
         if cut:
             self.server.note(key, "drop")
-            payload = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload[: len(payload) // 2])
             self.close_connection = True
-            return
+            return self._send(200, body, share=0.5)
         # Noted before it is sent: what a client has received is always in the log.
         self.server.note(key, outcome, reply_id)
         self._send(200, body)
@@ -197,15 +256,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         self._send(status, {"error": {"message": message, "type": code, "code": code}}, headers)
 
-    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None, share: float = 1.0
+    ) -> None:
+        """Send a reply, or only its first `share`."""
         payload = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        for name, value in (headers or {}).items():
+        fixed = {"Content-Type": "application/json", "Content-Length": str(len(payload))}
+        for name, value in (fixed | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(payload)
+        self.wfile.write(payload[: int(len(payload) * share)])
 
 
 class _Question:
@@ -216,7 +277,10 @@ class _Question:
         self.schema_name, self.schema = str(form["name"]), form["schema"]
         user = next(m for m in request["messages"] if m["role"] == "user")
         texts = [part["text"] for part in user["content"] if part["type"] == "text"]
-        self.inputs = json.loads(re.search(r"```json\n(.*?)\n```", texts[-1], re.DOTALL).group(1))  # type: ignore[union-attr]
+        found = re.search(r"```json\n(.*?)\n```", texts[-1], re.DOTALL) if texts else None
+        if found is None:
+            raise ValueError("the last text must hold the inputs between ```json and ```")
+        self.inputs = json.loads(found.group(1))
         self.pictures = [
             _decode(part["image_url"]["url"]) for part in user["content"] if part["type"] == "image_url"
         ]
@@ -227,10 +291,7 @@ class _Question:
 
 
 def _decode(url: str) -> np.ndarray:
-    if not url.startswith("data:image/"):
-        raise ValueError("pictures come as data URLs")
-    data = base64.b64decode(url.partition(",")[2], validate=True)
-    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-        if image.size[0] * image.size[1] > 1 << 24:
-            raise ValueError("a picture too large")
-        return np.asarray(image.convert("RGB"))
+    head, _, data = url.partition(",")
+    if head not in ("data:image/jpeg;base64", "data:image/png;base64"):
+        raise PictureError("pictures come as data URLs of JPEG or PNG", got=repr(head[:40]))
+    return read_picture(base64.b64decode(data, validate=True), max_pixels=MOST_PIXELS).rgb

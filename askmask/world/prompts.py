@@ -15,10 +15,10 @@ import numpy as np
 from askmask.conversation import Round
 from askmask.formats import dense
 from askmask.imaging.mask import Mask, union_of
+from askmask.world.appearance import COLOURS
 from askmask.world.concepts import ASK
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
-from askmask.world.looks import COLOURS
 from askmask.world.phrases import ABSENT, BANK, CLAUSES, FRAMES_HELD, FRAMES_TRAIN, NOUNS
 
 PER_VIEW = 20
@@ -69,39 +69,53 @@ def _sound(query: Query) -> bool:
 
 
 def _composed(ground: Ground, rng: np.random.Generator) -> list[Query]:
-    """Compose noun (kind, colour or material) + clause (attribute, asserted or denied) + what is left out."""
+    """Compose noun (kind or colour) + clause (attribute, asserted or denied) + what is left out."""
     found: list[Query] = []
-    groups: list[tuple[dict[str, str], list[int]]] = []
-    pool = ground.on_table
-    for category in sorted({ground.category(n) for n in pool}):
-        noun, plural = choose(rng, NOUNS[category])
-        groups.append(({"n": noun, "ns": plural}, [n for n in pool if ground.category(n) == category]))
-    for colour in sorted({ground.things[n]["colour"] for n in pool}):
-        groups.append(
-            (
-                {"n": f"{colour} thing", "ns": f"{colour} things"},
-                [n for n in pool if ground.things[n]["colour"] == colour],
-            )
-        )
-    groups.append(({"n": "thing", "ns": "things"}, pool))
-    for words, members in groups:
-        for attribute in CLAUSES:
-            for value in (True, False):
-                yes, ignore = ground.having(attribute, members, value)
-                ignore = [n for n in ignore if n in members or n in ground.glimpsed]
-                if words["n"] != "thing" and (yes or rng.random() < 0.1):
-                    found.append(_compose("compose", words, attribute, value, yes, members, ignore))
-                colours = sorted({ground.things[n]["colour"] for n in yes})
-                if len(colours) > 1 and "colour" not in words and not words["n"].endswith(" thing"):
-                    out = str(choose(rng, colours))
-                    rest = [n for n in yes if ground.things[n]["colour"] != out]
-                    unsure = [n for n in ignore if ground.things[n]["colour"] != out]
-                    found.append(
-                        _compose("compose_not", {**words, "c": out}, attribute, value, rest, members, unsure)
-                    )
+    pool, things = ground.on_table, ground.things
+
+    def alike(key: str) -> dict[str, list[int]]:
+        values = sorted({things[n][key] for n in pool})
+        return {value: [n for n in pool if things[n][key] == value] for value in values}
+
+    groups = [(choose(rng, NOUNS[category]), members) for category, members in alike("category").items()]
+    groups += [
+        ((f"{colour} thing", f"{colour} things"), members) for colour, members in alike("colour").items()
+    ]
+    groups.append((("thing", "things"), pool))
+    for (noun, plural), members in groups:
+        for attribute, value in ((attribute, value) for attribute in CLAUSES for value in (True, False)):
+            yes, ignore = ground.having(attribute, members, value)
+            ignore = [n for n in ignore if n in members or n in ground.glimpsed]
+            made: list[tuple[str, list[int], list[int], dict[str, str]]] = []
+            if noun != "thing" and (yes or rng.random() < 0.1):
+                made.append(("compose", yes, ignore, {}))
+            colours = sorted({things[n]["colour"] for n in yes})
+            if len(colours) > 1 and not noun.endswith(" thing"):
+                out = str(choose(rng, colours))
+                rest, unsure = ([n for n in some if things[n]["colour"] != out] for some in (yes, ignore))
+                made.append(("compose_not", rest, unsure, {"c": out}))
+            found += [
+                Query(
+                    concept=CLAUSE_CONCEPTS.get(attribute, "physics"),
+                    family="composition",
+                    kind=kind,
+                    satisfying=satisfying,
+                    candidates=members,
+                    slots={"n": noun, "ns": plural, **left_out, "that": (attribute, value)},
+                    ignore=unsure,
+                    facts={"attribute": attribute, "value": value, **left_out},
+                )
+                for kind, satisfying, unsure, left_out in made
+            ]
     return found
 
 
+CLAUSE_CONCEPTS = {  # of the rest: physics
+    "lying": "entities",
+    "holds_liquid": "affordances",
+    "reachable": "affordances",
+    "free_surface": "affordances",
+}
 ASKED_OF = {
     "part": ("entities", "parts"),
     "left_of": ("spatial", "viewer"),
@@ -150,33 +164,6 @@ def _unfounded(ground: Ground, rng: np.random.Generator) -> list[Query]:
             )
         )
     return found
-
-
-def _compose(
-    kind: str,
-    words: dict[str, str],
-    attribute: str,
-    value: bool,
-    yes: list[int],
-    members: list[int],
-    ignore: list[int],
-) -> Query:
-    concept = {
-        "lying": "entities",
-        "holds_liquid": "affordances",
-        "reachable": "affordances",
-        "free_surface": "affordances",
-    }.get(attribute, "physics")
-    return Query(
-        concept=concept,
-        family="composition",
-        kind=kind,
-        satisfying=yes,
-        candidates=members,
-        slots={**words, "that": (attribute, value)},
-        ignore=ignore,
-        facts={"attribute": attribute, "value": value, **{k: v for k, v in words.items() if k == "c"}},
-    )
 
 
 def draw(found: Iterable[Query], rng: np.random.Generator, count: int = PER_VIEW) -> list[Query]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from askmask.world import compositions
 from askmask.world.dialogues import dialogues_for
 from askmask.world.facts import Facts, look, measure
 from askmask.world.ground import Ground
 from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, queries
-from askmask.world.render import Eye, Painter, View
+from askmask.world.render import CameraPose, Renderer, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, resting_worlds
 
@@ -28,33 +29,31 @@ class SceneRecord:
     views: tuple[View, ...]
 
 
-def record(seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
+def record(
+    seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS, composed: int = 0
+) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
+    split_of(seed)  # a seed of no split is refused before anything is built
     for world in resting_worlds(seed):
-        found = record_world(world, size, prompts=prompts, views=views)
+        found = record_world(world, size, prompts=prompts, views=views, composed=composed)
         if not world.unsteady():
             return found
     raise AssertionError("resting_worlds raises when it runs out")
 
 
-def record_world(world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS) -> SceneRecord:
+def record_world(
+    world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS, composed: int = 0
+) -> SceneRecord:
     """Record a world that is at rest."""
     scene, split = world.scene, split_of(world.scene.seed)
     things = measure(world)
     drawn, facts = [], []
-    with Painter(world, size) as painter:
+    with Renderer(world, size) as renderer:
         for number, camera in enumerate(scene.cameras[:views]):
-            view = painter.draw(camera)
+            view = renderer.draw(camera)
             seen = look(world, view)
-            seen |= ask(
-                things,
-                seen,
-                surface_of(view.objects, view.depth, seen["camera"], things),
-                scene.seed,
-                number,
-                split,
-                prompts=prompts,
-            )
+            surface = surface_of(view.objects, view.depth, seen["camera"], things)
+            seen |= ask(things, seen, surface, scene.seed, number, split, prompts=prompts, composed=composed)
             drawn.append(view)
             facts.append(seen)
     line = {
@@ -79,14 +78,22 @@ def ask(
     split: str,
     *,
     prompts: int = PER_VIEW,
+    composed: int = 0,
 ) -> Facts:
-    """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world."""
+    """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world.
+
+    `composed` more prompts (compositions.py) come after the others and change nothing in them.
+    """
     ground, held = Ground(things, seen, seen["size"]), held_out(split)
     singles = np.random.default_rng([3, seed, number])
     chats = np.random.default_rng([4, seed, number])
     found = queries(ground, singles)
+    written = prompts_for(ground, found, surface, singles, held=held, count=prompts)
+    if composed:
+        words = np.random.default_rng([5, seed, number])
+        written += compositions.prompts_for(ground, words, train=not held, count=composed)
     return {
-        "prompts": prompts_for(ground, found, surface, singles, held=held, count=prompts),
+        "prompts": written,
         "dialogues": dialogues_for(ground, found, surface, chats, held=held),
     }
 
@@ -96,8 +103,8 @@ def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: li
 
     Uses what is stored (half-precision depth, rounded camera), so that stored scenes give the same surfaces.
     """
-    eye = Eye(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
-    heights = eye.heights(depth.astype(np.float16).astype(np.float32))
+    pose = CameraPose(*(np.array(camera[name]) for name in ("position", "right", "down", "forward")))
+    heights = pose.heights(depth.astype(np.float16).astype(np.float32))
 
     def mask(number: int) -> np.ndarray:
         return (objects == number) & (np.abs(heights - things[number - 1]["free_height"]) < LEVEL)

@@ -1,4 +1,4 @@
-"""Draw a world: RGB, thing and part ids and depth per pixel, and the camera that relates pixels to metres."""
+"""Render a world: colour, depth, ids of things and parts per pixel, and the camera's pose."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 from askmask.formats import dense
 from askmask.world.engine import gl_context, load_mujoco
 from askmask.world.scene import Camera
-from askmask.world.simulate import GROUND, SEEN, TABLE, World
+from askmask.world.simulate import FOVY, GROUND, SEEN, TABLE, World
 
-FOVY = 40.0  # degrees, vertical; pictures are square
-LARGEST = 1024
+LARGEST = 1024  # pixels a side
 
 
 @dataclass(frozen=True, slots=True)
-class Eye:
+class CameraPose:
     """Where a camera is: position, and unit vectors to the right, down and forward in the picture."""
 
     at: np.ndarray
@@ -26,22 +25,33 @@ class Eye:
     down: np.ndarray
     forward: np.ndarray
 
+    @classmethod
+    def of(cls, camera: Camera) -> CameraPose:
+        """Place a camera; MuJoCo's free camera looks along (cos e cos a, cos e sin a, sin e)."""
+        a, e = np.deg2rad(camera.azimuth), np.deg2rad(camera.elevation)
+        forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+        right = np.array([np.sin(a), -np.cos(a), 0.0])
+        at = np.asarray(camera.target) - camera.distance * forward
+        return cls(at, right, np.cross(forward, right), forward)
+
     def project(self, points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return pixel coordinates [n, 2] (x, y; pixel centres at .5) and depths [n] of points [n, 3]."""
         offset = points - self.at
         depth = offset @ self.forward
-        focal = size / 2 / np.tan(np.deg2rad(FOVY) / 2)
         safe = np.maximum(depth, 1e-6)
-        xy = np.stack([offset @ self.right / safe, offset @ self.down / safe], 1) * focal + size / 2
+        xy = np.stack([offset @ self.right / safe, offset @ self.down / safe], 1) * _focal(size) + size / 2
         return xy, depth
 
     def heights(self, depth: np.ndarray) -> np.ndarray:
         """Return the world height z [H, W] seen at each pixel of a depth map [H, W]."""
         size = depth.shape[0]
-        focal = size / 2 / np.tan(np.deg2rad(FOVY) / 2)
-        step = (np.arange(size) + 0.5 - size / 2) / focal
+        step = (np.arange(size) + 0.5 - size / 2) / _focal(size)
         ray = self.forward[2] + step[None, :] * self.right[2] + step[:, None] * self.down[2]
         return self.at[2] + depth * ray
+
+
+def _focal(size: int) -> float:
+    return size / 2 / np.tan(np.deg2rad(FOVY) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +62,12 @@ class View:
     objects: np.ndarray  # uint8 [H, W]
     parts: np.ndarray  # uint8 [H, W]
     depth: np.ndarray  # float32 [H, W], metres along the optical axis
-    eye: Eye
+    camera: CameraPose
 
     @property
     def size(self) -> int:
         """Pixels a side."""
         return self.objects.shape[0]
-
-
-def eye_of(camera: Camera) -> Eye:
-    """Return where a camera is; MuJoCo's free camera looks along (cos e cos a, cos e sin a, sin e)."""
-    a, e = np.deg2rad(camera.azimuth), np.deg2rad(camera.elevation)
-    forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
-    right = np.array([np.sin(a), -np.cos(a), 0.0])
-    return Eye(
-        np.asarray(camera.target) - camera.distance * forward, right, np.cross(forward, right), forward
-    )
 
 
 _gl: dict[int, Any] = {}  # one GL context per size and process; making one takes longer than drawing
@@ -80,7 +80,7 @@ def _free_contexts() -> None:
         _gl.popitem()[1].free()
 
 
-class Painter:
+class Renderer:
     """Draws one world at one size. Use as a context manager: GPU memory is given back at the end."""
 
     def __init__(self, world: World, size: int):
@@ -98,7 +98,7 @@ class Painter:
         self._option.geomgroup[:] = 0
         self._option.geomgroup[SEEN] = 1
 
-    def __enter__(self) -> Painter:
+    def __enter__(self) -> Renderer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,32 +106,33 @@ class Painter:
 
     def draw(self, camera: Camera) -> View:
         """Draw the world's present state from a camera."""
-        mujoco, size, model = self._mujoco, self.size, self.world.model
+        mujoco, model = self._mujoco, self.world.model
         free = mujoco.MjvCamera()
         free.type = mujoco.mjtCamera.mjCAMERA_FREE
         free.lookat[:] = camera.target
         free.distance, free.azimuth, free.elevation = camera.distance, camera.azimuth, camera.elevation
-        scene, flags = self._scene, self._scene.flags
-        mujoco.mjv_updateScene(
-            model, self.world.data, self._option, mujoco.MjvPerturb(), free, mujoco.mjtCatBit.mjCAT_ALL, scene
-        )
+        every, scene, flags = mujoco.mjtCatBit.mjCAT_ALL, self._scene, self._scene.flags
+        mujoco.mjv_updateScene(model, self.world.data, self._option, mujoco.MjvPerturb(), free, every, scene)
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 1
         flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        window = mujoco.MjrRect(0, 0, size, size)
-        rgb = np.empty((size, size, 3), np.uint8)
-        mujoco.mjr_render(window, scene, self._context)
-        mujoco.mjr_readPixels(rgb, None, window, self._context)
-        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
-        codes, raw = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
-        mujoco.mjr_render(window, scene, self._context)
-        mujoco.mjr_readPixels(codes, raw, window, self._context)
-        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
+        rgb, _ = self._read()
+        as_ids = [int(mujoco.mjtRndFlag.mjRND_SEGMENT), int(mujoco.mjtRndFlag.mjRND_IDCOLOR)]
+        flags[as_ids] = 1
+        codes, raw = self._read()
+        flags[as_ids] = 0
         objects, parts = self._ids(codes)
         near, far = model.vis.map.znear * model.stat.extent, model.vis.map.zfar * model.stat.extent
         depth = near / (1 - raw * (1 - near / far))
-        return View(
-            rgb[::-1].copy(), objects[::-1].copy(), parts[::-1].copy(), depth[::-1].copy(), eye_of(camera)
-        )
+        return View(rgb, objects, parts, depth, CameraPose.of(camera))
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draw, and read colours [H, W, 3] and raw depths [H, W], top row first."""
+        mujoco, size = self._mujoco, self.size
+        window = mujoco.MjrRect(0, 0, size, size)
+        colours, depths = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
+        mujoco.mjr_render(window, self._scene, self._context)
+        mujoco.mjr_readPixels(colours, depths, window, self._context)
+        return colours[::-1].copy(), depths[::-1].copy()
 
     def _ids(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Turn MuJoCo's id colours into thing and part ids [H, W]."""

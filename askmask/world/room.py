@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.world.scene import Camera, Light, Paper, Thing
+from askmask.world.scene import Camera, Light, Texture, Thing
 
 CAMERAS = 6  # of a scene; pictures are drawn from the first few
 TABLE = ("wood", "wood", "wood", "marble", "stone", "speckle", "stripes", "weave")
@@ -19,10 +19,10 @@ SWING = 14.0  # degrees a camera may stand to the side: "toward me" must stay th
 
 def room_of(rng: np.random.Generator, things: Sequence[Thing]) -> dict[str, Any]:
     """Return the fields of a Scene that are neither table nor things; cameras frame what is on the table."""
-    papers = (
-        _paper(rng, TABLE, (0.8, 2.2), plain=0.2),
-        _paper(rng, FLOOR, (0.6, 2.0), plain=0.15),
-        _paper(rng, WALL, (0.5, 2.0), plain=0.35),
+    textures = (
+        _texture(rng, TABLE, (0.8, 2.2), plain=0.2),
+        _texture(rng, FLOOR, (0.6, 2.0), plain=0.15),
+        _texture(rng, WALL, (0.5, 2.0), plain=0.35),
     )
     lamp = Light(
         at=(float(rng.uniform(-1.2, 1.2)), float(rng.uniform(-1.4, 0.6)), float(rng.uniform(1.2, 2.2))),
@@ -33,7 +33,7 @@ def room_of(rng: np.random.Generator, things: Sequence[Thing]) -> dict[str, Any]
     middle = (low + high) / 2
     reach = float(max(np.hypot(*(high - low)[:2]) / 2 + 0.1, 0.2))
     return {
-        "papers": papers,
+        "textures": textures,
         "lights": (lamp,),
         "cameras": tuple(_camera(rng, middle, reach) for _ in range(CAMERAS)),
         "ambient": float(rng.uniform(0.32, 0.5)),
@@ -54,15 +54,15 @@ def _camera(rng: np.random.Generator, middle: np.ndarray, reach: float) -> Camer
     )
 
 
-def _paper(
+def _texture(
     rng: np.random.Generator, patterns: tuple[str, ...], repeat: tuple[float, float], *, plain: float
-) -> Paper:
+) -> Texture:
     hue, strong = rng.random(), rng.uniform(0.05, 0.5)
     value = rng.uniform(0.3, 0.95)
     high = colorsys.hsv_to_rgb(hue, strong, value)
     low = colorsys.hsv_to_rgb(hue, strong, value * rng.uniform(0.6, 0.92))
     pattern = "plain" if rng.random() < plain else str(rng.choice(patterns))
-    return Paper(
+    return Texture(
         pattern=pattern,
         low=(round(low[0], 4), round(low[1], 4), round(low[2], 4)),
         high=(round(high[0], 4), round(high[1], 4), round(high[2], 4)),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from askmask.world.objects import CATEGORIES
+from askmask.errors import SettingError
+from askmask.world.assets import ASSETS
 from askmask.world.shapes import Shape, Vector, matrix
 
 FLOOR = -0.72  # height of the floor under the table's top
@@ -46,8 +46,8 @@ class Thing:
 
 @lru_cache(maxsize=512)
 def shape_of(category: str, form: int) -> Shape:
-    """Build a category's form from its seed."""
-    return CATEGORIES[category].build(np.random.default_rng(form))
+    """Build the form of an asset from its seed."""
+    return ASSETS[category].build(np.random.default_rng(form))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,11 @@ class Table:
     thick: float
     heading: float
 
+    def world(self, u: float, v: float) -> tuple[float, float]:
+        """Turn a place in the table's own axes into the world's x and y."""
+        c, s = np.cos(self.heading), np.sin(self.heading)
+        return float(c * u - s * v), float(s * u + c * v)
+
     def inward(self, points: np.ndarray) -> np.ndarray:
         """Distance [n] in metres from points [n, 2] to the nearest edge, negative outside."""
         c, s = np.cos(self.heading), np.sin(self.heading)
@@ -66,7 +71,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paper:
+class Texture:
     """A surface's pattern: its name, two colours, seed, and repeats per metre."""
 
     pattern: str
@@ -102,21 +107,19 @@ class Scene:
     layout: str
     table: Table
     things: tuple[Thing, ...]
-    papers: tuple[Paper, Paper, Paper]  # of table, floor, wall
+    textures: tuple[Texture, Texture, Texture]  # of table, floor, wall
     lights: tuple[Light, ...]
     cameras: tuple[Camera, ...]
     ambient: float
     wall: float  # distance behind the table, metres
-    pair: int | None = None  # seed of the twin that looks the same and stands otherwise
-    mirrored: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        return asdict(self)
+    pair: int | None = None  # seed of the scene that looks the same and stands otherwise
 
     def digest(self) -> str:
         """Return a hash of the scene's data (not of its pixels)."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        data = asdict(self)
+        # The names that hashes of fixed splits were made with.
+        data |= {"papers": data.pop("textures"), "mirrored": False}
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -126,29 +129,13 @@ def first_seed(split: str) -> int:
 
 
 def split_of(seed: int) -> str:
-    """Return the split a seed belongs to."""
-    return next(name for name, start in SPLITS.items() if start <= seed < start + SPLIT_SEEDS)
-
-
-def mirror(scene: Scene) -> Scene:
-    """Swap left and right: reflect the world at x = 0."""
-    things = tuple(replace(t, at=(-t.at[0], t.at[1], t.at[2]), turn=_mirrored(t.turn)) for t in scene.things)
-    cameras = tuple(
-        replace(c, target=(-c.target[0], c.target[1], c.target[2]), azimuth=180 - c.azimuth)
-        for c in scene.cameras
+    """Return the split a seed belongs to. Raises SettingError for a seed of none."""
+    for name, start in SPLITS.items():
+        if start <= seed < start + SPLIT_SEEDS:
+            return name
+    raise SettingError(
+        "no such seed", got=seed, do=f"Use one of 0..{max(SPLITS.values()) + SPLIT_SEEDS - 1}."
     )
-    lights = tuple(replace(light, at=(-light.at[0], light.at[1], light.at[2])) for light in scene.lights)
-    table = replace(scene.table, heading=-scene.table.heading)
-    return replace(
-        scene, things=things, cameras=cameras, lights=lights, table=table, mirrored=not scene.mirrored
-    )
-
-
-def _mirrored(turn: Vector) -> Vector:
-    """Reflect at x = 0 the turn of a form symmetric about its x-z plane: M R D, M = (-,+,+), D = (+,-,+)."""
-    # M R D = (M R M)(M D), and M D is the half turn about z; M R M negates the quaternion's y and z.
-    w, x, y, z = turn[0], turn[1], -turn[2], -turn[3]
-    return (-z, y, -x, w)
 
 
 def extent(shape: Shape, turn: Vector) -> tuple[np.ndarray, np.ndarray]:

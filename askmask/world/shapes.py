@@ -1,11 +1,12 @@
-"""Forms that things are made of: turned (lathe) meshes, tubes and primitives, in metres, z up, base at z = 0.
+"""Meshes and colliders that things are made of: lathed forms, tubes, boxes; quaternions.
 
-Pure numpy. Each form is symmetric about its own x-z plane, so that a mirrored scene needs no mirrored mesh.
+Pure numpy, in metres, z up, base at z = 0. Each form is symmetric about its own x-z plane, so that a mirrored scene
+needs no mirrored mesh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ SIDES = 20  # of a turned mesh: round at 200 px, cheap to compile
 class Visual:
     """What is seen of one part: a mesh in the thing's frame; `box` keeps sharp edges and grain.
 
-    `paint` is "body" (the thing's own colour) or a fixed paint of looks.PAINTS.
+    `paint` is "body" (the thing's own colour) or a fixed paint of appearance.PAINTS.
     """
 
     part: str
@@ -65,7 +66,6 @@ class Interior:
     half: tuple[float, float]
     floor: float
     rim: float
-    round: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +83,11 @@ class Shape:
     lidded: bool = False
     parts: tuple[str, ...] = field(init=False)
 
+    @property
+    def ball(self) -> bool:
+        """Whether it has no edge to stand or tip on."""
+        return any(c.kind in ("sphere", "ellipsoid") for c in self.colliders)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(dict.fromkeys(v.part for v in self.visuals)))
 
@@ -96,14 +101,21 @@ def lathe(part: str, profile: Sequence[Sequence[float]], paint: str = "body", si
         [np.concatenate([circle * r, np.full((sides, 1), z)], 1) for r, z in rings]
     )  # [rings * sides, 3]
     faces = []
-    here, after = np.arange(sides), (np.arange(sides) + 1) % sides
-    for k in range(len(rings) - 1):
-        a, b, c, d = k * sides + here, k * sides + after, (k + 1) * sides + after, (k + 1) * sides + here
+    for k, (lower, upper) in enumerate(_bands(len(rings), sides)):
         if rings[k][0] > 1e-6:
-            faces.append(np.stack([a, b, c], 1))
+            faces.append(lower)
         if rings[k + 1][0] > 1e-6:
-            faces.append(np.stack([a, c, d], 1))
+            faces.append(upper)
     return Visual(part, paint, *_merged(vertices, np.concatenate(faces)))
+
+
+def _bands(rings: int, sides: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the faces between each ring of vertices and the next: those on the first, those on the second."""
+    here = np.arange(sides)
+    after = (here + 1) % sides
+    for k in range(rings - 1):
+        a, b, c, d = k * sides + here, k * sides + after, (k + 1) * sides + after, (k + 1) * sides + here
+        yield np.stack([a, b, c], 1), np.stack([a, c, d], 1)
 
 
 def _merged(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +137,8 @@ def vessel(
     return lathe(part, [(0, outer[0][1]), *outer, *inner, (max(at_floor, 0.002), floor), (0, floor)], paint)
 
 
-def block(part: str, half: Vector, at: Vector, paint: str = "body", quat: Vector = UPRIGHT) -> Visual:
-    """Return a box given its half sizes and centre; its sides are split so that visibility can be sampled."""
+def block(part: str, half: Vector, at: Vector, paint: str = "body", heading: float = 0.0) -> Visual:
+    """Return a box given its half sizes, centre and heading; its sides are split to sample visibility on."""
     n = 6
     grid = np.linspace(-1, 1, n)
     u, v = (m.ravel() for m in np.meshgrid(grid, grid, indexing="ij"))
@@ -142,6 +154,7 @@ def block(part: str, half: Vector, at: Vector, paint: str = "body", quat: Vector
             side[:, axis], side[:, (axis + 1) % 3], side[:, (axis + 2) % 3] = sign, u, v
             faces.append((quads if sign > 0 else quads[:, ::-1]) + n * n * len(vertices))
             vertices.append(side)
+    quat = about_z(heading)
     points = rotate(quat, np.concatenate(vertices) * np.asarray(half)) + np.asarray(at)
     return Visual(part, paint, points, np.concatenate(faces), (half, at, quat))
 
@@ -157,16 +170,12 @@ def tube(part: str, path: Sequence[Vector], radius: float, paint: str = "body", 
     rings = points[:, None] + radius * (
         np.cos(turn)[None, :, None] * side + np.sin(turn)[None, :, None] * other[:, None]
     )
-    k = len(points)
     vertices = np.concatenate([rings.reshape(-1, 3), points[:1], points[-1:]])
-    here, after = np.arange(sides), (np.arange(sides) + 1) % sides
-    faces = [np.stack([after, here, np.full(sides, k * sides)], 1)]
-    for j in range(k - 1):
-        a, b, c, d = j * sides + here, j * sides + after, (j + 1) * sides + after, (j + 1) * sides + here
-        faces += [np.stack([a, b, c], 1), np.stack([a, c, d], 1)]
-    faces.append(
-        np.stack([(k - 1) * sides + here, (k - 1) * sides + after, np.full(sides, k * sides + 1)], 1)
-    )
+    here, last = np.arange(sides), (len(points) - 1) * sides
+    after, end = (here + 1) % sides, np.full(sides, len(points) * sides)
+    faces = [np.stack([after, here, end], 1)]
+    faces += [face for band in _bands(len(points), sides) for face in band]
+    faces.append(np.stack([last + here, last + after, end + 1], 1))
     joined = np.concatenate(faces)
     centre = vertices.mean(0)
     a, b, c = (vertices[joined[:, j]] - centre for j in range(3))
@@ -175,15 +184,42 @@ def tube(part: str, path: Sequence[Vector], radius: float, paint: str = "body", 
 
 
 def ring_handle(
-    part: str, x: float, z: float, reach: float, tall: float, thick: float, paint: str = "body"
+    part: str,
+    x: float,
+    z: float,
+    reach: float,
+    tall: float,
+    thick: float,
+    paint: str = "body",
+    *,
+    side: int = 1,
+    points: int = 9,
+    sides: int = 8,
 ) -> Visual:
-    """Return a D-shaped handle that leaves a wall at `x`, around height `z`, and stands out by `reach`."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
-    path = [(x + reach * float(np.cos(a)), 0.0, z + tall / 2 * float(np.sin(a))) for a in angle]
-    return tube(part, path, thick, paint)
+    """Return a D-shaped handle that leaves a wall at `x` (or -x), around height `z`, by `reach`."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, points)
+    path = [(side * (x + reach * float(np.cos(a))), 0.0, z + tall / 2 * float(np.sin(a))) for a in angle]
+    return tube(part, path, thick, paint, sides)
 
 
-def wall(radius: float, low: float, high: float, thick: float, sides: int, top_radius: float | None = None):
+def globe(
+    part: str, radius: float, half: float, centre: float, paint: str = "body", rings: int = 9
+) -> Visual:
+    """Return an ellipsoid turned about z: `half` its half height, `centre` its middle's height."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, rings)
+    profile = [(max(radius * float(np.cos(a)), 0.0), centre + half * float(np.sin(a))) for a in angle]
+    profile[0], profile[-1] = (0.0, centre - half), (0.0, centre + half)
+    return lathe(part, profile, paint)
+
+
+def column(radius: float, tall: float, low: float = 0.0) -> Collider:
+    """Return an upright cylinder that begins at height `low`."""
+    return Collider("cylinder", (radius, tall / 2), (0.0, 0.0, low + tall / 2))
+
+
+def wall(
+    radius: float, low: float, high: float, thick: float, sides: int, top_radius: float | None = None
+) -> tuple[Collider, ...]:
     """Return a round wall from height `low` to `high`: boxes in a ring, leaning if the radii differ."""
     top_radius = radius if top_radius is None else top_radius
     lean = float(np.arctan2(top_radius - radius, high - low))

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from askmask.world.appearance import MATERIALS, PAINTS, TEXTURE, texture
 from askmask.world.engine import load_mujoco
 from askmask.world.layouts import sample_scene
-from askmask.world.looks import MATERIALS, PAINTS, TEXTURE, texture
-from askmask.world.scene import FLOOR, Scene
-from askmask.world.shapes import Shape
+from askmask.world.scene import FLOOR, Scene, Thing
+from askmask.world.shapes import Collider, Shape, about_z
 
 STEP = 0.005  # seconds
 SETTLE = 0.6
 LONGEST = 1.8  # seconds after which a scene still in motion is refused
 REST_SPEED = 0.02  # m/s
+FOVY = 40.0  # degrees, vertical; pictures are square
 SEEN, FELT = 1, 3  # geom groups: visuals, colliders
 TABLE, GROUND = -1, -2  # in contacts: what is no thing
 ATTEMPTS = 12
@@ -41,6 +42,11 @@ class World:
         """Number of things."""
         return len(self.scene.things)
 
+    @property
+    def ids(self) -> range:
+        """The things' numbers, 1..N."""
+        return range(1, self.count + 1)
+
     def shape(self, thing: int) -> Shape:
         """The form of thing 1..N."""
         return self.scene.things[thing - 1].shape
@@ -52,6 +58,22 @@ class World:
     def rotation(self, thing: int) -> np.ndarray:
         """Rotation [3, 3] of a thing."""
         return self.data.xmat[self.body[thing]].reshape(3, 3)
+
+    def places(self) -> np.ndarray:
+        """Positions [N, 3] of all things' origins, copied."""
+        return self.data.xpos[self.body[1:]]
+
+    def up(self, thing: int) -> float:
+        """Cosine between a thing's own up and the world's."""
+        return float(self.rotation(thing)[2, 2])
+
+    def middle(self, thing: int) -> np.ndarray:
+        """Position [3] of the point half its height above a thing's base."""
+        return self.place(thing) + self.rotation(thing) @ np.array([0, 0, self.shape(thing).size[2] / 2])
+
+    def placed(self, thing: int, points: np.ndarray) -> np.ndarray:
+        """Bring points [n, 3] of a thing's own frame into the world's."""
+        return points @ self.rotation(thing).T + self.place(thing)
 
     def state(self) -> tuple[np.ndarray, ...]:
         """Copy what `restore` needs."""
@@ -87,184 +109,126 @@ class World:
 def build(scene: Scene) -> World:
     """Build the world of a scene; nothing has moved yet."""
     mujoco = load_mujoco()
-    spec = mujoco.MjSpec()
-    spec.option.timestep = STEP
-    spec.option.integrator = (
-        mujoco.mjtIntegrator.mjINT_EULER
-    )  # nothing here is damped: implicit steps gain nothing
-    spec.option.iterations = 30
-    spec.compiler.inertiagrouprange = [FELT, FELT]
-    spec.compiler.boundmass = 1e-3
-    spec.compiler.boundinertia = 1e-7
-    spec.visual.global_.fovy = 40
-    spec.visual.quality.offsamples = 4
-    spec.visual.quality.shadowsize = 1024
-    spec.visual.map.znear, spec.visual.map.zfar = 0.02, 8.0
-    spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
-    spec.visual.headlight.ambient = [scene.ambient] * 3
-    spec.visual.headlight.diffuse = [0.18] * 3
-    spec.visual.headlight.specular = [0.0] * 3
-    for light in scene.lights:
-        aim = np.array([0.0, 0.0, 0.0]) - np.asarray(light.at)
-        spec.worldbody.add_light(
-            pos=light.at,
-            dir=aim,
-            diffuse=[light.bright] * 3,
-            specular=[0.25] * 3,
-            castshadow=True,
-            cutoff=70,
-            exponent=2,
-        )
-    owners: list[int] = []
-    parts_of: list[int] = []
-    _room(spec, scene, owners)
-    parts: list[tuple[int, str]] = []
-    texels = {
-        name: texture(paper.pattern, paper.low, paper.high, paper.seed)
-        for name, paper in zip(ROOM, scene.papers, strict=True)
-    }
-    for grain in sorted({m.grain for m in (MATERIALS[t.material] for t in scene.things) if m.grain}):
-        _texture(spec, grain)
-        texels[grain] = texture(grain, (0.68,) * 3, (1.0,) * 3, scene.seed % 97)
-    parts_of += [0] * len(owners)
-    for number, thing in enumerate(scene.things, 1):
-        _thing(spec, number, thing, owners, parts, parts_of)
-    model = spec.compile()
-    for name, pixels in texels.items():
+    made = _Builder(scene)
+    model = made.spec.compile()
+    for name, pixels in made.textures.items():
         start = model.tex_adr[mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TEXTURE, name)]
         model.tex_data[start : start + pixels.size] = pixels.ravel()
-    body = np.array(
-        [
-            0,
-            *(
-                mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"t{n}")
-                for n in range(1, len(scene.things) + 1)
-            ),
-        ]
-    )
-    return World(scene, model, mujoco.MjData(model), body, np.array(owners), np.array(parts_of), parts)
+    bodies = [
+        mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"t{n + 1}") for n in range(len(scene.things))
+    ]
+    owners, parts = np.array(made.owners), np.array(made.part_of)
+    return World(scene, model, mujoco.MjData(model), np.array([0, *bodies]), owners, parts, made.parts)
 
 
-def _texture(spec: Any, name: str, repeat: float = 1, *, uniform: bool = False) -> None:
-    """Reserve a texture; its texels are copied in after compiling, which takes a hundredth of the time."""
-    mujoco = load_mujoco()
-    spec.add_texture(
-        name=name,
-        type=mujoco.mjtTexture.mjTEXTURE_2D,
-        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
-        width=TEXTURE,
-        height=TEXTURE,
-    )
-    material = spec.add_material(
-        name=name, texrepeat=[repeat, repeat], texuniform=uniform, specular=0.15, shininess=0.2
-    )
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+class _Builder:
+    """MuJoCo's specification of a scene, and whose each geom is, in the order in which they are added."""
 
-
-def _room(spec: Any, scene: Scene, owners: list[int]) -> None:
-    mujoco = load_mujoco()
-    for name, paper in zip(ROOM, scene.papers, strict=True):
-        _texture(spec, name, paper.repeat, uniform=True)
-    plane, box = mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX
-    world, table = spec.worldbody, scene.table
-    world.add_geom(type=plane, size=[5, 5, 0.1], pos=[0, 0, FLOOR], material="floor", group=SEEN)
-    world.add_geom(
-        type=box,
-        size=[5, 0.05, 2],
-        pos=[0, scene.wall + 0.45, 2 + FLOOR],
-        material="wall",
-        group=SEEN,
-        contype=0,
-        conaffinity=0,
-    )
-    owners += [GROUND, 0]
-    heading = [float(np.cos(table.heading / 2)), 0, 0, float(np.sin(table.heading / 2))]
-    body = world.add_body(name="table", quat=heading)
-    half = [table.half[0], table.half[1], table.thick / 2]
-    body.add_geom(
-        type=box,
-        size=half,
-        pos=[0, 0, -table.thick / 2],
-        material="top",
-        group=SEEN,
-        friction=[0.7, 0.005, 0.0001],
-    )
-    owners.append(TABLE)
-    legs = -FLOOR - table.thick
-    for sx in (1, -1):
-        for sy in (1, -1):
-            at = [sx * (half[0] - 0.04), sy * (half[1] - 0.04), -table.thick - legs / 2]
-            body.add_geom(
-                type=box,
-                size=[0.022, 0.022, legs / 2],
-                pos=at,
-                material="top",
-                group=SEEN,
-                contype=0,
-                conaffinity=0,
+    def __init__(self, scene: Scene):
+        self.mujoco = load_mujoco()
+        self.spec = self.mujoco.MjSpec()
+        self.owners: list[int] = []  # of each geom: thing, TABLE, GROUND or 0
+        self.part_of: list[int] = []  # of each geom: part id, 0 for none
+        self.parts: list[tuple[int, str]] = []
+        self.textures: dict[str, np.ndarray] = {}
+        self._settings(scene)
+        for name, look in zip(ROOM, scene.textures, strict=True):
+            self._texture(
+                name, texture(look.pattern, look.low, look.high, look.seed), look.repeat, uniform=True
             )
-            owners.append(TABLE)
+        for grain in sorted({g for t in scene.things if (g := MATERIALS[t.material].grain)}):
+            self._texture(grain, texture(grain, (0.68,) * 3, (1.0,) * 3, scene.seed % 97))
+        self._room(scene)
+        for number, thing in enumerate(scene.things, 1):
+            self._thing(number, thing)
 
+    def _settings(self, scene: Scene) -> None:
+        spec = self.spec
+        spec.option.timestep, spec.option.iterations = STEP, 30
+        # Nothing here is damped: implicit steps gain nothing.
+        spec.option.integrator = self.mujoco.mjtIntegrator.mjINT_EULER
+        spec.compiler.inertiagrouprange = [FELT, FELT]
+        spec.compiler.boundmass, spec.compiler.boundinertia = 1e-3, 1e-7
+        spec.visual.global_.fovy = FOVY
+        spec.visual.quality.offsamples, spec.visual.quality.shadowsize = 4, 1024
+        spec.visual.map.znear, spec.visual.map.zfar = 0.02, 8.0
+        spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
+        lamp = spec.visual.headlight
+        lamp.ambient, lamp.diffuse, lamp.specular = [scene.ambient] * 3, [0.18] * 3, [0.0] * 3
+        for light in scene.lights:
+            shine = {"diffuse": [light.bright] * 3, "specular": [0.25] * 3, "cutoff": 70, "exponent": 2}
+            spec.worldbody.add_light(pos=light.at, dir=-np.asarray(light.at), castshadow=True, **shine)
 
-def _thing(spec: Any, number: int, thing: Any, owners: list[int], parts: list, parts_of: list[int]) -> None:
-    mujoco = load_mujoco()
-    shape, material = thing.shape, MATERIALS[thing.material]
-    body = spec.worldbody.add_body(name=f"t{number}", pos=thing.at, quat=thing.turn)
-    body.add_freejoint()
-    first = len(parts) + 1
-    parts += [(number, part) for part in shape.parts]
-    for k, visual in enumerate(shape.visuals):
-        alpha = material.alpha if visual.paint == "body" else 1.0
-        colour = (
-            thing.rgb
-            if visual.paint == "body"
-            else thing.accent
-            if visual.paint == "accent"
-            else PAINTS[visual.paint]
-        )
-        grained = visual.box is not None and visual.paint == "body" and material.grain
-        look = f"look-{number}-{k}"
-        made = spec.add_material(
-            name=look, rgba=[*colour, alpha], specular=material.shine, shininess=material.gloss
-        )
-        if grained:
-            made.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = material.grain
-        common = {"material": look, "group": SEEN, "contype": 0, "conaffinity": 0, "mass": 0}
-        if visual.box is not None:
-            half, at, quat = visual.box
-            body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=half, pos=at, quat=quat, **common)
-        else:
+    def _texture(self, name: str, pixels: np.ndarray, repeat: float = 1, *, uniform: bool = False) -> None:
+        """Reserve a texture; its pixels are copied in after compiling, which takes a hundredth of the time."""
+        kinds = self.mujoco.mjtTexture.mjTEXTURE_2D, self.mujoco.mjtBuiltin.mjBUILTIN_FLAT
+        self.spec.add_texture(name=name, type=kinds[0], builtin=kinds[1], width=TEXTURE, height=TEXTURE)
+        self._material(name, name, texrepeat=[repeat] * 2, texuniform=uniform, specular=0.15, shininess=0.2)
+        self.textures[name] = pixels
+
+    def _material(self, name: str, texture_name: str | None, **settings: Any) -> None:
+        material = self.spec.add_material(name=name, **settings)
+        if texture_name:
+            material.textures[self.mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture_name
+
+    def _geom(
+        self, body: Any, kind: str, owner: int, part: int = 0, *, felt: bool = False, **settings: Any
+    ) -> None:
+        """Add what is seen; it is felt as well only where nothing else stands for it."""
+        through = {} if felt else {"contype": 0, "conaffinity": 0}
+        body.add_geom(type=getattr(self.mujoco.mjtGeom, f"mjGEOM_{kind}"), group=SEEN, **through, **settings)
+        self.owners.append(owner)
+        self.part_of.append(part)
+
+    def _room(self, scene: Scene) -> None:
+        world, table = self.spec.worldbody, scene.table
+        floor, behind = [0, 0, FLOOR], [0, scene.wall + 0.45, 2 + FLOOR]
+        self._geom(world, "PLANE", GROUND, felt=True, size=[5, 5, 0.1], pos=floor, material="floor")
+        self._geom(world, "BOX", 0, size=[5, 0.05, 2], pos=behind, material="wall")
+        body = world.add_body(name="table", quat=about_z(table.heading))
+        x, y, z = *table.half, table.thick / 2
+        grip: dict[str, Any] = {"felt": True, "friction": [0.7, 0.005, 0.0001]}
+        self._geom(body, "BOX", TABLE, size=[x, y, z], pos=[0, 0, -z], material="top", **grip)
+        leg = -FLOOR - table.thick
+        for sx in (1, -1):
+            for sy in (1, -1):
+                at = [sx * (x - 0.04), sy * (y - 0.04), -table.thick - leg / 2]
+                self._geom(body, "BOX", TABLE, size=[0.022, 0.022, leg / 2], pos=at, material="top")
+
+    def _thing(self, number: int, thing: Thing) -> None:
+        shape, material = thing.shape, MATERIALS[thing.material]
+        body = self.spec.worldbody.add_body(name=f"t{number}", pos=thing.at, quat=thing.turn)
+        body.add_freejoint()
+        first = len(self.parts) + 1
+        self.parts += [(number, part) for part in shape.parts]
+        paints = {"body": (*thing.rgb, material.alpha), "accent": (*thing.accent, 1.0)}
+        for k, visual in enumerate(shape.visuals):
+            look, part = f"look-{number}-{k}", first + shape.parts.index(visual.part)
+            grain = material.grain if visual.box and visual.paint == "body" else None
+            rgba = paints.get(visual.paint) or (*PAINTS[visual.paint], 1.0)
+            self._material(look, grain, rgba=rgba, specular=material.shine, shininess=material.gloss)
+            if visual.box:
+                half, at, quat = visual.box
+                self._geom(body, "BOX", number, part, material=look, mass=0, size=half, pos=at, quat=quat)
+                continue
+            points, corners = visual.vertices.ravel(), visual.faces.ravel()
+            shell = self.mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
             mesh = f"mesh-{number}-{k}"
-            spec.add_mesh(
-                name=mesh,
-                uservert=visual.vertices.ravel(),
-                userface=visual.faces.ravel(),
-                inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
-            )
-            body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh, **common)
-        owners.append(number)
-        parts_of.append(first + shape.parts.index(visual.part))
-    density = shape.mass / sum(c.volume for c in shape.colliders)
-    # Rolling friction is costly to solve and matters only where a round side is down.
-    rolls = shape.rolling and (
-        thing.pose == "lying" or any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders)
-    )
-    for collider in shape.colliders:
-        add_collider(
-            body,
-            collider,
-            density=density,
-            condim=6 if rolls else 3,
-            friction=[shape.friction, 0.004, shape.rolling or 0.0001],
-        )
-        owners.append(number)
-        parts_of.append(0)
+            self.spec.add_mesh(name=mesh, uservert=points, userface=corners, inertia=shell)
+            self._geom(body, "MESH", number, part, material=look, mass=0, meshname=mesh)
+        density = shape.mass / sum(c.volume for c in shape.colliders)
+        # Rolling friction is costly to solve and matters only where a round side is down.
+        condim = 6 if shape.rolling and (thing.pose == "lying" or shape.ball) else 3
+        friction = [shape.friction, 0.004, shape.rolling or 0.0001]
+        for collider in shape.colliders:
+            add_collider(body, collider, density=density, condim=condim, friction=friction)
+            self.owners.append(number)
+            self.part_of.append(0)
 
 
-def add_collider(body: Any, collider: Any, **settings: Any) -> None:
+def add_collider(body: Any, collider: Collider, **settings: Any) -> None:
     """Add one collider to a body under construction."""
-    kinds = load_mujoco().mjtGeom
-    kind = getattr(kinds, f"mjGEOM_{collider.kind.upper()}")
+    kind = getattr(load_mujoco().mjtGeom, f"mjGEOM_{collider.kind.upper()}")
     size = [*collider.size, 0.0, 0.0][:3]
     body.add_geom(type=kind, size=size, pos=collider.at, quat=collider.quat, group=FELT, **settings)
 
@@ -282,13 +246,9 @@ def settle(world: World) -> bool:
         return False
     world.data.qvel[:] = 0
     world.refresh()
-    for number, thing in enumerate(world.scene.things, 1):
-        at = world.place(number)
-        if thing.place == "table" and at[2] < -0.06:
-            return False
-        if abs(at[0]) > 3 or abs(at[1]) > 3:
-            return False
-    return True
+    places = world.places()
+    on_table = [thing.place == "table" for thing in world.scene.things]
+    return not ((places[on_table, 2] < -0.06).any() or (np.abs(places[:, :2]) > 3).any())
 
 
 def settled(scene: Scene) -> World | None:
@@ -307,7 +267,7 @@ def resting_worlds(seed: int) -> Iterator[World]:
         if not scene.things or (world := settled(scene)) is None:
             continue
         if scene.pair is None or settled(sample_scene(scene.pair, attempt)) is not None:
-            yield world  # twins must come from the same attempt, or they would not look the same
+            yield world  # a pair must come from one attempt, or the two would not look the same
     raise RuntimeError(f"seed {seed}: none of {ATTEMPTS} proposals came to rest")
 
 
@@ -323,17 +283,13 @@ class Touch:
     a: int
     b: int
     normal: tuple[float, ...]  # x, y, z
-    at: tuple[float, ...]
 
 
 def touches(world: World) -> list[Touch]:
     """Read the contacts of the present state."""
-    found, data = [], world.data
-    contact = data.contact
-    for k in range(data.ncon):
-        if contact.dist[k] > 0.0015:
-            continue
-        first, second = (int(world.thing_of_geom[g]) for g in contact.geom[k])
-        normal = tuple(float(v) for v in contact.frame[k][:3])
-        found.append(Touch(first, second, normal, tuple(float(v) for v in contact.pos[k])))
+    found, contact = [], world.data.contact
+    for k in range(world.data.ncon):
+        if contact.dist[k] <= 0.0015:
+            first, second = (int(world.thing_of_geom[g]) for g in contact.geom[k])
+            found.append(Touch(first, second, tuple(float(v) for v in contact.frame[k][:3])))
     return found

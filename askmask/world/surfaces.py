@@ -1,4 +1,4 @@
-"""Truths by geometry at rest: free flat surfaces, reach from the front, distance to the edge, containment."""
+"""Truths by geometry at rest: free surfaces, reach from the front, support, containment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from askmask.world.engine import load_mujoco
-from askmask.world.looks import MATERIALS
 from askmask.world.simulate import FELT, Touch, World
 from askmask.world.trials import Truth
 
@@ -32,9 +31,7 @@ def free_surface(world: World, number: int) -> Surface | None:
     """Ray-test a thing's upper side; None if it has no level, uncovered spot at all."""
     mujoco = load_mujoco()
     shape = world.shape(number)
-    points = np.concatenate([v.vertices for v in shape.visuals]) @ world.rotation(number).T + world.place(
-        number
-    )
+    points = world.placed(number, np.concatenate([v.vertices for v in shape.visuals]))
     low, high = points.min(0), points.max(0)
     if min(high[0] - low[0], high[1] - low[1]) < 2 * CUP[0]:
         return None
@@ -71,18 +68,11 @@ def _largest_disc(flat: np.ndarray) -> float:
     return float((np.sqrt(square.max()) - 0.5) * CELL)
 
 
-def heat_proof(world: World, number: int) -> bool:
-    """Whether a thing's stuff bears a hot pan."""
-    return MATERIALS[world.scene.things[number - 1].material].heat_proof
-
-
 def hulls(world: World) -> list[np.ndarray]:
     """Return points [n, 3] over each thing's outside (corners, face centres); index n - 1 is thing n."""
+    pieces = {n: [(v.vertices, v.samples()[0]) for v in world.shape(n).visuals] for n in world.ids}
     return [
-        np.concatenate([np.concatenate([v.vertices, v.samples()[0]]) for v in world.shape(n).visuals])
-        @ world.rotation(n).T
-        + world.place(n)
-        for n in range(1, world.count + 1)
+        world.placed(n, np.concatenate([points for pair in pieces[n] for points in pair])) for n in world.ids
     ]
 
 
@@ -127,16 +117,15 @@ def support(contacts: list[Touch]) -> tuple[dict[int, set[int]], dict[int, set[i
 
 def inside_of(world: World, points: list[np.ndarray], number: int) -> int | None:
     """Return the vessel whose hollow holds a thing's middle, if any: below its rim, within its walls."""
-    middle = (points[number - 1].min(0) + points[number - 1].max(0)) / 2
+    low, high = points[number - 1].min(0), points[number - 1].max(0)
     best = None
-    for other in range(1, world.count + 1):
+    for other in world.ids:
         inside = world.shape(other).interior
-        if other == number or inside is None or world.rotation(other)[2, 2] < 0.8:
+        if other == number or inside is None or world.up(other) < 0.8:
             continue
-        own = (middle - world.place(other)) @ world.rotation(other)
-        low = (points[number - 1].min(0) - world.place(other))[2]
-        within = abs(own[0]) < inside.half[0] and abs(own[1]) < inside.half[1]
-        if within and inside.floor - 0.005 < low < inside.rim - 0.004 and own[2] > inside.floor:
+        own = ((low + high) / 2 - world.place(other)) @ world.rotation(other)
+        within = abs(own[0]) < inside.half[0] and abs(own[1]) < inside.half[1] and own[2] > inside.floor
+        if within and inside.floor - 0.005 < (low - world.place(other))[2] < inside.rim - 0.004:
             if best is None or world.shape(other).size[0] < world.shape(best).size[0]:
                 best = other
     return best

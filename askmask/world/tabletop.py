@@ -1,4 +1,4 @@
-"""Fixed test splits: seeds written down with hashes, so that scores on them can be compared across years.
+"""Fixed test splits: seeds with hashes of what they gave, so that scores stay comparable.
 
 Three hashes a scene, because three things can differ between machines: `scene` (its data: random numbers
 alone), `truth` (what simulation and geometry found, and the prompts), `picture` (what the GL driver drew).
@@ -18,13 +18,16 @@ import numpy as np
 
 from askmask.errors import DataError, SettingError
 from askmask.formats import dense
+from askmask.runs.whole_files import write_text
 from askmask.world.engine import gl_name, load_mujoco
 from askmask.world.generate import Plan
 from askmask.world.record import record
 from askmask.world.scene import VERSION
 
 TABLETOP_1 = Plan(split="test", count=250, sizes=(192,), prompts=12)
-SPLITS = {"tabletop-1": TABLETOP_1}
+# Other scenes; only what compositions.py asks, a third each of its TESTS.
+WORDS_1 = Plan(split="test", count=100, sizes=(192,), prompts=0, composed=30, start=1000)
+SPLITS = {"tabletop-1": TABLETOP_1, "words-1": WORDS_1}
 HASHES = ("scene", "truth", "picture")
 
 
@@ -61,7 +64,9 @@ def made_anew(plan: Plan) -> Iterator[tuple[int, dict[str, str]]]:
     """Make a plan's scenes and yield (seed, hashes)."""
     for shard in range(plan.shards):
         for seed in plan.seeds(shard):
-            found = record(seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views)
+            found = record(
+                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
+            )
             yield seed, hashes(found.facts, [(v.rgb, v.objects, v.parts) for v in found.views])
 
 
@@ -121,4 +126,4 @@ def freeze(name: str, folder: Path, path: Path) -> None:
     lines = ",\n".join(f' "{seed}": {json.dumps(values)}' for seed, values in scenes.items())
     made_with = json.dumps({"world": VERSION, "mujoco": mujoco.__version__, "gl": gl_name()})
     head = f'{{"name": "{name}", "sha256": "{digest(scenes)}", "made_with": {made_with}'
-    path.write_text(head + ',\n"scenes": {\n' + lines + "\n}}\n")
+    write_text(path, head + ',\n"scenes": {\n' + lines + "\n}}\n")

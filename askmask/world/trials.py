@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from askmask.world.engine import load_mujoco
-from askmask.world.shapes import Collider, Interior, matrix
-from askmask.world.simulate import FELT, STEP, Touch, World, add_collider
+from askmask.world.shapes import Collider, Interior
+from askmask.world.simulate import STEP, Touch, World, add_collider
 
 Truth = bool | None
 MOVED = (0.014, 0.02, 0.026)  # metres: below the first surely still, above the last surely moved
 TURNED = np.cos(np.deg2rad((10.0, 15.0, 20.0)))  # cosines, in the same order
-PUSHES = (
-    0.36,
-    0.44,
-)  # of a thing's own weight: what the first tips surely tips, what the second leaves stands
+# Of a thing's own weight: what the first tips surely tips, what the second leaves stands.
+PUSHES = (0.36, 0.44)
 PUSH_TIME, TIPPED = 0.32, np.cos(np.deg2rad(8.0))
 ROLL = (0.045, 0.07, 0.095)  # metres travelled in ROLL_TIME on a table tilted by 10 degrees
 ROLL_TIME, TILT = 0.8, np.deg2rad(10.0)
@@ -45,31 +43,30 @@ class Removal:
     worst: float = 0.0  # metres moved by the thing that moved most
 
 
+def neighbours(world: World, contacts: list[Touch]) -> dict[int, set[int]]:
+    """Return what each thing touches, tables and ground left out."""
+    found: dict[int, set[int]] = {n: set() for n in world.ids}
+    for touch in contacts:
+        if min(touch.a, touch.b) > 0 and touch.a != touch.b:
+            found[touch.a].add(touch.b)
+            found[touch.b].add(touch.a)
+    return found
+
+
 def remove_each(world: World, contacts: list[Touch]) -> list[Removal]:
     """Take each thing away in turn, wait, and see what moved. Index n - 1 is thing n."""
-    rest = world.state()
-    at = np.array([world.place(n).copy() for n in range(1, world.count + 1)])
-    turn = np.array([world.rotation(n).copy() for n in range(1, world.count + 1)])
-    neighbours: dict[int, set[int]] = {n: set() for n in range(1, world.count + 1)}
-    for touch in contacts:
-        if touch.a > 0 and touch.b > 0 and touch.a != touch.b:
-            neighbours[touch.a].add(touch.b)
-            neighbours[touch.b].add(touch.a)
+    rest, at = world.state(), world.places()
+    turn = [world.rotation(n).copy() for n in world.ids]
     results = []
-    for number in range(1, world.count + 1):
-        if not neighbours[number]:  # nothing leans on it: nothing can follow
+    for number, near in neighbours(world, contacts).items():
+        if not near:  # nothing leans on it: nothing can follow
             results.append(Removal(True))
             continue
         world.data.qpos[7 * (number - 1) + 2] += 60
         world.run(0.4)
-        now = np.array([world.place(n) for n in range(1, world.count + 1)])
-        turned = np.array(
-            [
-                np.clip((np.trace(turn[n - 1].T @ world.rotation(n)) - 1) / 2, -1, 1)
-                for n in range(1, world.count + 1)
-            ]
-        )
-        way = np.linalg.norm(now - at, axis=1)
+        way = np.linalg.norm(world.places() - at, axis=1)
+        traces = np.array([np.trace(turn[n - 1].T @ world.rotation(n)) for n in world.ids])
+        turned = np.clip((traces - 1) / 2, -1, 1)
         way[number - 1], turned[number - 1] = 0, 1
         sure = (way > MOVED[2]) | (turned < TURNED[2])
         perhaps = (way > MOVED[0]) | (turned < TURNED[0])
@@ -83,11 +80,9 @@ def remove_each(world: World, contacts: list[Touch]) -> list[Removal]:
 def _push_plan(world: World, number: int) -> tuple[float, np.ndarray] | None:
     """Return (height, direction of its narrowest base) if a push could tip a thing at all; else None."""
     shape = world.shape(number)
-    if any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders):
-        return None  # it rolls or yields; there is no edge to tip over
     turned = world.rotation(number)
-    if shape.rolling and abs(turned[2, 2]) < 0.8:
-        return None  # it lies already
+    if shape.ball or (shape.rolling and abs(turned[2, 2]) < 0.8):
+        return None  # it rolls or yields, or lies already: there is no edge to tip over
     points = np.concatenate([v.vertices for v in shape.visuals]) @ turned.T
     spans = np.ptp(points, axis=0)
     tall = float(spans[2])
@@ -111,18 +106,10 @@ def push_each(world: World, contacts: list[Touch]) -> list[tuple[Truth, float | 
     Things that touch each other are pushed in different runs.
     """
     rest = world.state()
-    plans = {n: plan for n in range(1, world.count + 1) if (plan := _push_plan(world, n)) is not None}
-    groups = _groups(world.count, contacts)
-    rounds: list[list[int]] = []
-    used: dict[int, int] = {}
-    for number in plans:
-        k = used.get(groups[number], 0)
-        used[groups[number]] = k + 1
-        rounds += [[]] if k == len(rounds) else []
-        rounds[k].append(number)
+    plans = {n: plan for n in world.ids if (plan := _push_plan(world, n)) is not None}
     upright = {n: world.rotation(n)[2].copy() for n in plans}  # the world's up in the thing's own frame
     share: dict[int, float] = {}
-    for numbers in rounds:
+    for numbers in _apart(list(plans), neighbours(world, contacts)):
         for part in reversed(PUSHES):
             for sign in (1, -1):
                 pushed = [n for n in numbers if share.get(n, 9.0) > part]
@@ -130,14 +117,25 @@ def push_each(world: World, contacts: list[Touch]) -> list[tuple[Truth, float | 
                     pushed = [n for n in pushed if n in share]
                 if pushed:
                     world.restore(rest)
-                    for n in _tipped(world, pushed, plans, upright, sign * part):
-                        share[n] = part
+                    share |= dict.fromkeys(_tipped(world, pushed, plans, upright, sign * part), part)
     world.restore(rest)
-    found: list[tuple[Truth, float | None]] = []
-    for n in range(1, world.count + 1):
-        truth: Truth = False if n not in share else True if share[n] == PUSHES[0] else None
-        found.append((truth, share.get(n)))
-    return found
+    truths: dict[float | None, Truth] = {None: False, PUSHES[0]: True, PUSHES[1]: None}
+    return [(truths[share.get(n)], share.get(n)) for n in world.ids]
+
+
+def _apart(numbers: list[int], near: dict[int, set[int]]) -> list[list[int]]:
+    """Split things into rounds so that no two of one round are joined by touch, directly or through others."""
+    rounds: list[list[int]] = []
+    used: dict[int, int] = {}  # how many of a joined group have their round, by its lowest number
+    for number in numbers:
+        group, grown = {number}, set(near[number])
+        while grown - group:
+            group |= grown
+            grown = set().union(*(near[n] for n in grown))
+        k = used[min(group)] = used.get(min(group), -1) + 1
+        rounds += [[]] if k == len(rounds) else []
+        rounds[k].append(number)
+    return rounds
 
 
 def _tipped(world: World, pushed: list[int], plans: dict, upright: dict, part: float) -> list[int]:
@@ -162,27 +160,11 @@ def _tipped(world: World, pushed: list[int], plans: dict, upright: dict, part: f
     return tipped
 
 
-def _groups(count: int, contacts: list[Touch]) -> list[int]:
-    """Return for each thing (index 1..N) the number of its group of touching things."""
-    group = list(range(count + 1))
-
-    def root(n: int) -> int:
-        while group[n] != n:
-            n = group[n]
-        return n
-
-    for touch in contacts:
-        if touch.a > 0 and touch.b > 0:
-            group[root(touch.a)] = root(touch.b)
-    return [root(n) for n in range(count + 1)]
-
-
 def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
     """Tilt the table 10 degrees each way; per direction and thing (does it travel 7 cm, metres)."""
-    rest = world.state()
+    rest, at = world.state(), world.places()
     on_table = np.array([t.place == "table" for t in world.scene.things])
-    at = np.array([world.place(n).copy() for n in range(1, world.count + 1)])
-    able = any(_can_roll(world, n) for n in range(1, world.count + 1) if on_table[n - 1])
+    able = any(_can_roll(world, n) for n in world.ids if on_table[n - 1])
     results: dict[str, list[tuple[Truth, float]]] = {}
     for name, (x, y) in DIRECTIONS.items():
         if not able:  # flat-sided things hold at 10 degrees: friction 0.7 against a slope of 0.18
@@ -190,8 +172,7 @@ def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
             continue
         world.model.opt.gravity[:] = (9.81 * np.sin(TILT) * x, 9.81 * np.sin(TILT) * y, -9.81 * np.cos(TILT))
         world.run(ROLL_TIME)
-        now = np.array([world.place(n) for n in range(1, world.count + 1)])
-        way = np.linalg.norm((now - at)[:, :2], axis=1)
+        way = np.linalg.norm((world.places() - at)[:, :2], axis=1)
         results[name] = [
             (graded(float(w), ROLL) if there else None, float(w))
             for w, there in zip(way, on_table, strict=True)
@@ -202,11 +183,9 @@ def tilt_each_way(world: World) -> dict[str, list[tuple[Truth, float]]]:
 
 
 def _can_roll(world: World, number: int) -> bool:
-    """Whether a round side may be down: spheres always, turned things when they do not stand."""
+    """Whether a round side may be down: balls always, turned things when they do not stand."""
     shape = world.shape(number)
-    if not shape.rolling:
-        return False
-    return any(c.kind in ("sphere", "ellipsoid") for c in shape.colliders) or abs(upward(world, number)) < 0.9
+    return bool(shape.rolling) and (shape.ball or abs(world.up(number)) < 0.9)
 
 
 def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
@@ -217,10 +196,7 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
     spec = mujoco.MjSpec()
     spec.option.timestep, spec.option.iterations = BEAD_STEP, 20
     spec.option.gravity = [0, 0, BEAD_GRAVITY]
-    near = _near_mouths(world, hollow)
-    for number in range(1, world.count + 1):
-        if number not in near:
-            continue
+    for number in sorted(_near_mouths(world, hollow)):
         quat = world.data.xquat[world.body[number]]
         body = spec.worldbody.add_body(pos=world.place(number), quat=quat)
         shape = world.shape(number)
@@ -231,38 +207,27 @@ def drop_beads(world: World, hollow: list[int]) -> dict[int, float]:
             deep = 0.03
             size = (min(inside.half) * 0.9, (deep + inside.floor) / 2)
             add_collider(body, Collider("cylinder", size, (0.0, 0.0, (inside.floor - deep) / 2 - 0.0005)))
+    ball = Collider("sphere", (BEAD,))
     for number in hollow:
         inside = _interior(world, number)
-        up, low = world.rotation(number), world.place(number)
-        spread = min(inside.half[0], inside.half[1]) * 0.4
+        spread = min(inside.half) * 0.4
         for k in range(BEADS):
             turn = 2 * np.pi * k / BEADS
             offset = np.array([spread * np.cos(turn), spread * np.sin(turn), inside.rim])
-            at = up @ offset + low + [0, 0, 0.008 + 0.006 * k]
+            at = world.rotation(number) @ offset + world.place(number) + [0, 0, 0.008 + 0.006 * k]
             bead = spec.worldbody.add_body(pos=at)
             bead.add_freejoint()
-            bead.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_SPHERE,
-                size=[BEAD, 0, 0],
-                mass=0.002,
-                friction=[0.4, 0.003, 0.0001],
-                group=FELT,
-            )
+            add_collider(bead, ball, mass=0.002, friction=[0.4, 0.003, 0.0001])
     model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_step(model, data, round(BEAD_TIME / BEAD_STEP))
     beads = data.qpos.reshape(-1, 7)[:, :3]
     kept = {}
     for k, number in enumerate(hollow):
-        inside = _interior(world, number)
         own = (beads[k * BEADS : (k + 1) * BEADS] - world.place(number)) @ world.rotation(number)
         reach = max(world.shape(number).size[:2]) / 2  # a belly may be wider than its mouth
-        within = (
-            (np.abs(own[:, 0]) < reach)
-            & (np.abs(own[:, 1]) < reach)
-            & (own[:, 2] > 0)
-            & (own[:, 2] < inside.rim)
-        )
+        height = own[:, 2]
+        within = (np.abs(own[:, :2]) < reach).all(1) & (height > 0) & (height < _interior(world, number).rim)
         kept[number] = float(within.mean())
     return kept
 
@@ -279,16 +244,9 @@ def _near_mouths(world: World, hollow: list[int]) -> set[int]:
     for number in hollow:
         inside = _interior(world, number)
         mouth = world.rotation(number) @ np.array([0, 0, inside.rim]) + world.place(number)
-        for other in range(1, world.count + 1):
-            reach = max(world.shape(other).size) / 2 + max(inside.half) + 0.03
-            centre = world.place(other) + world.rotation(other) @ np.array(
-                [0, 0, world.shape(other).size[2] / 2]
-            )
-            if np.linalg.norm(centre - mouth) < reach + world.shape(other).size[2]:
+        for other in world.ids:
+            size = world.shape(other).size
+            reach = max(size) / 2 + max(inside.half) + 0.03
+            if np.linalg.norm(world.middle(other) - mouth) < reach + size[2]:
                 near.add(other)
     return near
-
-
-def upward(world: World, number: int) -> float:
-    """Cosine between a thing's own up and the world's."""
-    return float(matrix(tuple(world.data.xquat[world.body[number]]))[2, 2])

@@ -176,7 +176,7 @@ def test_no_row_of_a_stranger_stops_the_others(askmask, tiny_folder, folder, tmp
     assert ran.code == 1
     assert [r["image"][-5:] for r in rows(tmp_path / "out" / "results.jsonl")] == ["é.png", "c.png"]
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "failed.jsonl")]
-    for said in ("not JSON", "not a JSON object", "bytes that are no text", "cannot be read"):
+    for said in ("not JSON", "not a JSON object", "bytes that are not text", "cannot be read"):
         assert any(said in reason for reason in reasons), said
 
 

@@ -19,7 +19,7 @@ def test_convert_then_segment(askmask, golden, release, tmp_path):
     )
     assert ran.code == 0, ran.err
     assert "licence" in ran.out
-    assert package.load(tmp_path / "net", device="cpu").protocol.name == "published-eval"
+    assert package.load(tmp_path / "net", device="cpu").backend.protocol_name == "published-eval"
 
 
 def test_convert_says_what_is_missing(askmask, golden, tmp_path):

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("pydantic", reason="the engine needs the extra [engine]")
 pytest.importorskip("openai", reason="the engine needs the extra [engine]")
 
-from askmask.engine.opening import ModelChoice
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.runs import Limits, RunPlan, begin, work
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from askmask.world.oracle_server import OracleServer
 from tests.engine.flatworld import write_flatworld

@@ -161,3 +161,34 @@ def test_kills_lose_nothing_and_repeat_nothing(flat, tmp_path):
     assert report["same_store"] and report["integrity"] == "ok" and report["unfinished_pictures"] == 0
     assert report["answered_calls_repeated"] == 0
     assert report["in_flight_at_kills"] <= report["most_that_can_be_in_flight"]
+
+
+@pytest.mark.parametrize(
+    ("typo", "said"),
+    [
+        (("--segmenter", "clasical"), "unknown segmenter"),
+        (("--detector", "vml"), "unknown detector"),
+        (("--price", "0.3;2.5"), "price"),
+        (("--price", "nan,nan"), "price"),
+        (("--max-usd", "nan", "--price", "1,1"), "max-usd"),
+        (("--rpm", "0"), "rpm"),
+        (("--extra", "[1]"), "extra"),
+        (("--segmenter", "sam2", "--segmenter-at", "nobody/nothing"), "--yes"),
+        (("--detector", "grounding-dino", "--detector-at", "nobody/nothing"), "--yes"),
+        (("--vlm", "local"), "--yes"),
+    ],
+)
+def test_a_typo_leaves_no_run_behind_and_nothing_is_fetched_unasked(
+    engine, flat, tmp_path, monkeypatch, typo, said
+):
+    import huggingface_hub
+
+    def refuse(*arguments, local_files_only=False, **more):
+        assert local_files_only, "the network was asked"
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    where = ("--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--out", tmp_path / "run")
+    result = engine("run", flat / "pictures", *where, *typo)
+    assert result.code != 0 and said in str(result.error) and "\n" not in str(result.error)
+    assert not (tmp_path / "run").exists()

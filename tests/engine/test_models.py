@@ -2,22 +2,24 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
+from contextlib import closing
 
 import numpy as np
 import pytest
 
-from askmask.engine.pictures import Picture, SentPicture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.tools import request_for
-from askmask.engine.values import Description
 from askmask.imaging.mask import Mask
 from askmask.segmenters.classical import ClassicalSegmenter
 from askmask.segmenters.queue import SegmentationQueue
-from askmask.vlm.errors import CallFailed, UnitFailed
+from askmask.vlm.budget import Budget
+from askmask.vlm.caller import Caller
+from askmask.vlm.errors import CallFailed, Quarantined
+from askmask.vlm.ledger import Ledger
+from askmask.vlm.pictures import SentPicture
 from tests.conftest import GOLDEN
-from tests.engine.endpoint import failure, scripted
 from tests.engine.flatworld import draw_scene
+from tests.vlm.endpoint import failure, scripted
 
 
 def question(**inputs):
@@ -98,30 +100,33 @@ def test_local_model_generates_within_its_limit():
 # -- detectors ------------------------------------------------------------------------------------------------
 
 
-def find(detector, picture, *texts):
-    sent = SentPicture(picture.rgb, "the original")
-    tools = SimpleNamespace(
-        original=lambda _: sent, segmentation=SimpleNamespace(detect=lambda work: asyncio.to_thread(work))
-    )
-    wanted = tuple(Description(id=n, text=text, kind="thing") for n, text in enumerate(texts, 1))
-    return asyncio.run(detector.find(picture, wanted, tools))
+def find(detector, rgb, *texts):
+    """The boxes of each text; a detector's own model is called as in a run."""
+
+    async def work():
+        with closing(Ledger()) as ledger:
+            caller = Caller(detector.vlm, ledger, Budget(), first_wait_s=0.01)
+            found = await detector.find(rgb, dict(enumerate(texts, 1)), caller)
+            return list(found.values()), ledger.spent()[1]
+
+    return asyncio.run(work())
 
 
 def test_moondream_over_http(monkeypatch):
     from askmask.detectors.moondream import Moondream
 
     monkeypatch.setenv("MOONDREAM_API_KEY", "moon-test-key-1")
-    picture = Picture("p", np.zeros((100, 200, 3), np.uint8))
+    picture = np.zeros((100, 200, 3), np.uint8)
     found = (200, {}, {"objects": [{"x_min": 0.1, "y_min": 0.2, "x_max": 0.5, "y_max": 0.6}]})
     with scripted(failure(429, retry_after="0.05"), found) as (url, seen):
-        boxes = find(Moondream(url, first_wait_s=0.01), picture, "red cup")
-    assert boxes == [[pytest.approx((20.0, 20.0, 100.0, 60.0))]]
+        boxes, calls = find(Moondream(url), picture, "red cup")
+    assert calls == 2 and boxes == [[pytest.approx((20.0, 20.0, 100.0, 60.0))]]
     path, headers, body = seen[-1]
     assert (
         path == "/v1/detect" and body["object"] == "red cup" and body["image_url"].startswith("data:image/")
     )
     assert headers["x-moondream-auth"] == "moon-test-key-1"
-    with scripted((200, {}, {"nothing": 1})) as (url, _), pytest.raises(UnitFailed, match="unexpected"):
+    with scripted((200, {}, {"nothing": 1})) as (url, _), pytest.raises(Quarantined, match="objects"):
         find(Moondream(url), picture, "red cup")
 
 
@@ -149,13 +154,13 @@ def test_grounding_dino_with_random_weights():
                      "num_attention_heads": 2, "intermediate_size": 32},
     )  # fmt: skip
     tokenizer = BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
-    picture = Picture("p", np.full((80, 120, 3), 128, np.uint8))
+    picture = np.full((80, 120, 3), 128, np.uint8)
     boxes = []
     for threshold in (0.0, 1.1):
         detector = grounding_dino.GroundingDino(
             model=GroundingDinoForObjectDetection(config), tokenizer=tokenizer, threshold=threshold
         )
-        boxes.append(find(detector, picture, "Red cup, on the left")[0])
+        boxes.append(find(detector, picture, "Red cup, on the left")[0][0])
     assert len(boxes[0]) == 1 and len(boxes[0][0]) == 4 and boxes[1] == []
 
 
@@ -191,9 +196,9 @@ def tiny_sam2():
 
 
 def test_sam2_with_random_weights_batches_as_it_would_alone():
-    from askmask.segmenters.sam2 import Sam2Segmenter
+    from askmask.segmenters.sam2 import PromptableSam2
 
-    segmenter = Sam2Segmenter(model=tiny_sam2(), points_per_side=4, least_score=-9, least_stability=0)
+    segmenter = PromptableSam2(tiny_sam2(), points_per_side=4, least_score=-9, least_stability=0)
     rgb = [draw_scene(n)[0] for n in range(2)]
     boxes = [[(10, 20, 60, 70), (5, 5, 150, 150)], [(40, 40, 90, 99)]]
     together = segmenter.segment_batch(list(zip(rgb, boxes, strict=True)))
@@ -241,7 +246,7 @@ def test_queue_is_bounded_batched_and_hands_errors_to_the_asker():
     async def use():
         model = Counting()
         async with SegmentationQueue(model, batch=4, waiting=6) as queue:
-            picture = Picture("p", np.zeros((9, 9, 3), np.uint8))
+            picture = np.zeros((9, 9, 3), np.uint8)
             results = await asyncio.gather(*(queue.boxes(picture, [(0, 0, 5, 5)]) for _ in range(12)))
             with pytest.raises(ValueError, match="bad box"):
                 await queue.boxes(picture, [(-1, 0, 5, 5)])
@@ -250,3 +255,60 @@ def test_queue_is_bounded_batched_and_hands_errors_to_the_asker():
 
     model, results = asyncio.run(use())
     assert len(results) == 12 and max(model.batches) <= 4 and sum(model.batches) >= 8
+
+
+def test_there_is_one_sam2_and_its_clicks_are_the_librarys():
+    torch = pytest.importorskip("torch")
+    from askmask.model.sam2 import Sam2Segmenter
+
+    model = tiny_sam2().eval()
+    net = Sam2Segmenter(model)
+    pixels = net.prepare(draw_scene(1)[0], letterbox=False)[None]
+    boxes = torch.tensor([[4.0, 8.0, 24.0, 28.0], [2.0, 2.0, 60.0, 60.0]])
+    points, labels = torch.tensor([[[9.0, 9.0], [50.0, 9.0]]]), torch.tensor([[1, 0]])
+    with torch.inference_mode():
+        features = net.encode(pixels)
+        logits, scores = net.decode_geometry(features, boxes=boxes, multimask=False)
+        whole = model(pixel_values=pixels, input_boxes=boxes[None], multimask_output=False)
+        assert torch.equal(logits, whole.pred_masks[0]) and torch.equal(scores, whole.iou_scores[0])
+        logits, scores = net.decode_geometry(features, points=points, labels=labels, multimask=True)
+        whole = model(
+            pixel_values=pixels, input_points=points[None], input_labels=labels[None], multimask_output=True
+        )
+        assert logits.shape[:2] == scores.shape == (1, 3) and torch.equal(logits, whole.pred_masks[0])
+        again, _ = net.decode_geometry(
+            features, points=points, labels=labels, masks=logits[:, :1], multimask=False
+        )
+        assert not torch.equal(again[0], logits[0, :1])  # an earlier mask is a prompt as well
+
+
+def test_every_segmenter_opens_by_its_name(tmp_path):
+    from askmask.errors import CheckpointError, SettingError
+    from askmask.segmenters.segmenter import PromptableSegmenter, open_segmenter
+
+    tiny_sam2().save_pretrained(tmp_path / "sam2")
+    opened = [
+        open_segmenter("classical"),
+        open_segmenter("mini"),
+        open_segmenter("sam2", at=str(tmp_path / "sam2")),
+    ]
+    assert all(isinstance(segmenter, PromptableSegmenter) for segmenter in opened)
+    rgb = draw_scene(0)[0]
+    assert all(len(segmenter.segment_boxes(rgb, [(10, 20, 60, 70)])) == 1 for segmenter in opened)
+    with pytest.raises(SettingError, match="unknown segmenter"):
+        open_segmenter("clasical")
+    with pytest.raises(CheckpointError, match="--yes"):
+        open_segmenter("sam2", at="nobody/nothing-at-all")
+
+
+def test_a_broken_batch_of_the_queue_is_segmented_one_by_one():
+    class Fussy(ClassicalSegmenter):
+        def segment_batch(self, jobs):
+            raise ValueError("not together")
+
+    async def use():
+        async with SegmentationQueue(Fussy()) as queue:
+            rgb = draw_scene(0)[0]
+            return await asyncio.gather(*(queue.boxes(rgb, [(10, 20, 60, 70)]) for _ in range(3)))
+
+    assert [len(found) for found in asyncio.run(use())] == [1, 1, 1]

@@ -10,11 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from askmask.cli.app import app, register_commands
-from askmask.engine.pictures import Picture, difference_hash
+from askmask.engine.pictures import Picture
 from askmask.formats.own import read_examples
 from askmask.imaging.files import read_picture
 from askmask.imaging.mask import Mask
 from askmask.runs.json_text import read_rows
+from askmask.vlm.pictures import difference_hash
 from tests.conftest import GOLDEN, ROOT
 
 RECORDING = ROOT / "tests" / "engine" / "recordings" / "photographs.jsonl"
@@ -47,12 +48,11 @@ def check_export(out, pictures: int) -> list[dict]:
         pixels = np.asarray(Image.open(out / row["mask_merged"]))
         assert pixels.shape == size and set(np.unique(pixels)) == {0, 255} and row["prompt"]
     if rows and find_spec("askmask.training") is not None:
-        from askmask.training.samples import read_samples
+        from askmask.training.data import Source, check_all
 
-        # The folder as training takes it (the published format), and askmask's own file beside it.
-        assert len(read_samples(str(out))) == len(rows)
-        for sample in (*read_samples(str(out)), *read_samples(str(out / "examples.jsonl"))):
-            sample.read()
+        # The folder as training takes it (with the negatives), and the published format beside it.
+        published, whole = Source(str(out / "dataset.jsonl")), Source(str(out))
+        assert len(published) == len(rows) <= len(whole) and not check_all([published, whole])
     items = json.loads((out / "items.json").read_text())
     assert items["count"] == len(items["items"])
     return rows

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from askmask.engine.opening import ModelChoice, open_segmenter
 from askmask.engine.pipeline import add_pictures
 from askmask.engine.ray_backend import PictureWorker, _as_row, run_on_ray
 from askmask.engine.runs import RunPlan, begin, plan_of
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
+from askmask.vlm.opening import ModelChoice
 from tests.engine.conftest import QUICK, run_engine
 
 PHYSICS = Settings(concepts=("physics",))
@@ -35,9 +35,7 @@ def test_workers_rows_make_the_store_of_a_local_run(tmp_path, oracle, pictures):
             expected, calls = local.digest(), local.spent()[1]
         with begun(tmp_path / "far", server, pictures) as store:
             limits = QUICK.to_dict()
-            worker = PictureWorker(
-                plan_of(store).to_dict(), limits, store.contents()["replies"], open_segmenter
-            )
+            worker = PictureWorker(plan_of(store).to_dict(), limits, store.contents()["replies"])
             for row in list(store.pictures()):
                 result = worker({"picture": [json.dumps(_as_row(row))]})
                 assert json.loads(result["stopped"][0]) is None
@@ -48,7 +46,7 @@ def test_workers_rows_make_the_store_of_a_local_run(tmp_path, oracle, pictures):
 def test_a_workers_budget_holds_over_its_batches(tmp_path, oracle, pictures):
     with oracle() as server, begun(tmp_path / "run", server, pictures) as store:
         limits = QUICK.model_copy(update={"max_calls": 9}).to_dict()
-        worker = PictureWorker(plan_of(store).to_dict(), limits, [], open_segmenter)
+        worker = PictureWorker(plan_of(store).to_dict(), limits, [])
         stops = []
         for row in store.pictures():
             stops.append(json.loads(worker({"picture": [json.dumps(_as_row(row))]})["stopped"][0]))

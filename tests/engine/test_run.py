@@ -2,21 +2,29 @@
 
 import asyncio
 import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from askmask.engine import pipeline
-from askmask.engine.opening import ModelChoice
 from askmask.engine.report import report_of
 from askmask.engine.runs import Limits, RunPlan, begin, plan_of, work
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
+from askmask.engine.tools import run_units
 from askmask.engine.values import STAGES, Aligned, Verified
 from askmask.errors import DataError, SettingError
 from askmask.imaging.mask import Mask
 from askmask.vlm.errors import BudgetSpent, RunStopped
+from askmask.vlm.opening import ModelChoice
 from askmask.world.oracle import FITS_IOU
+from tests.conftest import ROOT
 from tests.engine.conftest import QUICK, run_engine
 
 
@@ -152,7 +160,7 @@ def test_a_broken_unit_leaves_the_others_alone_and_retry_mends_it(tmp_path, orac
 def _move(store, server) -> None:
     plan = store.meta("plan")
     plan["writer"]["base_url"] = server.address
-    store.set_meta("plan", plan)
+    store.set_meta(plan=plan)
 
 
 def test_a_budget_stops_before_and_resume_goes_on(tmp_path, oracle, pictures):
@@ -208,15 +216,99 @@ def test_a_wrong_key_stops_at_once(tmp_path, oracle, pictures, monkeypatch):
 def test_another_plan_is_refused_by_name(tmp_path, oracle, pictures):
     with oracle() as server, run_engine(tmp_path / "run", server, pictures[:1]) as store:
         other = plan_of(store).model_copy(update={"settings": Settings(votes=3)})
-        with pytest.raises(SettingError, match=r"settings\.votes = 1"):
+        with pytest.raises(SettingError, match=r"settings\.votes: 1 there, 3 now"):
             begin(store, other)
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):
     with RunStore(tmp_path / "run", create=True) as one, RunStore(tmp_path / "run") as two:
         one.lock()
-        with pytest.raises(DataError, match="another process"):
+        with pytest.raises(SettingError, match="another run is writing to"):
             two.lock()
+
+
+@pytest.mark.parametrize("name", ["lock", "gallery.html", "notes.txt"])
+def test_a_folder_of_others_is_left_as_it_is(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(SettingError, match="neither empty nor made by"):
+        RunStore(tmp_path, create=True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_another_programs_database_gets_no_tables(tmp_path):
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        db.execute("CREATE TABLE songs (name TEXT)")
+    before = (tmp_path / "run.sqlite").read_bytes()
+    with pytest.raises(DataError, match=r"not an engine run; got tables \['songs'\]"):
+        RunStore(tmp_path, create=True)
+    assert (tmp_path / "run.sqlite").read_bytes() == before
+
+
+def test_a_run_from_before_the_manifest_goes_on(tmp_path):
+    with RunStore(tmp_path, create=True) as store:
+        store.lock()
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+    (tmp_path / "askmask-run.json").unlink()
+    with RunStore(tmp_path, create=True) as store:
+        store.lock()
+        assert plan_of(store).writer.model == "m"
+
+
+def test_a_run_killed_before_its_plan_was_whole_begins_again(tmp_path):
+    plan = RunPlan(writer=ModelChoice(model="m"))
+    with RunStore(tmp_path / "run", create=True) as store:
+        store.set_meta(plan=plan.to_dict())  # as older versions left it: no manifest
+        begin(store, plan)
+        assert store.meta("manifest")["templates"]
+    with (
+        RunStore(tmp_path / "other", create=True) as store,
+        pytest.raises(DataError, match="nothing was begun"),
+    ):
+        plan_of(store)
+
+
+@pytest.mark.parametrize("damage", ["header", "middle", "plan"])
+def test_a_damaged_store_is_named(tmp_path, oracle, pictures, damage):
+    with oracle() as server, run_engine(tmp_path, server, pictures[:1]) as store:
+        if damage == "plan":
+            store.set_meta(plan="{")
+    path = tmp_path / "run.sqlite"
+    data = path.read_bytes()
+    if damage == "header":
+        path.write_bytes(b"\0" * 100 + data[100:])
+    elif damage == "middle":
+        path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    with pytest.raises(DataError, match=r"run\.sqlite"), RunStore(tmp_path, read_only=True) as store:
+        plan_of(store)
+        report_of(store)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
+def test_a_run_is_read_where_nothing_may_be_written(tmp_path, oracle, pictures):
+    with oracle() as server:
+        run_engine(tmp_path, server, pictures[:1]).close()
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    shutil.copy(tmp_path / "run.sqlite", folder)
+    code = (
+        "import os, sys; from askmask.engine.store import RunStore; from askmask.engine.report import report_of\n"
+        "os.chdir(sys.argv[1]); os.geteuid() or os.setuid(65534)\n"
+        "with RunStore('.', read_only=True) as store: print(report_of(store).finished)"
+    )
+    folder.chmod(0o555)
+    (folder / "run.sqlite").chmod(0o444)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_equal_pictures_are_one_and_bad_ones_are_named(tmp_path, oracle, pictures):
@@ -250,3 +342,105 @@ def test_without_stage_3_every_region_passes_unjudged(tmp_path, oracle, pictures
         verified = store.stage(next(store.pictures()).sha256, "verify")[1]
         assert isinstance(verified, Verified) and verified.accepted[0].verdict is None
         assert "verify" not in {row[0] for row in store.query("SELECT DISTINCT stage FROM calls")}
+
+
+def test_a_unit_fails_alone_whatever_it_raises():
+    async def fine():
+        return 1
+
+    async def broken(error):
+        raise error
+
+    units = {"a": fine(), "b": broken(AttributeError("no such thing")), "c": broken(UnicodeError("half"))}
+    results, failures = asyncio.run(run_units(units))
+    assert results == {"a": 1} and [f.error_class for f in failures] == ["unexpected", "unexpected"]
+    assert "AttributeError: no such thing" in failures[0].reason
+    with pytest.raises(RunStopped):
+        asyncio.run(run_units({"a": fine(), "b": broken(RunStopped("no key"))}))
+
+
+def test_a_fault_of_the_segmenter_or_of_a_stage_is_one_pictures_failure(
+    tmp_path, oracle, pictures, monkeypatch
+):
+    from askmask.segmenters.classical import ClassicalSegmenter
+
+    seen = []
+
+    def boxes(self, rgb, found):
+        seen.append(rgb)
+        if len(seen) == 1:
+            raise AttributeError("a fault of its own")
+        return real(self, rgb, found)
+
+    real = ClassicalSegmenter.segment_boxes
+    monkeypatch.setattr(ClassicalSegmenter, "segment_boxes", boxes)
+    with oracle() as server, run_engine(tmp_path / "run", server, pictures[:2], settings=TWO) as store:
+        report = report_of(store)
+        assert report.failures == {"segment": {"segmenter": 1}} and report.stages["align"]["done"] == 1
+        assert "a fault of its own" in report.reasons["segment"]["segmenter"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE meta SET value = '{' WHERE name = 'plan'",
+        "UPDATE meta SET value = '{\"writer\": 5}' WHERE name = 'plan'",
+        "UPDATE meta SET value = '\"new\"' WHERE name = 'schema'",
+        "DROP TABLE meta",
+    ],
+)
+def test_a_damaged_store_is_named_and_left_as_it_is(tmp_path, damage):
+    import sqlite3
+
+    with RunStore(tmp_path / "run", create=True) as store:
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute(damage)
+    db.close()
+    with (
+        pytest.raises(DataError, match=r"run\.sqlite is damaged"),
+        RunStore(tmp_path / "run", read_only=True) as store,
+    ):
+        plan_of(store)
+    (tmp_path / "run" / "run.sqlite").write_bytes(b"no database at all" * 300)
+    with pytest.raises(DataError, match=r"run\.sqlite"):
+        RunStore(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"stage": "verify", "schema": "MaskReply"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "refused": "no"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "picture": "zz"},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "picture": 5},
+        {"stage": "verify", "schema": "MaskReply", "reply": "x", "inputs": [1]},
+        {"stage": "verify", "schema": "MaskReply", "reply": 5},
+    ],
+)
+def test_an_odd_line_of_a_recording_is_named(tmp_path, row):
+    from askmask.vlm.replay import ReplayVlm
+
+    good = {"stage": "verify", "schema": "MaskReply", "reply": "x", "note": "fields of others are let be"}
+    (tmp_path / "r.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    with pytest.raises(DataError, match=r"r\.jsonl, line 2"):
+        ReplayVlm(tmp_path / "r.jsonl")
+
+
+def test_a_name_that_is_no_utf8_is_a_picture_like_any_other(tmp_path, oracle, pictures):
+    import os
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(Path(pictures[0]).read_bytes())
+        (folder / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    with oracle() as server, run_engine(tmp_path / "run", server, folder.iterdir(), settings=TWO) as store:
+        assert os.fsencode(next(store.pictures()).path).endswith(b"caf\xe9.png")
+        assert os.fsencode(store.unreadable()[0][0]).endswith(b"bad\xff.jpg")
+        assert report_of(store).stages["align"]["done"] == 1
+        from askmask.engine.gallery import write_gallery
+
+        assert write_gallery(store, tmp_path / "gallery.html") == 1

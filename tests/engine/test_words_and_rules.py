@@ -119,6 +119,6 @@ def test_templates_parse_and_carry_every_family():
         assert all(f"`{family}`" in text for family in families)
     assert "$" not in fill("verify_mask", tint="red")
     assert len(set(all_hashes().values())) == len(all_hashes())
-    assert hash_of("describe") != hash_of("describe", "locate")
+    assert hash_of("describe") != hash_of("describe", "verify_mask")
     with pytest.raises(ValueError, match="needs"):
         fill("verify_mask", colour="red")

@@ -1,64 +1,92 @@
-"""A real, simple segmenter for the tests of the runner: finds the pixels of the colour that a prompt names."""
+"""A real, simple back-end for the tests of the runner: finds the pixels of the colour that a prompt names."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from askmask.conversation import Example, Round
+from askmask.answer import Answer
+from askmask.backend import Done, Found, State, Words
+from askmask.conversation import Example, Round, Segment
 from askmask.errors import PromptError
-from askmask.imaging.files import read_picture
+from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
+from askmask.session import Model
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
 SIZE = (24, 32)
 
 
-@dataclass
-class Found:
-    masks: tuple[Mask, ...]
-    score: float
-    text: str = ""
+@dataclass(frozen=True)
+class ColourView:
+    """A picture is as good as looked at."""
 
-    @property
-    def found(self) -> bool:
-        return bool(self.masks)
+    picture: Picture
+    nbytes: int = 100
 
 
-@dataclass
-class ColourSession:
-    rgb: np.ndarray
-    rounds: list = field(default_factory=list)
+class ColourBackend:
+    """A back-end with memory: "that again" means what the round before answered."""
 
-    def ask(self, prompt: str) -> Found:
-        if "unanswerable" in prompt:
-            raise PromptError("this prompt is refused")
-        colour = next((c for c in COLOURS if c in prompt), None)
-        # "that again" means the last round's answer: a model with memory.
-        if colour is None and "again" in prompt and self.rounds:
-            found = self.rounds[-1]
-        elif colour is None:
-            found = Found((), 0.1, "nothing of that kind")
-        else:
-            near = np.abs(self.rgb.astype(int) - COLOURS[colour]).max(axis=2) < 40
-            found = Found((Mask.from_array(near),) if near.any() else (), 0.9, f"the {colour} part")
-        self.rounds.append(found)
-        return found
-
-    def ask_many(self, prompts):
-        """Each as if asked alone, as Session.ask_many promises."""
-        return [ColourSession(self.rgb).ask(prompt) for prompt in prompts]
-
-
-class ColourModel:
-    """Counts how often it encodes a picture, as encoding is what real models pay for."""
+    name, protocol_name, fingerprint = "colours", "native", "0"
 
     def __init__(self):
-        self.opened = []
+        self.opened = []  # pictures looked at, as encoding is what real models pay for
 
-    def open(self, picture):
-        self.opened.append(str(picture))
-        return ColourSession(read_picture(picture).rgb)
+    def check(self, prompt):
+        if "unanswerable" in prompt.text:
+            raise PromptError("this prompt is refused")
+        return prompt
+
+    def look(self, picture):
+        self.opened.append(picture.name)
+        return ColourView(picture)
+
+    def begin(self, view):
+        return State(view)
+
+    def extend(self, state, round):
+        return state.with_round(round)
+
+    def answer(self, asked, keep):
+        for row, one in enumerate(asked):
+            picture, rounds = one.state.view.picture, one.state.rounds
+            colour = next((c for c in COLOURS if c in one.prompt.text), None)
+            segments, reply = (), "nothing of that kind"
+            if colour is not None:
+                near = np.abs(picture.rgb.astype(int) - COLOURS[colour]).max(axis=2) < 40
+                mask = Mask.from_array(near)
+                segments = (Segment(mask=mask, source="predicted", score=0.9),) if mask else ()
+                reply = f"the {colour} part"
+            elif "again" in one.prompt.text and rounds:
+                segments = tuple(replace(s, source="predicted", name=None) for s in rounds[-1].segments)
+                reply = rounds[-1].reply
+            yield from (Found(row, segment) for segment in segments)
+            yield Words(row, reply)
+            answer = Answer(
+                round=Round(prompt=one.prompt, segments=segments, reply=reply),
+                size=picture.size,
+                score=0.9 if segments else 0.1,
+                presence=1.0,
+                score_trained=False,
+                presence_trained=False,
+                found=bool(segments),
+                model=self.name,
+                protocol=self.protocol_name,
+                picture=picture,
+            )
+            yield Done(row, answer)
+
+
+class ColourModel(Model):
+    """The colours behind the public API."""
+
+    def __init__(self):
+        super().__init__(ColourBackend())
+
+    @property
+    def opened(self):
+        return self.backend.opened
 
 
 def make_dataset(folder, pictures=5):

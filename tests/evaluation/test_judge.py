@@ -2,21 +2,23 @@
 
 import json
 import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image
 
 from askmask.conversation import Round
-from askmask.errors import AskMaskError, DataError
+from askmask.errors import AskMaskError, DataError, SettingError
 from askmask.evaluation.judge import (
     Dialogue,
-    OpenAIJudge,
+    VlmJudge,
     judge_dialogues,
     parse_better,
     parse_grades,
     win_rate,
 )
+from askmask.vlm.opening import ModelChoice
 
 pytest.importorskip("openai")
 
@@ -59,10 +61,21 @@ def server():
     server.server_close()
 
 
-def judge_of(server, **kwargs):
-    return OpenAIJudge(
-        "judge-1", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="secret-key", **kwargs
-    )
+@pytest.fixture
+def judge_of(monkeypatch):
+    """`judge_of(server)` opens a judge; all are closed at the end."""
+    monkeypatch.setenv("JUDGE_KEY", "secret-key")
+    with ExitStack() as opened:
+
+        def make(server, **more):
+            choice = ModelChoice(
+                model="judge-1",
+                base_url=f"http://127.0.0.1:{server.server_port}/v1",
+                api_key_env="JUDGE_KEY",
+            )
+            return opened.enter_context(VlmJudge(choice, first_wait_s=0.01, **more))
+
+        yield make
 
 
 def dialogue(name="d", reply="A bottle.", image=None):
@@ -70,7 +83,7 @@ def dialogue(name="d", reply="A bottle.", image=None):
     return Dialogue(id=name, rounds=rounds, target="the bottle", image=image)
 
 
-def test_grades_are_asked_at_temperature_zero_with_the_picture(server, tmp_path):
+def test_grades_are_asked_at_temperature_zero_with_the_picture(server, judge_of, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "p.png")
     fenced = 'Sure:\n```json\n{"PR": 2, "LC": 5, "CC": 3, "TR": 5}\n```'
     replies = iter(['{"PR": 4, "LC": 5, "CC": 3, "TR": 5}', fenced])
@@ -87,17 +100,18 @@ def test_grades_are_asked_at_temperature_zero_with_the_picture(server, tmp_path)
     assert len(result["template_sha256"]) == 64
 
 
-def test_unread_replies_are_counted_never_dropped(server):
+def test_unread_replies_are_counted_never_dropped(server, judge_of):
     too_high, twos = '{"PR": 9, "LC": 5, "CC": 3, "TR": 5}', '{"PR": 2, "LC": 2, "CC": 2, "TR": 2}'
     replies = iter(["I would say four.", too_high, twos])
     server.answer = lambda body: (200, next(replies))
-    result = judge_dialogues(judge_of(server), [dialogue("a"), dialogue("b"), dialogue("c")], repeats=1)
+    three = [dialogue("a", "A jar."), dialogue("b", "A cup."), dialogue("c", "A can.")]
+    result = judge_dialogues(judge_of(server), three, repeats=1)
     assert (result["n"], result["n_unread"], result["replies_unread"], result["PR"]) == (3, 2, 2, 2)
 
 
-def test_pairs_are_asked_in_both_orders(server):
+def test_pairs_are_asked_in_both_orders(server, judge_of):
     def prefers_bottle(body):
-        text = body["messages"][0]["content"][0]["text"]
+        text = body["messages"][0]["content"]
         a, b = text.split("Conversation of B:")
         return 200, json.dumps({"better": "A" if "bottle." in a else "B" if "bottle." in b else "tie"})
 
@@ -119,21 +133,22 @@ def test_pairs_are_asked_in_both_orders(server):
         win_rate(judge_of(server), ours, theirs[:1])
 
 
-def test_what_may_pass_is_tried_again_and_what_cannot_is_told(server):
+def test_what_may_pass_is_tried_again_and_what_cannot_is_told(server, judge_of):
     states = iter([(429, "slow down"), (503, "busy"), (200, '{"PR": 1, "LC": 1, "CC": 1, "TR": 1}')])
     server.answer = lambda body: next(states)
     assert judge_dialogues(judge_of(server), [dialogue()], repeats=1)["PR"] == 1
     assert len(server.asked) == 3
     server.answer = lambda body: (401, "bad key secret-key")
-    with pytest.raises(AskMaskError, match="cannot be asked; got 401") as caught:
+    with pytest.raises(AskMaskError, match=r"refuses every call: HTTP 401: bad key \[key\]") as caught:
         judge_dialogues(judge_of(server), [dialogue()], repeats=1)
     assert "secret-key" not in str(caught.value) and len(server.asked) == 4
 
 
 def test_a_key_is_needed(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(AskMaskError, match="Set OPENAI_API_KEY"):
-        OpenAIJudge("judge-1")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(SettingError, match="OPENAI_API_KEY"):
+        VlmJudge(ModelChoice(model="judge-1"))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_every_item_is_answered_once_and_pictures_are_encoded_once(examples, tmp
 
 
 def test_history_of_own_answers(examples, tmp_path):
-    run(examples, tmp_path, history="self")
+    run(examples, tmp_path, history="own")
     data = scores(tmp_path, examples)
     assert data["gIoU"] == 1.0 and data["groups"]["round"]["3"]["gIoU"] == 1.0
     replies = lines(tmp_path, "replies")

@@ -40,8 +40,8 @@ def refuse(folder, said):
 
 def test_saving_and_loading_changes_nothing(tiny, tiny_folder, picture_path):
     again = askmask.load(tiny_folder, device="cpu")
-    for key, value in tiny.net.state_dict().items():
-        assert torch.equal(value, again.net.state_dict()[key]), key
+    for key, value in tiny.backend.net.state_dict().items():
+        assert torch.equal(value, again.backend.net.state_dict()[key]), key
     assert again.open(picture_path).ask("a ball").mask == tiny.open(picture_path).ask("a ball").mask
 
 
@@ -131,14 +131,14 @@ def test_an_unfinished_conversion_does_not_load(folder):
 
 def test_the_same_name_over_other_weights_is_another_model(folder):
     """Files of equal size, the card untouched: only their bytes tell."""
-    before = askmask.load(folder, device="cpu").fingerprint
-    assert askmask.load(folder, device="cpu").fingerprint == before
+    before = askmask.load(folder, device="cpu").backend.fingerprint
+    assert askmask.load(folder, device="cpu").backend.fingerprint == before
     path = folder / "adapter.safetensors"
     stat, data = path.stat(), bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert askmask.load(folder, device="cpu").fingerprint != before
+    assert askmask.load(folder, device="cpu").backend.fingerprint != before
 
 
 def contents(folder):
@@ -188,7 +188,7 @@ def test_a_folder_of_others_is_no_place_for_a_checkpoint(tiny_folder, tmp_path):
 
 def test_bfloat16_is_for_the_language_side(tiny_folder, picture_path):
     model = askmask.load(tiny_folder, device="cpu", dtype="bfloat16")
-    dtypes = {key.split(".")[0]: value.dtype for key, value in model.net.state_dict().items()}
+    dtypes = {key.split(".")[0]: value.dtype for key, value in model.backend.net.state_dict().items()}
     assert dtypes == {"segmenter": torch.float32, "prompt_encoder": torch.bfloat16, "adapter": torch.float32}
     full = askmask.load(tiny_folder, device="cpu").open(picture_path).ask("a ball")
     assert model.open(picture_path).ask("a ball").score == pytest.approx(full.score, abs=0.05)

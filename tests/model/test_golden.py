@@ -38,15 +38,12 @@ def test_published_masks_from_photographs(golden, models, facts, path, case):
     record = load_file(golden / "infer" / f"{case}__{path}.safetensors")
     features = load_file(golden / fact["features"])
     session = models[path].open(golden / "images" / fact["image"])
+    maps = models[path].view_of(session).look.features.maps
     close = dict(CLOSE)
-    torch.testing.assert_close(session.features.maps[2], features["image_embeddings"], **close)
+    torch.testing.assert_close(maps[2], features["image_embeddings"], **close)
     # recorded in half precision
-    torch.testing.assert_close(
-        session.features.maps[0], features["high_res_s0_f16"].float(), atol=1e-3, rtol=1e-3
-    )
-    torch.testing.assert_close(
-        session.features.maps[1], features["high_res_s1_f16"].float(), atol=1e-3, rtol=1e-3
-    )
+    torch.testing.assert_close(maps[0], features["high_res_s0_f16"].float(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(maps[1], features["high_res_s1_f16"].float(), atol=1e-3, rtol=1e-3)
 
     answer = session.ask(fact["prompt"], keep_logits=True)
     assert answer.mask_token == fact["decoder_mask_token"]
@@ -66,10 +63,11 @@ def test_every_step_between(golden, models, facts, path, case):
     record = load_file(golden / "infer" / f"{case}__{path}.safetensors")
     model = models[path]
     picture = read_picture(golden / "images" / fact["image"])
-    pixels = model.prepare(picture)
+    protocol, net = model.backend.protocol, model.backend.net
+    pixels = net.segmenter.prepare(protocol.rgb(picture), letterbox=protocol.letterbox)
     features = load_file(golden / fact["features"])
     torch.testing.assert_close(pixels[None, :, ::16, ::16], features["encoder_input_stride16"], **CLOSE)
-    patches, grid = model.net.prompt_encoder.words.picture(picture.rgb)
+    patches, grid = net.prompt_encoder.words.picture(picture.rgb)
     inputs = load_file(golden / "infer" / f"{fact['image'].removesuffix('.png')}__qwen_inputs.safetensors")
     if "pixel_values" in inputs:
         assert torch.equal(patches, inputs["pixel_values"])
@@ -77,11 +75,11 @@ def test_every_step_between(golden, models, facts, path, case):
         assert torch.equal(patches[inputs["pixel_values_row_index"].long()], inputs["pixel_values_rows"])
     assert grid.tolist() == fact["image_grid_thw"]
     with torch.no_grad():
-        look = model.net.look(picture.rgb, pixels)
-        states = model.net.prompt_encoder.encode(look.prefix, [fact["prompt"]])
-        prompts = model.net.adapter(states)
-        out = model.net.segmenter.decode(look.features, prompts, multimask=True)
-        single = model.net.segmenter.decode(look.features, prompts, multimask=False)
+        look = net.look(picture.rgb, pixels)
+        states = net.prompt_encoder.encode(look.prefix, net.prompt_encoder.words.tokens([fact["prompt"]]))
+        prompts = net.adapter(states)
+        out = net.segmenter.decode(look.features, prompts, multimask=True)
+        single = net.segmenter.decode(look.features, prompts, multimask=False)
     # ours keeps the words alone; the published code all tokens
     words, last = record["hidden"][record["text_mask"].bool()], record["hidden"][0, record["eos_pos"]]
     torch.testing.assert_close(states.states[states.sparse], words, **CLOSE)
@@ -119,11 +117,15 @@ ADAPTER = (
 def test_the_language_side_of_odd_prompts_and_pictures(golden, models, case):
     fact = next(fact for fact in adapter_cases(golden) if fact["case"] == case)
     record = load_file(golden / "adapter" / f"{case}.safetensors")
-    net = models["eval"].net
-    names = fact["images"] or [None] * len(fact["prompts"])
-    pictures = [None if name is None else read_picture(golden / "images" / name).rgb for name in names]
+    net = models["eval"].backend.net
+    words = net.prompt_encoder.words
+    if fact["images"]:
+        pictures = [read_picture(golden / "images" / name).rgb for name in fact["images"]]
+        tokens = words.pairs(pictures, fact["prompts"])
+    else:
+        tokens = words.padded([words.bare(prompt) for prompt in fact["prompts"]])
     with torch.no_grad():
-        states = net.prompt_encoder.encode_pairs(pictures, None, fact["prompts"])
+        states = net.prompt_encoder.encode_pairs(None, tokens)
         prompts = net.adapter(states)
     real = record["attention_mask"].bool()
     torch.testing.assert_close(states.states[real], record["hidden"][real], **CLOSE)
@@ -152,4 +154,6 @@ def test_exif_the_mask_of_stored_pixels_comes_back_upright(golden, models):
     # Same visual side as the stored pixels without EXIF.
     upright = picture.upright(picture.as_stored())
     assert (upright == picture.rgb).all()
-    torch.testing.assert_close(models["eval"].open(path).features.maps[2], stored.features.maps[2])
+    model = models["eval"]
+    maps = [model.view_of(session).look.features.maps[2] for session in (model.open(path), stored)]
+    torch.testing.assert_close(*maps)

@@ -26,7 +26,7 @@ from askmask.model.mini.language import NEVER
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import FREE, PLANE_SCALE, Percept, plane_of
 from askmask.model.mini.reading import GROUPS, Read, Reading, names_of
-from askmask.model.mini.words import WordEmbedding, split
+from askmask.model.mini.words import WordEmbedding, WordHasher, split
 from askmask.model.seams import Features
 from askmask.segmenters.mini import PromptableMini
 
@@ -84,7 +84,7 @@ def test_an_answer_does_not_depend_on_the_other_prompts(mini, picture):
 def test_an_answer_does_not_depend_on_the_other_pictures(mini, picture):
     other = picture[::-1, :50].copy()
     pairs = [(picture, "the mug"), (other, "the handle of it"), (picture[:40].copy(), "balls")]
-    for answer, (rgb, prompt) in zip(mini.batch(pairs, at_once=3), pairs, strict=True):
+    for answer, (rgb, prompt) in zip(mini.batch(pairs), pairs, strict=True):
         alone = mini.open(rgb).ask(prompt)
         assert answer.presence == pytest.approx(alone.presence, abs=1e-5)
         assert answer.score == pytest.approx(alone.score, abs=1e-5)
@@ -96,7 +96,7 @@ def test_masks_have_the_pictures_own_size(mini, picture):
 
 
 def test_weights_in_half_precision_compute_in_single(mini):
-    assert {p.dtype for p in mini.net.parameters()} == {torch.float32}
+    assert {p.dtype for p in mini.backend.net.parameters()} == {torch.float32}
 
 
 def test_gradients_reach_language_adapter_and_decoder(mini_folder, picture):
@@ -105,7 +105,7 @@ def test_gradients_reach_language_adapter_and_decoder(mini_folder, picture):
     pixels = torch.stack([net.segmenter.prepare(picture)] * 2)
     with torch.no_grad():
         features = net.segmenter.encode(pixels)
-    out = net(features, [picture, picture], ["the mug", "the blue ball"])
+    out = net(features, net.prompt_encoder.words.pairs([picture, picture], ["the mug", "the blue ball"]))
     (out.logits.square().mean() + out.presence_logits.square().mean()).backward()
     for part in (net.language.embed.word, net.adapter.to_sparse, net.segmenter.decoder.blocks[0].mlp):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
@@ -137,7 +137,7 @@ def test_an_unseen_word_is_near_words_of_its_letters():
     with torch.no_grad():
         embed.word.weight.zero_()  # training never met these words: their own vectors say nothing
         embed.place.zero_()
-        vectors, real = embed(["rollable", "rolling", "transparent"])
+        vectors, real = embed(WordHasher(4096, 4096, 8).tokens(["rollable", "rolling", "transparent"]))
     near = torch.nn.functional.cosine_similarity(vectors[0, 0], vectors[1, 0], dim=0)
     far = torch.nn.functional.cosine_similarity(vectors[0, 0], vectors[2, 0], dim=0)
     assert real.all() and near > far + 0.1
@@ -243,7 +243,7 @@ def test_a_click_means_the_region_under_it_and_a_box_the_one_it_fits():
 
 
 def test_promptable_gives_one_mask_per_click_and_box_in_picture_pixels(mini, picture):
-    segmenter = PromptableMini(mini.net)
+    segmenter = PromptableMini(mini.backend.net)
     clicks = segmenter.segment_points(picture, [(3, 4), (80, 60), (40, 40)])
     boxes = segmenter.segment_boxes(picture, [(0, 0, 30, 30)])
     assert len(clicks) == 3 and len(boxes) == 1

@@ -10,7 +10,7 @@ PROMPT = "the <|im_end|> red ball"
 
 
 def test_typed_special_tokens_stay_words_while_other_threads_read_the_template(tiny):
-    words, grid = tiny.net.prompt_encoder.words, torch.tensor([[1, 4, 4]])
+    words, grid = tiny.backend.net.prompt_encoder.words, torch.tensor([[1, 4, 4]])
     head, tail = words.head(grid), words.tail(PROMPT)
     with ThreadPoolExecutor(4) as threads:
         pairs = list(threads.map(lambda _: (words.head(grid), words.tail(PROMPT)), range(800)))

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from askmask.model.checkpoint import load_checkpoint
-from askmask.model.published import SAM2_NAMES, _backbone_name
+from askmask.model.published import SAM2_NAMES, backbone_name
+from askmask.training.data import Source
 from askmask.training.optimiser import adamw
-from askmask.training.samples import read_samples
-from askmask.training.segmentation import SegmentationConfig, SegmentationTask
+from askmask.training.published import PublishedCollate, PublishedObjective
+from askmask.training.segmentation import choose_trainable
 
 RATES = (1e-12, 1e-4, 5.05e-5)
 
@@ -27,7 +28,7 @@ def our_name(key):
         return f"segmenter.model.{key}"
     key = key.removeprefix("plm.")
     if key.startswith("backbone."):
-        return f"prompt_encoder.base.{_backbone_name(key.removeprefix('backbone.'))}"
+        return f"prompt_encoder.base.{backbone_name(key.removeprefix('backbone.'))}"
     return f"adapter.{key}"
 
 
@@ -39,19 +40,19 @@ def trained(golden, converted, tmp_path_factory):
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # the golden run had no LoRA dropout
     cache = str(tmp_path_factory.mktemp("features"))
-    task = SegmentationTask(net, SegmentationConfig(data=(str(golden),), published=True, cache=cache))
+    choose_trainable(net, language="lora", segmenter="decoder")
+    collate, objective = PublishedCollate(net), PublishedObjective(net, cache=cache)
+    source = Source(str(golden / "dataset.jsonl"))
     truth = json.loads((golden / "train/fp32.json").read_text())
-    rows = {(sample.prompt, sample.where): sample for sample in read_samples(str(golden))}
-    by_prompt = {prompt: sample for (prompt, _), sample in rows.items()}
+    by_prompt = {source[number].text: source[number] for number in range(len(source))}
     optimiser = adamw(net.named_parameters(), lr=1.0, weight_decay=truth["hyper"]["wd"])
     before = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad}
     parameters = [p for p in net.parameters() if p.requires_grad]
     losses, targets, norms, grads = [], [], [], {}
     for update, rate in enumerate(RATES):
         for micro in truth["batches"][2 * update : 2 * update + 2]:
-            samples = [by_prompt[prompt] for prompt in micro["prompts"]]
-            batch = task.collate([(s, p, m.to_array()) for s in samples for p, m in [s.read()]])
-            loss, _ = task.loss(batch, 0.0)
+            batch = collate([by_prompt[prompt] for prompt in micro["prompts"]])
+            loss, _ = objective(batch)
             (loss / 2).backward()
             losses.append(float(loss.detach()))
             targets.append(batch.target)

@@ -1,6 +1,7 @@
 """A run killed with SIGKILL and started again logs the same losses, bit for bit, as one left alone."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import time
 import pytest
 import torch
 
-from askmask.errors import CheckpointError
+from askmask.errors import CheckpointError, SettingError
 from askmask.training.run_folder import RunFolder
+from tests.conftest import ROOT
 from tests.training.discs import write_discs
 
 STEPS = 9
@@ -48,6 +50,73 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
     assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
 
 
+@pytest.mark.slow
+def test_killed_before_its_first_checkpoint_it_logs_every_step_once(tmp_path):
+    data = tmp_path / "discs"
+    write_discs(data, scenes=6, seed=0, size=32)
+    late = [*command(tmp_path / "run", data), "save_every=100"]
+    process = subprocess.Popen(late, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while not (log.exists() and log.read_bytes().count(b"\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert rows(tmp_path / "run") and not RunFolder(tmp_path / "run").checkpoints()
+    subprocess.run(late, check=True, capture_output=True)
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8, 9]
+
+
+def test_a_checkpoint_that_is_not_finite_is_not_written(tmp_path):
+    folder = RunFolder(tmp_path)
+    broken = {"step": 4, "model": {"layer.weight": torch.tensor([1.0, float("nan")])}}
+    with pytest.raises(CheckpointError, match=r"layer\.weight.*There is no checkpoint yet"):
+        folder.save(4, broken)
+    folder.save(3, {"step": 3, "model": {"layer.weight": torch.ones(2)}})
+    with pytest.raises(CheckpointError, match=r"not finite.*newest checkpoint is step-00000003\.pt"):
+        folder.save(4, broken)
+    assert [path.name for path in folder.checkpoints()] == ["step-00000003.pt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_full_disk_names_the_checkpoint_and_leaves_the_one_before(tmp_path):
+    """The system refuses to write beyond a size, as it does when the disk is full."""
+    code = (
+        "import resource, signal, torch; from askmask.training.run_folder import RunFolder\n"
+        f"folder = RunFolder({str(tmp_path)!r}); folder.save(1, {{'step': 1}})\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2)\n"
+        "folder.save(2, {'step': 2, 'model': {'a': torch.zeros(100_000)}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "WriteError: no space left to write" in done.stderr and "step-00000002.pt" in done.stderr
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001.pt"]
+
+
+def test_a_folder_of_others_is_not_trained_in(tmp_path):
+    (tmp_path / "log.jsonl").write_text("the user's")
+    with (
+        pytest.raises(SettingError, match="neither empty nor made by"),
+        RunFolder(tmp_path).held({"stage": "perception"}),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_a_run_from_before_the_manifest_goes_on(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config({})
+    folder.save(3, {"step": 3})
+    (tmp_path / ".lock").touch()
+    with folder.held({"stage": "perception"}):
+        assert folder.load()["step"] == 3
+    with pytest.raises(SettingError, match="another stage"), RunFolder(tmp_path).held({"stage": "selection"}):
+        pass
+
+
+def test_looking_at_a_run_that_is_not_there_makes_no_folder(tmp_path):
+    assert RunFolder(tmp_path / "nowhere").load() is None
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_damaged_checkpoint_is_named(tmp_path):
     folder = RunFolder(tmp_path)
     folder.save(3, {"step": 3})
@@ -61,25 +130,24 @@ def test_only_the_newest_checkpoints_are_kept_and_partial_ones_ignored(tmp_path)
     folder = RunFolder(tmp_path)
     for step in (1, 2, 3, 10):
         folder.save(step, {"step": step})
-    (tmp_path / "checkpoints" / "step-00000011.partial").write_bytes(b"cut off")
+    (tmp_path / "checkpoints" / ".askmask-00.tmp").write_bytes(b"cut off")
+    (tmp_path / "checkpoints" / "step-best.pt").write_bytes(b"the user's")
     assert [path.name for path in folder.checkpoints()] == ["step-00000003.pt", "step-00000010.pt"]
-    assert folder.load()["step"] == 10
+    assert folder.load()["step"] == 10 and (tmp_path / "checkpoints" / "step-best.pt").exists()
 
 
 def test_a_second_process_in_the_same_run_folder_is_refused(tmp_path):
     data = tmp_path / "discs"
     write_discs(data, scenes=6, seed=0, size=32)
     run = tmp_path / "run"
-    RunFolder(run).write_config({"recipe": "of the first"})
-    before = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
     with RunFolder(run).held():
+        RunFolder(run).write_config({"recipe": "of the first"})
+        before = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
         refused = subprocess.run(command(run, data), capture_output=True, text=True)
+        after = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
     assert refused.returncode != 0
-    assert "another process is training" in refused.stderr and "run=" in refused.stderr
-    after = [
-        (path.name, path.read_bytes()) for path in run.iterdir() if path.is_file() and path.name != ".lock"
-    ]
-    assert sorted(after) == before and not RunFolder(run).checkpoints()
+    assert "another run is writing to" in refused.stderr and "run=" in refused.stderr
+    assert after == before and not RunFolder(run).checkpoints()
     subprocess.run(command(run, data), check=True, capture_output=True)
 
 

@@ -38,7 +38,7 @@ def test_what_is_wrong_is_said(pair, said):
 
 
 def test_none_empties_an_optional_setting():
-    assert override(mini_perception(), ["start=runs/a", "start=none"]).start is None
+    assert override(mini_perception(), ["start=runs/a", "start=none"]).start == ()
 
 
 @pytest.mark.parametrize("name", RECIPES)

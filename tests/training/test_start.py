@@ -1,6 +1,5 @@
 """What a run starts from."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,12 +10,15 @@ from askmask.errors import CheckpointError, SettingError
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
-from askmask.training.run import _load, model_of, sources
+from askmask.runs.whole_files import write_json
+from askmask.training.recipes import mini_phase_one
+from askmask.training.run import _load, model_of
 from askmask.training.run_folder import RunFolder
+from askmask.training.settings import override
 
 
 def saved(folder, **weights):
-    RunFolder(folder).save(1, {"model": weights})
+    RunFolder(folder).save(1, {"step": 1, "model": weights})
     return str(folder)
 
 
@@ -24,15 +26,16 @@ def test_of_several_runs_the_later_ones_weights_count(tmp_path):
     whole = saved(tmp_path / "whole", weight=torch.zeros(1, 2), bias=torch.zeros(1))
     part = saved(tmp_path / "part", weight=torch.ones(1, 2))
     net = nn.Linear(2, 1)
-    assert _load(net, f"{whole}, {part}", wanted=("weight", "bias")) == {"weight", "bias"}
+    assert _load(net, (whole, part), wanted=("weight", "bias")) == {"weight", "bias"}
     assert net.weight.tolist() == [[1, 1]] and net.bias.tolist() == [0]
     with pytest.raises(CheckpointError, match="bias"):
-        _load(net, part, wanted=("weight", "bias"))
+        _load(net, (part,), wanted=("weight", "bias"))
 
 
 def test_a_forgotten_name_between_commas_is_named():
-    with pytest.raises(SettingError, match="between two commas"):
-        sources("mini,,runs/eyes")
+    assert override(mini_phase_one(), ["start=mini, runs/eyes"]).start == ("mini", "runs/eyes")
+    with pytest.raises(SettingError, match="mini,,runs/eyes"):
+        override(mini_phase_one(), ["start=mini,,runs/eyes"])
 
 
 def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_path):
@@ -40,10 +43,10 @@ def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_pat
     model = MiniConfig.from_dict(NetConfig.load(find_checkpoint("mini")).segmenter)
     other = replace(model, colours=tuple(reversed(model.colours)))  # the same sizes, other names
     eyes, run = RunFolder(tmp_path / "eyes"), RunFolder(tmp_path / "run")
-    (eyes.root / "model.json").write_text(json.dumps(model.to_dict()))
-    assert model_of(run, f"{bundled},{eyes.root}") == model
-    (eyes.root / "model.json").write_text(json.dumps(other.to_dict()))
+    write_json(eyes.root / "model.json", model.to_dict())
+    assert model_of(run, (bundled, str(eyes.root))) == model
+    write_json(eyes.root / "model.json", other.to_dict())
     with pytest.raises(CheckpointError, match="other sizes or names"):
-        model_of(run, f"{bundled},{eyes.root}")
-    (run.root / "model.json").write_text(json.dumps(other.to_dict()))
-    assert model_of(run, bundled) == other
+        model_of(run, (bundled, str(eyes.root)))
+    write_json(run.root / "model.json", other.to_dict())
+    assert model_of(run, (bundled,)) == other

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from askmask.errors import DataError, SettingError
 from askmask.formats import dense, own
 from askmask.world import engine
 from askmask.world.generate import Plan, make, reask
+from askmask.world.record import record
 
 COMMAND = [sys.executable, "-c", "from askmask.cli import main; main()", "world", "make"]
 
@@ -61,8 +63,6 @@ def test_a_killed_run_resumes_to_the_same_bytes_with_other_workers(whole, tmp_pa
     done = subprocess.run([*COMMAND, *options, "--workers", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{finished} found done" in done.stdout
-    for leftover in tmp_path.glob("*.partial"):
-        leftover.unlink()  # a killed writer may leave its scratch file, which no reader looks at
     assert digest(tmp_path) == digest(whole)
 
 
@@ -89,8 +89,28 @@ def test_asking_anew_gives_the_same_bytes(whole, tmp_path):
     assert digest(tmp_path) == digest(whole)
 
 
+@pytest.mark.parametrize("name", ["examples.jsonl", "dense.json", "shard-00000.npz"])
+def test_a_folder_of_others_is_left_as_it_is(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    for dense_ in (name != "dense.json", False):
+        with pytest.raises(SettingError, match="neither empty nor made by `askmask world make`"):
+            make(Plan(split="train", count=1, sizes=(64,), dense=dense_), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_folder_from_before_the_manifest_goes_on_with_its_own_settings(whole, tmp_path):
+    for path in whole.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "askmask-run.json").unlink()
+    plan = Plan(split="train", count=4, sizes=(64,), dense=True, per_shard=1, prompts=6)
+    with pytest.raises(SettingError, match="another prompts"):
+        make(replace(plan, prompts=7), tmp_path)
+    assert make(plan, tmp_path).kept == 4
+
+
 def test_a_folder_of_other_settings_is_refused(whole):
-    with pytest.raises(SettingError, match=r"other settings .*prompts"):
+    with pytest.raises(SettingError, match=r"holds results of another prompts"):
         make(Plan(split="train", count=4, sizes=(64,), dense=True, per_shard=1, prompts=7), whole)
 
 
@@ -114,3 +134,9 @@ def test_without_a_way_to_draw_the_package_to_install_is_named(monkeypatch):
         engine._offscreen()
     monkeypatch.setattr(engine.ctypes.util, "find_library", lambda name: name == "OSMesa")
     assert engine._offscreen() == "osmesa"
+
+
+@pytest.mark.parametrize("seed", [-1, 300_000_000, 10**20])
+def test_a_seed_of_no_split_is_refused(seed):
+    with pytest.raises(SettingError, match="no such seed"):
+        record(seed, 48)

@@ -16,8 +16,8 @@ from askmask.world.ground import Ground
 from askmask.world.layouts import PAIRED, sample_scene
 from askmask.world.prompts import queries
 from askmask.world.record import record
-from askmask.world.render import Painter
-from askmask.world.scene import FLOOR, mirror, split_of
+from askmask.world.render import Renderer
+from askmask.world.scene import FLOOR, Scene, split_of
 from askmask.world.simulate import build, settle, settled_world
 
 
@@ -65,7 +65,7 @@ def test_depth_and_heights_agree_with_the_world(recorded):
     """Table pixels lie at z = 0, floor pixels at the floor's height, by depth and camera alone."""
     for found in recorded.values():
         for view in found.views:
-            heights = view.eye.heights(view.depth)
+            heights = view.camera.heights(view.depth)
             assert abs(np.median(heights[view.parts == dense.TABLE])) < 0.003
             floor = heights[view.objects == dense.FLOOR]
             if floor.size > 50:
@@ -93,6 +93,27 @@ def test_facts_are_confirmed_by_pixels_and_poses(recorded):
                 assert n in things[thing["inside"]]["contains"]
 
 
+def mirror(scene: Scene) -> Scene:
+    """Reflect the world at x = 0; a turned form that is symmetric about its x-z plane needs no mirrored mesh."""
+
+    def flip(point: tuple) -> tuple:
+        return (-point[0], *point[1:])
+
+    def turned(turn: tuple) -> tuple:
+        # M R D with M = (-,+,+), D = (+,-,+) is (M R M)(M D): M R M negates the quaternion's y and z, and M D is
+        # the half turn about z.
+        w, x, y, z = turn[0], turn[1], -turn[2], -turn[3]
+        return (-z, y, -x, w)
+
+    return replace(
+        scene,
+        things=tuple(replace(t, at=flip(t.at), turn=turned(t.turn)) for t in scene.things),
+        cameras=tuple(replace(c, target=flip(c.target), azimuth=180 - c.azimuth) for c in scene.cameras),
+        lights=tuple(replace(light, at=flip(light.at)) for light in scene.lights),
+        table=replace(scene.table, heading=-scene.table.heading),
+    )
+
+
 def test_mirroring_swaps_left_and_right_and_nothing_else():
     for seed in (3, 24):
         world = settled_world(seed)
@@ -110,8 +131,8 @@ def test_mirroring_swaps_left_and_right_and_nothing_else():
                 assert a[name] == b[name]
         grounds = []
         for w, things in ((world, ours), (other, theirs)):
-            with Painter(w, 96) as painter:
-                view = painter.draw(w.scene.cameras[0])
+            with Renderer(w, 96) as renderer:
+                view = renderer.draw(w.scene.cameras[0])
             grounds.append((Ground(things, look(w, view), 96), view))
         (ground, view), (flipped, back) = grounds
         assert (view.objects == back.objects[:, ::-1]).mean() > 0.985
@@ -140,14 +161,14 @@ def test_mirroring_swaps_left_and_right_and_nothing_else():
         assert compared > 10
 
 
-def test_twins_of_a_pair_look_the_same_and_stand_otherwise():
+def test_the_scenes_of_a_counterfactual_pair_look_the_same_and_stand_otherwise():
     pairs = [seed for seed in range(0, 100, 2) if sample_scene(seed).pair is not None]
     assert 0.5 * PAIRED < len(pairs) / 50 < 2 * PAIRED
     alike = 0
     for seed in pairs[:6]:
         one, two = sample_scene(seed), sample_scene(seed + 1)
         assert one.pair == seed + 1 and two.pair == seed
-        assert one.papers == two.papers and one.ambient == two.ambient
+        assert one.textures == two.textures and one.ambient == two.ambient
         looks = [[(t.category, t.form, t.rgb) for t in scene.things] for scene in (one, two)]
         assert looks[0][0] == looks[1][0]
         alike += looks[0] == looks[1]
@@ -181,7 +202,7 @@ def test_surfaces_are_level(recorded):
     checked = 0
     for found in recorded.values():
         for view, seen in zip(found.views, found.facts["views"], strict=True):
-            heights = view.eye.heights(view.depth)
+            heights = view.camera.heights(view.depth)
             for prompt in seen["prompts"]:
                 if prompt["kind"] == "surface":
                     (mask,) = dense.answer_masks(prompt["answer"], view.objects, view.parts)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
+from importlib import resources
 
 import numpy as np
 import pytest
 
+from askmask.world.assets import ASSETS
 from askmask.world.ground import Query
 from askmask.world.phrases import BANK, CLAUSES, FOLLOW, FRAMES_HELD, FRAMES_TRAIN, NOUNS, POINTERS
 from askmask.world.prompts import phrase
+from tests.conftest import ROOT
 
 PAIRS = {
     **BANK,
@@ -77,3 +81,15 @@ def test_a_query_knows_when_its_shortcut_fails():
     assert query.hard is True
     query.shortcuts = {}
     assert query.hard is None
+
+
+def test_the_page_counts_kinds_and_templates_as_they_are():
+    text = resources.files("askmask.world").joinpath("paraphrases.json").read_text(encoding="utf-8")
+    paraphrases = sum(len(bank) for bank in json.loads(text)["templates"].values())
+    templates = sum(len(train) for train, _ in BANK.values())
+    page = " ".join((ROOT / "docs" / "world.md").read_text(encoding="utf-8").split())
+    assert f"{len(BANK)} kinds in five concepts" in page
+    assert (
+        f"holds {templates:,} templates (a test counts them); {paraphrases:,} of them are paraphrases" in page
+    )
+    assert f"- **Things**: {len(ASSETS)} categories" in page

@@ -44,7 +44,7 @@ class AskMask(lmms):
             prompt = doc.get("expression") or doc.get("prompt") or context
             try:
                 session = self._session((task, split, doc.get("image_id", doc_id)), doc_to_visual, doc)
-                answer = session.ask(prompt)
+                (answer,) = session.ask_many([prompt])
             except AskMaskError:
                 answers.append("")
                 continue
@@ -56,9 +56,7 @@ class AskMask(lmms):
         if self._picture is None or self._picture[0] != key:
             (picture, *_) = doc_to_visual(doc)
             self._picture = (key, self.model.open(picture))
-        session = self._picture[1]
-        session.rounds.clear()
-        return session
+        return self._picture[1]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Refuse: masks have no likelihood of a text."""

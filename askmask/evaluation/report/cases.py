@@ -15,6 +15,7 @@ from askmask.evaluation.protocols import TERMS
 from askmask.evaluation.scoring import Scored
 from askmask.evaluation.truth import Truth
 from askmask.imaging.files import read_picture
+from askmask.imaging.overlay import blend, to_image
 
 PER_KIND = 8
 WIDTH = 420  # pixels of a drawn case
@@ -103,11 +104,9 @@ def _draw(truth: Truth, answer: Prediction) -> bytes:
     for mask, colour in layers:
         if mask:
             soft = Image.fromarray(mask.to_array().astype(np.uint8) * 255).resize(shape, Image.Resampling.BOX)
-            alpha = np.asarray(soft).astype(np.float32)[..., None] / 255 * 0.62
-            canvas = canvas * (1 - alpha) + np.array(colour, np.float32) * alpha
+            blend(canvas, np.asarray(soft).astype(np.float32) / 255, colour, 0.62)
     buffer = io.BytesIO()
-    drawing = Image.fromarray(canvas.round().astype(np.uint8))
-    drawing.save(buffer, format="JPEG", quality=85)
+    to_image(canvas).save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
 
 

@@ -31,7 +31,8 @@ class ClickEncoder(nn.Module):
         sparse = torch.cat([angle.sin(), angle.cos()], -1) + self.kind(kinds)
         mask = torch.ones(count, corners, dtype=torch.bool, device=places.device)
         dense = self.dense[:, None, None] + self.to_map(paint[:, None])
-        return Painted(sparse, mask, dense, paint, torch.full((count,), 4.0, device=places.device))
+        rows = torch.zeros(count, dtype=torch.long, device=places.device)  # of one prompt
+        return Painted(sparse, mask, dense, rows, paint, torch.full((count,), 4.0, device=places.device))
 
 
 def region_at(instances: Instances, places: Tensor) -> Tensor:

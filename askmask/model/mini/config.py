@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from askmask.errors import CheckpointError
@@ -30,7 +30,13 @@ class MiniConfig:
     parts: tuple[str, ...] = ("none",)
     attributes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("unknown",)  # of request; index 0 is "none of these"
+    composes: bool = False  # whether it has compose.py; the first weights have not
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
+
+    def grown(self, kinds: Iterable[str]) -> MiniConfig:
+        """Return a network that also composes and knows these kinds of request; the known ones keep their places."""
+        new = sorted(set(kinds) - set(self.kinds))
+        return replace(self, kinds=(*self.kinds, *new), composes=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""

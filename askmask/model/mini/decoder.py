@@ -6,7 +6,7 @@ encoder's fine maps; after SAM's two-way decoder (Kirillov et al. 2023, section 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,7 @@ class Painted(Prompts):
 
     paint: Tensor  # [B, 4h, 4w] in [0, 1]
     presence: Tensor  # [B] logit
-
-    def without_dense(self) -> Painted:
-        """Leave the sparse tokens alone: no painted choice either."""
-        return replace(self, dense=torch.zeros_like(self.dense), paint=torch.zeros_like(self.paint))
+    chosen: Tensor | None = None  # [B, O] logit of each of the picture's regions
 
 
 class MiniAdapter(nn.Module):
@@ -50,7 +47,15 @@ class MiniAdapter(nn.Module):
         states = self.norm(choice.states)
         rows = torch.arange(len(states), device=states.device)
         dense = self.to_dense(states[rows, choice.dense_at])[:, :, None, None] + self.to_map(paint[:, None])
-        return Painted(self.to_sparse(states) * self.scale, choice.sparse, dense, paint, choice.presence)
+        return Painted(
+            self.to_sparse(states) * self.scale,
+            choice.sparse,
+            dense,
+            rows,
+            paint,
+            choice.presence,
+            choice.select,
+        )
 
 
 class Attention(nn.Module):
@@ -138,8 +143,8 @@ class MaskDecoder(nn.Module):
             nn.init.normal_(last.bias, std=0.02)
 
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
-        """Decode B prompts; features of one picture serve all, or one row per prompt."""
-        y2, y4, y8 = features.maps
+        """Decode Q masks; features of one picture serve all, or one row per prompt of the batch."""
+        y2, y4, y8 = features.maps if len(features.maps[0]) == 1 else features.rows(prompts.row).maps
         batch = len(prompts.sparse)
         base = self.neck(y8)
         fine4, fine2 = self.skip4(y4), self.skip2(y2)
@@ -172,4 +177,4 @@ class MaskDecoder(nn.Module):
         presence = self.presence(tokens[:, 0])[:, 0]
         if isinstance(prompts, Painted):
             presence = presence + prompts.presence
-        return MaskOutput(logits, self.score(tokens[:, 1]).sigmoid(), presence)
+        return MaskOutput(logits, self.score(tokens[:, 1]).sigmoid(), presence, prompts.row)

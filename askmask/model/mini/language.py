@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from askmask.model.mini.compose import Compose
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import RELATION, Instances, evidence_width
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
-from askmask.model.mini.words import WordEmbedding
+from askmask.model.mini.words import MiniTokens, WordEmbedding, WordHasher
 from askmask.model.seams import TokenStates
 
 LIKELIEST = 1.0  # least logit of the likeliest region; chosen on validation views of an earlier network
@@ -49,6 +50,8 @@ class Seen:
     pairs: Tensor  # [B, O, O, PAIR]
     facts: Tensor  # [B, O, O, FACTS] logits
     real: Tensor  # [B, O] bool
+    things: Tensor  # [B, O] 0 or 1: not stuff
+    measures: Tensor  # [B, O, Q] of compose.py; Q = 0 if the network does not compose
 
     def expand(self, count: int) -> Seen:
         """Serve `count` prompts with one picture."""
@@ -59,7 +62,8 @@ class Seen:
         return Seen(*(t[index] for t in self._all()))
 
     def _all(self) -> tuple[Tensor, ...]:
-        return self.states, self.evidence, self.names, self.bias, self.pairs, self.facts, self.real
+        first = self.states, self.evidence, self.names, self.bias, self.pairs, self.facts, self.real
+        return *first, self.things, self.measures
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Choice(TokenStates):
     presence: Tensor  # [B] logit
     read: Read  # what the words say by themselves
     of: Tensor  # [B, O + 1] logits: which region the words speak of; the last means none
+    order: Tensor | None = None  # [B, 1 + 2Q] logits: by what the words sort; None if it does not compose
+    place: Tensor | None = None  # [B, PLACES] logits: which place in it
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
     @property
@@ -126,6 +132,7 @@ class Language(nn.Module):
         )
         self.pairs = Pairs(width, PAIR)
         self.relate = nn.Linear(PAIR, config.joint_layers * heads)
+        self.words = WordHasher(config.word_buckets, config.piece_buckets, config.max_words)
         self.embed = WordEmbedding(config.word_buckets, config.piece_buckets, width, config.max_words)
         self.summary = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.summary, std=0.3)
@@ -148,6 +155,7 @@ class Language(nn.Module):
         self.pick = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
         self.gate = nn.Linear(2 * width, len(part_names(config)))
         self.presence = nn.Sequential(nn.Linear(2 * width + 3, width), nn.GELU(), nn.Linear(width, 1))
+        self.compose = Compose(config, evidence_width(config)) if config.composes else None
 
     def see(self, regions: Regions) -> Seen:
         """Do the part that depends on the picture alone."""
@@ -156,14 +164,24 @@ class Language(nn.Module):
         states = self.look(evidence)
         facts, pairs = self.pairs(states, regions.relation)
         bias = self.relate(pairs).permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
+        things = regions.real * (1 - regions.evidence[..., -1])
+        measures = self.compose.measure(evidence) if self.compose else states.new_zeros(*states.shape[:2], 0)
         return Seen(
-            states + self.kind[1], evidence[..., self.pooled :], names, bias, pairs, facts, regions.real
+            states + self.kind[1],
+            evidence[..., self.pooled :],
+            names,
+            bias,
+            pairs,
+            facts,
+            regions.real,
+            things,
+            measures,
         )
 
-    def forward(self, seen: Seen, prompts: list[str], word_drop: float = 0.0) -> Choice:
+    def forward(self, seen: Seen, tokens: MiniTokens, word_drop: float = 0.0) -> Choice:
         """Answer B prompts, row by row about the regions of the same row of `seen`."""
-        words, real = self.embed(prompts, word_drop)
-        batch, objects = len(prompts), seen.states.shape[1]
+        words, real = self.embed(tokens, word_drop)
+        batch, objects = len(tokens), seen.states.shape[1]
         words = torch.cat([self.summary.expand(batch, 1, -1), words], 1)  # [B, T, D], the summary first
         real = F.pad(real, (1, 0), value=True)
         bias = words.new_zeros(real.shape).masked_fill(~real, -torch.inf)[:, None, None]
@@ -173,7 +191,13 @@ class Language(nn.Module):
         read = self.reading(words[:, 0])
         match = self.reading.match(read, seen.names)
         length = words.shape[1]
-        both = torch.cat([words + self.kind[0], seen.states + self.matched(match)], 1)
+        regions = seen.states + self.matched(match)
+        order = place = None
+        if self.compose:
+            fits = self.compose.fits(read, seen.names) * (seen.things * seen.real)[..., None]
+            regions = regions + self.compose.fitted(fits)
+            order, place = self.compose.order(words[:, 0]), self.compose.place(words[:, 0])
+        both = torch.cat([words + self.kind[0], regions], 1)
         keep = torch.cat([real, seen.real], 1)
         hidden = both.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)[:, None, None]
         of, told = both.new_zeros(batch, objects + 1), seen.states.new_zeros(batch, objects, PAIR)
@@ -182,6 +206,10 @@ class Language(nn.Module):
                 summary, regions = self.half_norm(both).split([length, objects], 1)
                 of = self._of(summary[:, :1], regions, seen.real)
                 told, heard = self._told(summary[:, :1], of, seen)
+                if self.compose and order is not None and place is not None:
+                    spoken = of.softmax(1)[:, :-1]
+                    ranks = self.compose.rank(order, place, fits[..., 0], spoken, seen.measures)
+                    heard = heard + self.compose.ranked(ranks)
                 both = both + F.pad(heard, (0, 0, length, 0))
             pairs = F.pad(seen.bias[:, number], (length, 0, length, 0))  # [B, heads, T + O, T + O]
             both = layer(both, pairs + hidden, drop)
@@ -189,6 +217,9 @@ class Language(nn.Module):
         summary, regions = both[:, 0], both[:, length:]
         select = self.pick(torch.cat([regions, regions * summary[:, None]], -1))[..., 0]
         select = select + self._weighed(read, seen.evidence, told, match)
+        if self.compose:
+            weights = read.kind.softmax(1) @ self.compose.weigh
+            select = select + torch.einsum("bf,bof->bo", weights, torch.cat([fits, ranks], -1))
         select = select.masked_fill(~seen.real, NEVER)
         strongest = (regions * select.softmax(1)[..., None]).sum(1) if objects else torch.zeros_like(summary)
         known = torch.stack(
@@ -211,6 +242,8 @@ class Language(nn.Module):
             presence,
             read,
             of,
+            order,
+            place,
         )
 
     def _of(self, summary: Tensor, regions: Tensor, real: Tensor) -> Tensor:

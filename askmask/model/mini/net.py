@@ -8,12 +8,14 @@ MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from askmask.errors import PromptError
 from askmask.imaging.resize import Letterbox
 from askmask.model.mini.clicks import ClickEncoder, region_at
 from askmask.model.mini.config import MiniConfig
@@ -23,8 +25,9 @@ from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.perception import Percept, Perception
-from askmask.model.net import AskMaskNet
-from askmask.model.seams import Features, MaskOutput, Prompts
+from askmask.model.mini.words import MiniTokens
+from askmask.model.net import AskMaskNet, Look
+from askmask.model.seams import Features, Marks, MaskOutput, Prompts
 
 UNLIKE = (
     "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
@@ -36,7 +39,11 @@ class MiniSegmenter(nn.Module):
 
     def __init__(self, config: MiniConfig):
         super().__init__()
-        self.channels, self.image_size = config.channels, config.image_size
+        self.channels, self.image_size, self.mask_size = (
+            config.channels,
+            config.image_size,
+            config.image_size // 2,
+        )
         self.encoder = Encoder(config.widths)
         self.decoder = MaskDecoder(config)
         self.clicks = ClickEncoder(config)
@@ -64,7 +71,11 @@ class MiniSegmenter(nn.Module):
         """Return the supervised mask, or with `multimask` the three alternatives."""
         out = self.decoder(features, prompts)
         kept = slice(1, None) if multimask else slice(0, 1)
-        return MaskOutput(out.logits[:, kept], out.scores[:, kept], out.presence_logits)
+        return replace(out, logits=out.logits[:, kept], scores=out.scores[:, kept])
+
+    def mark(self, marks: Marks) -> Prompts:
+        """Refuse: what a mark means depends on the regions of the picture, see `Mini.point`."""
+        raise PromptError("mini reads marks only on a picture it has looked at")
 
     def click(self, instances: Instances, places: Tensor) -> Painted:
         """Encode B clicks [B, 1, 2] or boxes [B, 2, 2] (x, y), in picture sides."""
@@ -94,6 +105,7 @@ class MiniPromptEncoder(nn.Module):
         self.config, self.width = config, config.language_width
         self.perception = Perception(config)
         self.language = Language(config)
+        self.words = self.language.words
         self.domain = Domain(config.widths[2])
 
     def prefix(self, rgb: np.ndarray | None, features: Features, row: int = 0) -> MiniPrefix:
@@ -111,27 +123,23 @@ class MiniPromptEncoder(nn.Module):
             for row, instances in enumerate(found)
         ]
 
-    def encode(self, prefix: MiniPrefix, prompts: list[str]) -> Choice:
+    def encode(self, prefix: MiniPrefix, tokens: MiniTokens) -> Choice:
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
-        count = len(prompts)
+        count = len(tokens)
         masks = prefix.instances.masks.expand(count, -1, -1, -1)
-        return self.language(prefix.seen.expand(count), prompts).on(
+        return self.language(prefix.seen.expand(count), tokens).on(
             masks, prefix.parts.expand(count, -1, -1, -1)
         )
 
-    def encode_pairs(
-        self, pictures: list[np.ndarray | None], features: Features, prompts: list[str]
-    ) -> Choice:
-        """Encode B (picture, prompt) pairs in one batch; a picture of None leaves the words without regions."""
+    def encode_pairs(self, features: Features, tokens: MiniTokens) -> Choice:
+        """Encode B prompts, each about the picture in its row of `features`."""
         found = self.prefixes(features)
         seen = self.language.see(pad_regions([one.instances for one in found]))
-        blind = torch.tensor([rgb is None for rgb in pictures], device=seen.real.device)
-        seen = replace(seen, real=seen.real & ~blind[:, None])
         most, side = seen.states.shape[1], features.maps[0].shape[-2:]
         masks = features.maps[0].new_zeros(len(found), most, *side)
         for row, one in enumerate(found):
             masks[row, : len(one.instances.masks)] = one.instances.masks
-        return self.language(seen, prompts).on(masks, torch.stack([one.parts for one in found]))
+        return self.language(seen, tokens).on(masks, torch.stack([one.parts for one in found]))
 
 
 class Mini(AskMaskNet):
@@ -143,6 +151,34 @@ class Mini(AskMaskNet):
     def __init__(self, config: MiniConfig):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
         self.config = config
+
+    @torch.no_grad()
+    def ask(self, look: Look, tokens: Any, *, multimask: bool = False) -> MaskOutput:
+        """Answer B prompts about one picture, and say which of its objects each answer is made of."""
+        painted = self.adapter(self.prompt_encoder.encode(look.prefix, tokens))
+        out = self.segmenter.decode(look.features, painted, multimask=multimask)
+        instances = look.prefix.instances
+        return replace(out, objects=instances.masks, chosen=painted.chosen[:, : len(instances.masks)])
+
+    @torch.no_grad()
+    def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:
+        """Segment the object that one point or one box means. Raises PromptError for other marks."""
+        if (
+            marks.mask is not None
+            or len(marks.points) + (marks.box is not None) != 1
+            or not marks.inside.all()
+        ):
+            raise PromptError(
+                "mini takes one point inside a thing, or one box around it",
+                do="Mark one thing at a time, or use a model with SAM2.",
+            )
+        places = marks.points[None] if marks.box is None else marks.box.reshape(1, 2, 2)
+        prompts = self.segmenter.click(look.prefix.instances, places)
+        return self.segmenter.decode(look.features, prompts, multimask=multimask)
+
+    def notices(self, look: Look) -> tuple[str, ...]:
+        """Say so where the picture is unlike those trained on."""
+        return look.prefix.notices
 
     @property
     def language(self) -> Language:

@@ -7,11 +7,15 @@ Bojanowski et al., "Enriching word vectors with subword information", 2017.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _GROUPS = (3, 4, 5)
@@ -36,12 +40,43 @@ def piece_hashes(word: str) -> tuple[int, ...]:
     return tuple(crc32(group.encode("utf-8", "replace")) for group in groups or [marked])
 
 
+@dataclass(frozen=True)
+class MiniTokens(Tokens):
+    """Prompts as hashes of their words (`ids`) and of their words' letter groups, W words in all."""
+
+    pieces: Tensor  # [P] of all words, one after another
+    starts: Tensor  # [W] where each word's begin
+
+
+class WordHasher:
+    """mini's tokenizer: no vocabulary, only hashes."""
+
+    def __init__(self, words: int, pieces: int, limit: int):
+        self.words, self.pieces, self.limit = words, pieces, limit
+
+    def tokens(self, prompts: list[str]) -> MiniTokens:
+        """Read B prompts of at most `limit` words; what is beyond goes unread."""
+        rows = [split(prompt, self.limit) for prompt in prompts]
+        longest = max(map(len, rows))
+        hashes = [[word_hash(word) % self.words for word in row] for row in rows]
+        groups = [piece_hashes(word) for row in rows for word in row]
+        return MiniTokens(
+            torch.tensor([row + [0] * (longest - len(row)) for row in hashes]),
+            torch.tensor([[n < len(row) for n in range(longest)] for row in rows]),
+            torch.tensor([piece % self.pieces for group in groups for piece in group]),
+            torch.tensor([0, *(len(group) for group in groups[:-1])]).cumsum(0),
+        )
+
+    def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> MiniTokens:
+        """Read B prompts; mini's language side sees pictures through the features alone."""
+        return self.tokens(prompts)
+
+
 class WordEmbedding(nn.Module):
-    """Prompts -> [B, T, D] and which words are real [B, T]."""
+    """MiniTokens -> [B, L, D] and which words are read [B, L]."""
 
     def __init__(self, words: int, pieces: int, width: int, limit: int):
         super().__init__()
-        self.words, self.pieces, self.limit = words, pieces, limit
         self.word = nn.Embedding(words, width)
         self.piece = nn.EmbeddingBag(pieces, width, mode="mean")
         self.place = nn.Parameter(torch.zeros(limit, width))
@@ -49,27 +84,19 @@ class WordEmbedding(nn.Module):
         nn.init.normal_(self.piece.weight, std=0.6)
         nn.init.normal_(self.place, std=0.1)
 
-    def forward(self, prompts: list[str], drop: float = 0.0) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: MiniTokens, drop: float = 0.0) -> tuple[Tensor, Tensor]:
         """Embed. In training, `drop` of the words lose their own vector, and a third as many go unread."""
-        rows = [split(prompt, self.limit) for prompt in prompts]
-        flat = [word for row in rows for word in row]
         device = self.word.weight.device
-        words = torch.tensor([word_hash(word) % self.words for word in flat], device=device)
-        groups = [piece_hashes(word) for word in flat]
-        starts = torch.tensor([0, *(len(group) for group in groups[:-1])], device=device).cumsum(0)
-        pieces = torch.tensor([h % self.pieces for group in groups for h in group], device=device)
-        whole = self.word(words)
+        ids, placed = tokens.ids.to(device), tokens.real.to(device)  # [B, L]
+        whole = self.word(ids[placed])  # [W, D]
         if drop:
-            whole = whole * (torch.rand(len(flat), 1, device=device) >= drop)
-        vectors = whole + self.piece(pieces, starts)
-        places = torch.tensor([i for row in rows for i in range(len(row))], device=device)
-        vectors = vectors + self.place[places]
-        longest = max(map(len, rows))
-        real = torch.zeros(len(rows), longest, dtype=torch.bool, device=device)
-        for number, row in enumerate(rows):
-            real[number, : len(row)] = True
-        placed = real.clone()
+            whole = whole * (torch.rand(len(whole), 1, device=device) >= drop)
+        vectors = whole + self.piece(tokens.pieces.to(device), tokens.starts.to(device))
+        vectors = vectors + self.place[placed.nonzero()[:, 1]]
+        read = placed
         if drop:
-            real &= (torch.rand(real.shape, device=device) >= drop / 3) | (real.sum(1, keepdim=True) < 3)
-        padded = torch.zeros(len(rows), longest, vectors.shape[1], device=device)
-        return padded.masked_scatter(placed[:, :, None], vectors), real
+            read = placed & (
+                (torch.rand(placed.shape, device=device) >= drop / 3) | (placed.sum(1, keepdim=True) < 3)
+            )
+        padded = torch.zeros(*ids.shape, vectors.shape[1], device=device)
+        return padded.masked_scatter(placed[:, :, None], vectors), read

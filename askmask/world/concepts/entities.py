@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from askmask.world.appearance import COLOURS
 from askmask.world.ground import Ground, Query, choose
-from askmask.world.looks import COLOURS
 from askmask.world.phrases import ABSENT, NOUNS
 
 UNASKED = {"body", "base", "seat", "sides", "spokes", "head", "ring", "stripe"}  # parts without a plain name

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from askmask.world.appearance import MATERIALS
 from askmask.world.ground import Ground, Query, closure
-from askmask.world.looks import MATERIALS
 
 
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:

@@ -1,4 +1,7 @@
-"""An OpenAI-compatible endpoint on loopback that answers from a script: one entry for each request, in order."""
+"""An OpenAI-compatible endpoint on loopback that answers from a script: one entry for each request, in order.
+
+An entry is (status, headers, body), a function of the request's body that returns one, "drop", or seconds to wait.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,10 @@ def scripted(*entries):
             if isinstance(entry, float):
                 threading.Event().wait(entry)
                 entry = reply("{}")
+            if callable(entry):
+                entry = entry(body)
             status, headers, answer = entry
-            payload = json.dumps(answer).encode()
+            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)

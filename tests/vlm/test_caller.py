@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from askmask.engine.pictures import SentPicture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.store import RunStore
 from askmask.engine.tools import request_for
@@ -15,7 +14,8 @@ from askmask.vlm.budget import Budget, Price
 from askmask.vlm.caller import Caller
 from askmask.vlm.errors import BudgetSpent, CallFailed, Quarantined, Refused, RunStopped
 from askmask.vlm.openai_api import OpenAIVlm
-from tests.engine.endpoint import failure, reply, scripted
+from askmask.vlm.pictures import SentPicture
+from tests.vlm.endpoint import failure, reply, scripted
 
 GOOD = json.dumps({"reason": "it fits", "accept": True})
 KEY = "sk-test-4b1d5e7a9c"

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from askmask.errors import SettingError
 from askmask.vlm import rate
 from askmask.vlm.budget import Budget, Price
-from askmask.vlm.errors import BudgetSpent, keep_secret, redact
-from askmask.vlm.openai_api import retry_after
+from askmask.vlm.errors import BudgetSpent
+from askmask.vlm.http import retry_after
 from askmask.vlm.prices import check_pinned, price_of
+from askmask.vlm.secrets import keep_secret, redact
 
 cents = st.floats(0.001, 0.5)
 

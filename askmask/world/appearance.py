@@ -1,4 +1,4 @@
-"""How things look: colour names and their shades, paints of fixed parts, materials, procedural textures."""
+"""How things look: shades of named colours, paints of parts, materials, procedural textures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,6 @@ def shade(colour: str, rng: np.random.Generator) -> tuple[float, float, float]:
     return tuple(round(c, 4) for c in colorsys.hsv_to_rgb(hue, saturation, value))  # type: ignore[return-value]
 
 
-PATTERNS = ("plain", "wood", "stripes", "checker", "tiles", "marble", "speckle", "weave")
 TEXTURE = 128  # texels a side
 _GRID = np.meshgrid(np.arange(TEXTURE) / TEXTURE, np.arange(TEXTURE) / TEXTURE, indexing="xy")
 

@@ -1,0 +1,1 @@
+"""Back-ends: what answers prompts behind the one seam of backend.py."""

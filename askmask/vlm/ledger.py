@@ -1,0 +1,149 @@
+"""The ledger of calls and the cache of replies, in sqlite: on disk, or in memory for one sitting.
+
+Each write is one transaction, so a killed process leaves the last finished step. A call is written before it is
+sent and settled after. Replies hold nothing that depends on time or order, and no key: `Caller` cleans them first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from askmask.errors import DataError
+from askmask.vlm.request import Completion
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, stage TEXT NOT NULL,
+    template TEXT NOT NULL, completion TEXT NOT NULL, cost_usd REAL, reply_id TEXT, seconds REAL);
+CREATE TABLE IF NOT EXISTS calls (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, model TEXT NOT NULL,
+    state TEXT NOT NULL, worst_usd REAL NOT NULL, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER,
+    started REAL NOT NULL, seconds REAL);
+"""
+IN_MEMORY = ":memory:"
+
+
+class Ledger:
+    """Replies by key, and what each call was, cost and took. `path`: a file, or in memory.
+
+    Raises DataError for a file that is none or cannot be opened.
+    """
+
+    tables = _TABLES
+
+    def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
+        try:
+            if read_only:
+                self._db = connect_to_read(Path(path))
+            else:
+                self._db = _connect(str(path))
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                with self._db:
+                    self._db.executescript(self.tables)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{path} cannot be opened as a store of calls and replies",
+                got=str(error),
+                do="Check the folder's rights and free space; put a damaged file back from a copy.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; the log is folded back into it."""
+        self._db.close()
+
+    def reply(self, key: str) -> Completion | None:
+        """Return the cached reply of a request."""
+        row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Completion.from_json(row[0])
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take replies out of the cache, so that their requests are sent anew."""
+        with self._db:
+            self._db.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in keys])
+
+    def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
+        """Write a call into the ledger before it is sent; return its number."""
+        with self._db, closing(self._db.cursor()) as cursor:
+            cursor.execute(
+                "INSERT INTO calls (key, stage, model, state, worst_usd, started) VALUES "
+                "(?, ?, ?, 'sent', ?, ?)",
+                (key, stage, model, worst_usd, time.time()),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def end_call(self, call: int, state: str, cost_usd: float | None, seconds: float) -> None:
+        """Settle a call that brought no reply; `state` is its error class."""
+        with self._db:
+            self._db.execute(
+                "UPDATE calls SET state = ?, cost_usd = ?, seconds = ? WHERE id = ?",
+                (state, cost_usd, seconds, call),
+            )
+
+    def keep_reply(
+        self,
+        call: int,
+        *,
+        key: str,
+        provider: str,
+        model: str,
+        stage: str,
+        template: str,
+        completion: Completion,
+        cost_usd: float | None,
+        seconds: float,
+    ) -> None:
+        """Keep a reply and settle its call, in one transaction."""
+        reply = (key, provider, model, stage, template, completion.to_json(), cost_usd)
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*reply, completion.reply_id, seconds),
+            )
+            self._db.execute(
+                "UPDATE calls SET state = 'ok', cost_usd = ?, input_tokens = ?, output_tokens = ?, "
+                "seconds = ? WHERE id = ?",
+                (cost_usd, completion.input_tokens, completion.output_tokens, seconds, call),
+            )
+
+    def spent(self) -> tuple[float, int]:
+        """Return (dollars, calls) so far; a call without an outcome counts with its worst case."""
+        row = self._db.execute(
+            "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
+            "FROM calls"
+        ).fetchone()
+        return float(row[0]), int(row[1])
+
+    def tokens(self) -> tuple[int, int]:
+        """Return (input, output) tokens so far, as far as servers counted them."""
+        row = self._db.execute("SELECT TOTAL(input_tokens), TOTAL(output_tokens) FROM calls").fetchone()
+        return int(row[0]), int(row[1])
+
+    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run a reading statement; for reports."""
+        return self._db.execute(sql, values).fetchall()
+
+
+def _connect(name: str, **options: Any) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, check_same_thread=False, **options)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file without writing anything; where nothing may be written it must have been closed well."""
+    uri = (path.as_uri() if path.is_absolute() else f"file:{quote(path.as_posix())}") + "?mode=ro"
+    db = _connect(uri, uri=True)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:  # the index of the log cannot be made here
+        db.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = _connect(f"{uri}&immutable=1", uri=True)
+    return db
