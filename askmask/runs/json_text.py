@@ -53,7 +53,7 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 def read_rows(
     path: str | Path, on_bad: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, dict]]:
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
     A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
@@ -65,7 +65,7 @@ def read_rows(
 
 def locate_rows(
     path: str | Path, on_bad: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, int, dict]]:
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yield (line number from 1, byte offset of the line, JSON object); see `read_rows`."""
     path = Path(path)
     with _open(path) as file:
@@ -86,7 +86,7 @@ def locate_rows(
             offset += len(line)
 
 
-def parse_row(line: bytes, place: str) -> dict:
+def parse_row(line: bytes, place: str) -> dict[str, Any]:
     """Parse one line; raises DataError beginning with `place` for what is no JSON object."""
     row = parse_json(line, place)
     if not isinstance(row, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from askmask.training.panels import sheet, side_by_side
 
 DRAWN = 8
 PROTOCOL = PROTOCOLS["askmask"]
-NAMES = {"gIoU": "giou", "cIoU": "ciou", "N_acc": "no_target_right"}
 
 
 class Evaluator:
@@ -40,9 +40,12 @@ class Evaluator:
         found: dict[str, float] = {}
         for key, rows in sorted(groups.items()):
             values = scores_of(sum_terms(terms_of(rows, PROTOCOL)), PROTOCOL)
-            wanted = NAMES if key == "all" else {"gIoU": "giou"}
-            found |= {f"{said}_{key}": float(values[name]) for name, said in wanted.items()}
-        return {name: value for name, value in found.items() if value == value}
+            found[f"giou_{key}"] = float(values["gIoU"])
+            if key == "all":
+                found |= {"ciou_all": float(values["cIoU"]), "no_target_right": float(values["N_acc"])}
+        return {
+            name: value for name, value in found.items() if not math.isnan(value)
+        }  # without negatives, N_acc
 
     def draw(self, path: Path) -> None:
         """Draw the first answers beside the truth."""

@@ -75,8 +75,7 @@ def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Itera
     for source in (*facts.get("data", ()), *facts.get("val", ())):
         left = "".join(f"; left out: {count} {why}" for why, count in source["left_out"].items())
         say(f"{source['source']}: {source['rounds']} rounds{left}")
-    done = folder.checkpoints()
-    if done and read_state(done[-1]).get("step", 0) >= recipe.loop.steps:
+    if folder.newest_step() >= recipe.loop.steps:
         say(
             f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it"
         )

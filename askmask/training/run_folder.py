@@ -100,6 +100,11 @@ class RunFolder:
             old.unlink()
         return path
 
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint, 0 if there is none."""
+        found = self.checkpoints()
+        return int(found[-1].stem.removeprefix("step-")) if found else 0
+
     def newest_said(self) -> str:
         """Say what a run that stops here goes on from."""
         found = self.checkpoints()

@@ -146,7 +146,7 @@ def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(squares, tmp
 
 def test_workers_change_nothing_and_a_run_may_go_on_with_another_number(squares, tmp_path):
     list(start(recipe(tmp_path / "alone", squares, steps=4)))
-    steps = start(recipe(tmp_path / "three", squares, "workers=3", "save_every=1", steps=4))
+    steps = start(recipe(tmp_path / "three", squares, "workers=2", "save_every=1", steps=4))
     next(steps), next(steps), steps.close()
     list(start(recipe(tmp_path / "three", squares, "workers=1", "save_every=1", steps=4)))
     assert logged(tmp_path / "three") == logged(tmp_path / "alone")
@@ -159,7 +159,7 @@ def test_a_bad_row_in_a_worker_is_named(squares, tmp_path):
 
 
 def test_wrong_validation_data_stop_a_run_before_its_first_step(squares, tmp_path):
-    with pytest.raises(DataError, match="no round to train on|no such file|nowhere"):
+    with pytest.raises(DataError, match=r"no examples\.jsonl"):
         next(start(recipe(tmp_path / "run", squares, f"val={tmp_path}")))
     write_discs(tmp_path / "discs", scenes=4, seed=0, size=32)
     dense = override(

@@ -80,8 +80,8 @@ def test_processes_share_what_one_alone_would_see(tmp_path, monkeypatch):
     def served(rank, processes, batch, times):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(processes))
-        stream = ShardStream([tmp_path], batch=lambda: batch, seed=3)
-        rows = [ref.row for _ in range(times) for ref in stream.next()]
+        stream = ShardStream([tmp_path], seed=3)
+        rows = [ref.row for _ in range(times) for ref in stream.next(batch)]
         return rows, stream.state_dict()
 
     whole, position = served(0, 1, 4, 2)
