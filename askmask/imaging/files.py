@@ -121,7 +121,9 @@ def read_header(path: str | Path) -> Header:
     with _regular_file(path, name) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = file.read(16)
-        if start.startswith(_PNG) and any(kind == b"eXIf" or kind in _NO_PIXELS for kind, *_ in _chunks(file)):
+        if start.startswith(_PNG) and any(
+            kind == b"eXIf" or kind in _NO_PIXELS for kind, *_ in _chunks(file)
+        ):
             return _decode(path, name, MAX_PICTURE_PIXELS)[1]  # all of a PNG must be read to know its EXIF
         image = _opened(file, start, name)
         return _header(image, name, MAX_PICTURE_PIXELS, exif=image.format != "PNG")
@@ -194,7 +196,9 @@ def _loaded(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image
                 do="Save one frame as PNG.",
             )
         image.load()
-        header = _header(image, name, max_pixels) if image.format == "PNG" else header  # EXIF may lie at its end
+        header = (
+            _header(image, name, max_pixels) if image.format == "PNG" else header
+        )  # EXIF may lie at its end
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
@@ -279,7 +283,10 @@ def _regular_file(source: str | Path, name: str) -> Any:
         return path.open("rb")
     except FileNotFoundError as error:
         raise PictureError("no such picture", got=name, do="Check the path.") from error
-    except (OSError, ValueError) as error:  # no permission, a loop of links, a name too long or with a zero byte
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # no permission, a loop of links, a name too long or with a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise PictureError(f"{name}: cannot be read", got=reason) from error
 
