@@ -150,6 +150,7 @@ class Mini(AskMaskNet):
 
     segmenter: MiniSegmenter
     prompt_encoder: MiniPromptEncoder
+    threads = 1
 
     def __init__(self, config: MiniConfig):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
