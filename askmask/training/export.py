@@ -185,6 +185,7 @@ def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, 
             assert isinstance(layer, nn.Linear)
             layer.weight.mul_(scale)
             layer.bias.mul_(scale)
+        assert isinstance(layers[0], nn.Linear)
         layers[0].bias.add_(shift)
     return fitted
 
