@@ -26,9 +26,11 @@ RAW = (
 )
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 0.5, 1e9, 60000, 2**31, 2**63, -(2**63), "", "x", "5", "²", "\u202e", "\x1b[31m",
-    "../../etc/passwd", "/etc/passwd", "/dev/zero", "a" * 10_000, [], {}, [[]], [None], {"size": 5}, [0, 0], [[0, 0, 1, 1]], [1e7, -1e7] * 3,
+    "../../etc/passwd", "/etc/passwd", "/dev/zero", "a" * 10_000, [], {}, [[]], [None], {"size": 5}, [0, 0], [[0, 0, 1, 1]],
+    [1e7, -1e7] * 3,
     [131000, -131000] * 20, {"size": [1, 268435456], "counts": "0"}, {"size": [12, 16], "counts": "1" * 50_000},
-    {"size": [12, 16], "counts": [0, 192]}, {"size": [12, 16], "counts": [100.9, 91.1]}, {"size": [12, 16], "counts": {"0": 192}},
+    {"size": [12, 16], "counts": [0, 192]}, {"size": [12, 16], "counts": [100.9, 91.1]},
+    {"size": [12, 16], "counts": {"0": 192}},
 )  # fmt: skip
 ALIASES = "datasets:\n" + "".join(
     f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x, x'}]\n" for n in range(12)
