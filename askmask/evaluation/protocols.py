@@ -160,4 +160,7 @@ def scores_of(sums: np.ndarray, protocol: Protocol) -> dict[str, np.ndarray]:
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
+    ratio: np.ndarray = np.divide(
+        above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0
+    )
+    return ratio

@@ -111,7 +111,7 @@ def _bleu(said: list[list[str]], gold: list[list[str]]) -> float:
         raise MissingExtra("sacrebleu", "eval") from error
     metric = BLEU(tokenize="none", smooth_method="none", force=True)
     hypotheses, references = ([" ".join(tokens) for tokens in side] for side in (said, gold))
-    return metric.corpus_score(hypotheses, [references]).score / 100
+    return float(metric.corpus_score(hypotheses, [references]).score) / 100
 
 
 def _rouge(said: list[list[str]], gold: list[list[str]]) -> float:
@@ -129,7 +129,7 @@ def _rouge(said: list[list[str]], gold: list[list[str]]) -> float:
     values = [
         scorer.score(" ".join(g), " ".join(s))["rougeL"].fmeasure for s, g in zip(said, gold, strict=True)
     ]
-    return sum(values) / len(values)
+    return float(sum(values) / len(values))
 
 
 def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
@@ -141,7 +141,7 @@ def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
         raise MissingExtra("nltk", "eval") from error
 
     class NoSynonyms:
-        def synsets(self, word: str) -> list:
+        def synsets(self, word: str) -> list[Any]:
             return []
 
     try:
@@ -150,4 +150,4 @@ def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
     except LookupError:
         source, synonyms = NoSynonyms(), False
     values = [meteor_score([g], s, wordnet=source) for s, g in zip(said, gold, strict=True)]
-    return sum(values) / len(values), synonyms
+    return float(sum(values) / len(values)), synonyms

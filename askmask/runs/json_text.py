@@ -55,7 +55,7 @@ def read_rows(
     path: str | Path,
     on_bad: Callable[[int, str], None] | None = None,
     on_line: Callable[[bytes], None] = lambda line: None,
-) -> Iterator[tuple[int, dict]]:
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
     A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
@@ -80,7 +80,7 @@ def read_rows(
                     yield number, row
 
 
-def parse_row(line: bytes, place: str) -> dict:
+def parse_row(line: bytes, place: str) -> dict[str, Any]:
     """Parse one line; raises DataError beginning with `place` for what is no JSON object."""
     row = parse_json(line, place)
     if not isinstance(row, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,9 @@ def histogram(values: Sequence[float], *, bins: int = 20, label: str = "IoU") ->
     return "".join(parts) + "</svg>"
 
 
-def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float | None = None) -> str:
+def bars(
+    groups: Mapping[str, Mapping[str, Any]], *, score: str = "gIoU", overall: float | None = None
+) -> str:
     """Draw one bar per group with its interval as a whisker, and the score of the whole set as a line."""
     rows = list(groups.items())
     left, row_height = 20 + 7.5 * max((len(name) for name, _ in rows), default=0), 30
