@@ -207,7 +207,7 @@ class NeuralBackend:
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
         found = bool(segments) and (not knows_presence or presence >= self.config.presence_threshold)
-        notices = view.notices + ((FORGETS,) if prompt.refers_to else ())
+        notices = view.notices + self.net.unread(prompt.text) + ((FORGETS,) if prompt.refers_to else ())
         return Answer(
             round=Round(prompt=prompt, segments=tuple(segments) if found else ()),
             size=view.picture.size,

@@ -67,6 +67,10 @@ class AskMaskNet(nn.Module):
         """Return what a user should know before trusting an answer about this picture."""
         return ()
 
+    def unread(self, text: str) -> tuple[str, ...]:
+        """Return what a user should know about the words of a prompt."""
+        return ()
+
     def forward(self, features: Features, tokens: Tokens, *, multimask: bool = False) -> MaskOutput:
         """Answer B prompts about B pictures, with gradients. `features`: `segmenter.encode(pixels)`, often cached."""
         states = self.prompt_encoder.encode_pairs(features, tokens)  # [B, T, D]
