@@ -14,7 +14,9 @@ import typer
 from askmask.cli.app import app
 from askmask.cli.options import Device, Dtype, Yes
 from askmask.cli.options import ProtocolName as NetProtocol
-from askmask.cli.score import ProtocolName, print_scores, score_run
+from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
+from askmask.runs.json_text import json_text
+from askmask.runs.whole_files import write_json
 
 EVAL_HELP = """Run MODEL over DATASET and score the answers.
 
@@ -79,7 +81,7 @@ def eval_command(
     for line in _statistics(out):
         typer.echo(line, err=True)
     if shard is None:
-        _score(dataset, out, score_by, limit, report, as_json)
+        _score(dataset, out, score_by, history, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -249,14 +251,18 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 
 def _score(
-    dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
+    dataset: str,
+    out: Path,
+    score_by: ProtocolName,
+    history: str,
+    limit: int | None,
+    report: bool,
+    as_json: bool,
 ) -> None:
     from askmask.evaluation.predict import MADE_BY, plan
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
-    from askmask.runs.json_text import json_text
     from askmask.runs.manifest import output_folder
-    from askmask.runs.whole_files import write_json
 
     kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
     examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
@@ -267,12 +273,17 @@ def _score(
     if report:
         from askmask.evaluation.report import write_report
 
-        page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
+        page = write_report(out / "report", scored, data, truth=dataset, about=about_run(out, dataset))
         typer.echo(f"report: {page}", err=True)
     if as_json:
         typer.echo(json_text(data, indent=2))
-    else:
-        print_scores(data)
+        return
+    print_scores(data)
+    if alone := (data.get("apart") or {}).get("alone"):
+        typer.echo(
+            f"Prompts asked alone that have a target, which is what the README reports: gIoU "
+            f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with history {history!r}, are apart."
+        )
 
 
 def _statistics(out: Path) -> list[str]:

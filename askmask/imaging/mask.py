@@ -7,7 +7,8 @@ content, small in memory; boolean operations stay in run-length form (pycocotool
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ import numpy as np
 from pycocotools import mask as coco
 
 from askmask.errors import MaskError
+from askmask.imaging.files import MAX_SIDE, read_mask_pixels
+from askmask.imaging.overlap import ratio
+from askmask.notes import say_once
 from askmask.runs.whole_files import write_bytes
 
 MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
+MAX_OUTLINE = 10_000_000  # pixels along the edges of polygons: above any drawing, drawn in a second
+MAX_CODE = 8 << 20  # characters of a run-length code; decoding one takes about 80 bytes a character
 MAX_PIXELS = 1 << 28  # 268 M pixels: above any camera, below what exhausts memory when decoded
 
 
@@ -40,54 +46,65 @@ class Mask:
 
     @classmethod
     def from_array(cls, array: Any) -> Mask:
-        """Make a mask from an array [H, W]; every value that is not zero belongs to it."""
-        array = np.asarray(array)
-        if array.ndim != 2:
-            raise MaskError("a mask needs an array [H, W]", got=f"shape {array.shape}")
+        """Make a mask from an array or tensor [H, W]; every value that is not zero belongs to it.
+
+        Raises MaskError for another shape, for what are no numbers, and for NaN.
+        """
+        if hasattr(array, "detach"):  # a tensor: NumPy has no bfloat16 and cannot read a graphics card
+            array = array.detach()
+            if bool((array != array).any()):
+                raise MaskError("a mask cannot be made of NaN")
+            array = (array != 0).cpu()
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise MaskError("a mask needs numbers [H, W]", got=repr(array)[:80]) from error
+        if array.ndim != 2 or array.dtype.kind not in "biuf":
+            raise MaskError("a mask needs numbers [H, W]", got=f"{array.dtype} of shape {array.shape}")
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise MaskError("a mask cannot be made of NaN")
+        _check_size(array.shape)
         fortran = np.asfortranarray((array != 0).astype(np.uint8))
         return cls(array.shape, coco.encode(fortran)["counts"].decode("ascii"))
 
     @classmethod
     def empty(cls, size: tuple[int, int]) -> Mask:
         """Make the mask of no pixel."""
+        _check_size(size)
         return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": [size[0] * size[1]]}, *size))
 
     @classmethod
     def full(cls, size: tuple[int, int]) -> Mask:
         """Make the mask of every pixel."""
+        _check_size(size)
         return cls._from_rle(coco.frPyObjects({"size": list(size), "counts": [0, size[0] * size[1]]}, *size))
 
     @classmethod
-    def from_polygons(cls, polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
-        """Fill polygons [x0, y0, x1, y1, ...] in pixels, by COCO's rule, and take their union.
+    def from_polygons(cls, polygons: Iterable[Any], size: tuple[int, int]) -> Mask:
+        """Fill polygons [x0, y0, x1, y1, ...] or [[x, y], ...] in pixels, by COCO's rule, and take their union.
 
         Raises MaskError for a polygon with fewer than three corners or one far outside the picture.
         """
         _check_size(size)
-        rings = [list(map(float, ring)) for ring in polygons]
-        reach = 2 * max(size) + MAX_OUTSIDE
-        for number, ring in enumerate(rings):
-            if len(ring) < 6 or len(ring) % 2:
-                raise MaskError(
-                    f"polygon {number} must be at least three x, y pairs in one flat list",
-                    got=f"{len(ring)} numbers",
-                )
-            # pycocotools walks along every edge in C; it crashes on NaN and on numbers that overflow.
-            if not all(-reach <= value <= reach for value in ring):
-                raise MaskError(
-                    f"polygon {number} lies far outside the picture",
-                    got=f"a coordinate beyond {reach}, or none",
-                )
+        rings = [_ring(ring, number, size) for number, ring in enumerate(polygons)]
         if not rings:
             return cls.empty(size)
-        return cls._from_rle(coco.merge(coco.frPyObjects(rings, *size)))
+        if _outline(rings) > MAX_OUTLINE:
+            # pycocotools walks every edge from end to end: what lies far outside must not be walked.
+            rings = [part for ring in rings if len(part := _clipped(ring, size)) >= 3]
+            if _outline(rings) > MAX_OUTLINE:
+                raise MaskError(f"the polygons' edges are longer than {MAX_OUTLINE} pixels")
+            if not rings:
+                return cls.empty(size)
+        return cls._from_rle(coco.merge(coco.frPyObjects([ring.ravel().tolist() for ring in rings], *size)))
 
     @classmethod
-    def from_png(cls, source: str | Path | bytes) -> Mask:
-        """Read a picture file as a mask: a pixel belongs to it where its luminance is not zero."""
-        from askmask.imaging.files import read_luminance
-
-        return cls.from_array(read_luminance(source))
+    def from_png(cls, source: str | Path | bytes, doubt: Callable[[str], None] = say_once) -> Mask:
+        """Read a picture file as a mask; see `files.read_mask_pixels`. What is doubtful about it is told to `doubt`."""
+        pixels, doubts = read_mask_pixels(source)
+        for text in doubts:
+            doubt(text)
+        return cls.from_array(pixels)
 
     @classmethod
     def from_dict(cls, data: Any) -> Mask:
@@ -97,25 +114,30 @@ class Mask:
         size exactly.
         """
         try:
-            height, width = (int(side) for side in data["size"])
+            height, width = map(operator.index, data["size"])
             counts = data["counts"]
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise MaskError('a mask needs {"size": [H, W], "counts": ...}', got=repr(data)[:80]) from error
         size = (height, width)
         _check_size(size)
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         if isinstance(counts, str):
+            most = min(12 * (2 * height * width + 2), MAX_CODE)  # a run takes at most 12, and may be empty
+            if len(counts) > most:
+                raise MaskError(
+                    f"the code of a mask of {height} x {width} pixels has at most {most} characters",
+                    got=len(counts),
+                )
             runs = _decode_counts(counts)
             _check_runs(runs, size)
             if runs[1:].all():
                 return cls(size, counts)
         else:
-            try:
-                given = [int(run) for run in counts]
-            except (TypeError, ValueError, OverflowError) as error:
-                raise MaskError("run lengths must be whole numbers", got=repr(counts)[:80]) from error
-            if any(not 0 <= run <= height * width for run in given):
+            given: list[Any] = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
+            if not all(isinstance(run, (int, np.integer)) and not isinstance(run, bool) for run in given):
+                raise MaskError("run lengths must be a list of whole numbers", got=repr(counts)[:80])
+            if len(given) > 2 * height * width + 2 or any(not 0 <= run <= height * width for run in given):
                 raise MaskError(f"run lengths must lie in 0..{height * width}", got=repr(counts)[:80])
             runs = np.array(given, np.int64)
             _check_runs(runs, size)
@@ -183,10 +205,8 @@ class Mask:
 
     def iou(self, other: Mask) -> float:
         """Intersection over union in [0, 1]; two empty masks agree fully (1.0)."""
-        self._check_same_size(other)
-        if not self and not other:
-            return 1.0
-        return float(coco.iou([self._rle()], [other._rle()], [0])[0, 0])
+        both = (self & other).area
+        return float(ratio(both, self.area + other.area - both))
 
     def union(self, *others: Mask) -> Mask:
         """Pixels in this mask or any other."""
@@ -270,11 +290,58 @@ def _without_gaps(runs: list[int]) -> list[int]:
     return joined
 
 
-def _check_size(size: tuple[int, int]) -> None:
-    height, width = size
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+def _ring(ring: Any, number: int, size: tuple[int, int]) -> np.ndarray:
+    """Check one polygon and return its corners [N, 2]."""
+    try:
+        corners = np.asarray(ring, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MaskError(f"polygon {number} must be numbers", got=repr(ring)[:80]) from error
+    if corners.ndim == 2 and corners.shape[1] == 2:
+        corners = corners.ravel()
+    if corners.ndim != 1 or corners.size < 6 or corners.size % 2:
         raise MaskError(
-            f"a mask must have 1 to {MAX_PIXELS} pixels", got=f"size (height, width) {tuple(size)}"
+            f"polygon {number} must be at least three x, y pairs",
+            got=f"{corners.size} numbers of shape {list(corners.shape)}",
+        )
+    # pycocotools crashes on NaN and on numbers that overflow.
+    reach = 2 * max(size) + MAX_OUTSIDE
+    if not (np.abs(corners) <= reach).all():
+        raise MaskError(
+            f"polygon {number} lies far outside the picture", got=f"a coordinate beyond {reach}, or none"
+        )
+    return corners.reshape(-1, 2)
+
+
+def _outline(rings: list[np.ndarray]) -> float:
+    return sum(float(np.abs(ring - np.roll(ring, 1, axis=0)).max(1).sum()) for ring in rings)
+
+
+def _clipped(ring: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut a polygon to the surroundings of a picture, by Sutherland and Hodgman's rule, a side at a time."""
+    height, width = size
+    for axis, bound, sign in ((0, -8, 1), (0, width + 8, -1), (1, -8, 1), (1, height + 8, -1)):
+        if not len(ring):
+            return ring
+        inside = sign * (ring[:, axis] - bound) >= 0
+        before, was_inside = np.roll(ring, 1, axis=0), np.roll(inside, 1)
+        crosses = inside != was_inside
+        step = ring[:, axis] - before[:, axis]
+        share = np.where(crosses, (bound - before[:, axis]) / np.where(step == 0, 1, step), 0)
+        cut = before + share[:, None] * (ring - before)
+        both = np.stack([cut, ring], axis=1)  # where the edge into a corner crosses, the cut comes before it
+        ring = both[np.stack([crosses, inside], axis=1)]
+    return ring
+
+
+def _check_size(size: Any) -> None:
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError) as error:
+        raise MaskError("a mask's size must be (height, width)", got=repr(size)[:80]) from error
+    if height < 1 or width < 1 or height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+        raise MaskError(
+            f"a mask must have 1 to {MAX_PIXELS} pixels and sides up to {MAX_SIDE}",
+            got=f"size (height, width) {(height, width)}"[:80],
         )
 
 

@@ -67,7 +67,7 @@ class SeenView:
     literal: list[Ask]  # those of phase one; never empty
     conversational: list[Ask]  # the others; never empty
     pairs: np.ndarray  # of `pair_table`
-    measures: np.ndarray  # of `measure_table`
+    measures: np.ndarray  # of `measure_table`, where the network composes
 
 
 class SelectionTask:
@@ -110,8 +110,8 @@ class SelectionTask:
             if asks := asks_of(facts, seen):
                 literal = [ask for ask in asks if ask.literal] or asks
                 other = [ask for ask in asks if not ask.literal] or asks
-                pairs, measures = pair_table(facts, seen), measure_table(facts, seen)
-                found.append(SeenView(sight, row, asks, literal, other, pairs, measures))
+                measures = measure_table(facts, seen) if self.module.config.composes else np.zeros((0, 0))
+                found.append(SeenView(sight, row, asks, literal, other, pair_table(facts, seen), measures))
         return found
 
     def _standardise(self) -> None:

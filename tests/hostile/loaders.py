@@ -83,7 +83,9 @@ def run(seed: int, first: int, last: int) -> Iterator[dict[str, Any]]:
     """Yield a row a case; a child that is stuck or dies is the failure of the case that it was at."""
     while first < last:
         command = [sys.executable, "-m", "tests.hostile.loaders", str(seed), str(first), str(last)]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
         assert child.stdout is not None
         try:
             while first < last:

@@ -69,7 +69,11 @@ def read_examples(examples: Iterable[Example]) -> int:
         assert Example.from_dict(json.loads(json.dumps(example.to_dict()))) == example
         for round in example.rounds:
             assert isinstance(round.text, str) and isinstance(round.reply, str | None)
-            for mask in (*(round.masks or ()), *round.prompt.masks, *([round.ignore] if round.ignore else ())):
+            for mask in (
+                *(round.masks or ()),
+                *round.prompt.masks,
+                *([round.ignore] if round.ignore else ()),
+            ):
                 assert mask.to_array().shape == mask.size
         for truth in truths_of([example]):
             assert truth.mask.size == truth.size
@@ -157,9 +161,7 @@ def _instances(boxes: dict[int, tuple[int, ...]], name: str = COCO_NAME) -> dict
 
 def _coco(root: Path) -> None:
     picture(root / "val2017" / "a.jpg")
-    dump(
-        root / "annotations/instances_val2017.json", _instances({7: (0, 0, 4, 4), 8: (5, 5, 9, 9)}, "a.jpg")
-    )
+    dump(root / "annotations/instances_val2017.json", _instances({7: (0, 0, 4, 4), 8: (5, 5, 9, 9)}, "a.jpg"))
 
 
 def _ref(number: int, annotation: object, category: object = 1) -> dict:
@@ -306,7 +308,13 @@ def _read_questions(root: Path) -> int:
 
 
 def _replay(root: Path) -> None:
-    row = {"stage": "verify", "schema": "MaskReply", "reply": '{"matches": true}', "picture": "0" * 16, "inputs": {}}
+    row = {
+        "stage": "verify",
+        "schema": "MaskReply",
+        "reply": '{"matches": true}',
+        "picture": "0" * 16,
+        "inputs": {},
+    }
     dump(root / "replies.jsonl", [row, row | {"refused": ["refusal", "no"], "inputs": {"a": 1}}])
 
 

@@ -1,6 +1,7 @@
 """Mask: a value that survives every representation, and obeys the algebra of sets."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pycocotools import mask as coco
 
 from askmask import Mask
 from askmask.errors import MaskError
-from askmask.imaging.mask import union_of
+from askmask.imaging.mask import _clipped, union_of
 
 arrays = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
 pairs = hnp.array_shapes(min_dims=2, max_dims=2, max_side=16).flatmap(
@@ -147,3 +148,56 @@ def test_equal_pixels_are_equal_masks_however_they_were_coded(counts):
 def test_infinite_numbers_are_refused(broken):
     with pytest.raises(MaskError):
         Mask.from_dict({"size": [2, 2], "counts": [4]} | broken)
+
+
+def test_arrays_and_polygons_of_other_libraries():
+    import torch
+
+    assert Mask.from_array(torch.ones(5, 5, dtype=torch.bfloat16)) == Mask.full((5, 5))
+    corners = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
+    assert Mask.from_polygons([corners], (5, 5)) == Mask.from_polygons([corners.ravel().tolist()], (5, 5))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mask.from_array(np.full((5, 5), np.nan)),
+        lambda: Mask.from_array([["a", "b"]]),
+        lambda: Mask.from_array([[1, 2], [3]]),
+        lambda: Mask.from_array(None),
+        lambda: Mask.from_polygons([["a"] * 6], (5, 5)),
+        lambda: Mask.from_polygons([[[1, 2], [3]]], (5, 5)),
+        lambda: Mask.from_polygons([[0, 0, 1, 1, 10**400, 3]], (5, 5)),
+        lambda: Mask.from_polygons([[0, 0, 1, 1, 3, 3]], 5),
+        lambda: Mask.empty((2.5, 3)),
+        lambda: Mask((1, 1 << 28), ""),
+    ],
+)
+def test_what_is_no_mask_is_an_error_of_ours(make):
+    with pytest.raises(MaskError):
+        make()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"counts": [2.9, 2.0]}, {"counts": {"4": 0}}, {"counts": True}, {"counts": ["4"]}, {"counts": [True, 3]},
+        {"size": [2.0, 2]}, {"size": True}, {"counts": "0" * 1_000_000}, {"counts": [0] * 100_000 + [4]},
+    ],
+)  # fmt: skip
+def test_numbers_of_a_code_are_whole_and_as_many_as_the_pixels_need(broken):
+    with pytest.raises(MaskError):
+        Mask.from_dict({"size": [2, 2], "counts": [4]} | broken)
+
+
+def test_polygons_far_outside_are_clipped_not_walked():
+    random = np.random.default_rng(0)
+    corners = random.uniform(-60_000, 60_000, (100_000, 2))
+    began = time.perf_counter()
+    Mask.from_polygons([corners], (12, 16))
+    assert time.perf_counter() - began < 2
+    # The same star with few corners is drawn exactly and clipped alike.
+    star = [[-5_000, -5_000], [5_000, 4_000], [-4_000, 5_000], [6_000, -3_000]]
+    exact = Mask.from_polygons([star], (40, 50))
+    clipped = Mask.from_polygons([_clipped(np.array(star, float), (40, 50))], (40, 50))
+    assert exact.iou(clipped) > 0.97

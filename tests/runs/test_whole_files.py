@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_error_that_names_the_target(tmp_path, error):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_disk_that_is_really_full(tmp_path):
-    import torch
+    torch = pytest.importorskip("torch", reason="needs torch, whose own error is looked for")
 
     with pytest.raises(WriteError, match=r"x\.pt"), whole_file(tmp_path / "x.pt") as temporary:
         temporary.unlink()

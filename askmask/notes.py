@@ -1,0 +1,42 @@
+"""What a reader left out or took with a doubt: counted by kind, the first place named, said once a process."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+LOG = logging.getLogger("askmask")
+_said: set[str] = set()
+
+
+class Notes:
+    """Counts of what was not used as it stood, or not at all."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}  # kind -> where it first occurred
+
+    def add(self, kind: str, place: object = "", count: int = 1) -> None:
+        """Count one more of a kind; `place` says which row of which file."""
+        self.counts[kind] += count
+        self.first.setdefault(kind, str(place))
+
+    def lines(self) -> list[str]:
+        """Return one line per kind, in order of first occurrence: "3 x KIND (first: PLACE)"."""
+        return [
+            f"{count} x {kind}" + (f" (first: {self.first[kind]})" if self.first[kind] else "")
+            for kind, count in self.counts.items()
+        ]
+
+    def say(self, source: str, tell: Callable[[str], None] = LOG.warning) -> None:
+        """Tell each line to the log (which prints it to stderr unless set otherwise), once a process."""
+        for line in self.lines():
+            say_once(f"{source}: {line}", tell)
+
+
+def say_once(text: str, tell: Callable[[str], None] = LOG.warning) -> None:
+    """Tell a text that was not told before in this process."""
+    if text not in _said:
+        _said.add(text)
+        tell(text)
