@@ -53,7 +53,12 @@ def test_a_kind_that_is_not_known_is_an_error():
 
 
 def test_orders_and_places_come_from_the_facts():
-    one = ask("the second smallest box", "ordinal", [1], {"said": ["box"], "other": [], "order": "small", "place": 2})
+    one = ask(
+        "the second smallest box",
+        "ordinal",
+        [1],
+        {"said": ["box"], "other": [], "order": "small", "place": 2},
+    )
     assert (one.order, one.place, one.said) == ("small", 2, {"box"})
     two = ask("the third thing from the right", "nth_right", [2], {"order": [4, 3, 2, 1]})
     assert (two.order, two.place) == ("right", 3)
@@ -63,12 +68,19 @@ def test_orders_and_places_come_from_the_facts():
 
 def test_quantities_are_the_worlds_and_nearness_is_from_the_viewer():
     things = [
-        item | {"place": "table", "size": [0.1, 0.1, 0.1 * item["id"]], "mass": 0.5, "position": [0, item["id"], 0.08]}
+        item
+        | {
+            "place": "table",
+            "size": [0.1, 0.1, 0.1 * item["id"]],
+            "mass": 0.5,
+            "position": [0, item["id"], 0.08],
+        }
         for item in OBJECTS
     ]
     view = {
         "objects": {str(n): {"pixels": 500, "visible": 1.0, "centre": [40 * n, 60], "cut": False} for n in range(1, 4)},
-        "parts": {}, "table": 0, "floor": 0, "size": 160, "camera": {"position": [0, -1, 1], "right": [1, 0, 0], "forward": [0, 1, 0]},
+        "parts": {}, "table": 0, "floor": 0, "size": 160,
+        "camera": {"position": [0, -1, 1], "right": [1, 0, 0], "forward": [0, 1, 0]},
     }  # fmt: skip
     view["objects"]["4"] = {"pixels": 0, "visible": 0.0}  # out of the picture: has no place in it
     table = measure_table({"objects": things}, view) * np.float32(SPREAD) + np.float32(MIDDLE)
