@@ -181,12 +181,10 @@ def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, 
         ("presence", [decoder.presence[-1], language.presence[-1]]),
     ):
         scale, shift = fitted[name]
-        for layer in layers:
+        for number, layer in enumerate(layers):
             assert isinstance(layer, nn.Linear)
             layer.weight.mul_(scale)
-            layer.bias.mul_(scale)
-        assert isinstance(layers[0], nn.Linear)
-        layers[0].bias.add_(shift)
+            layer.bias.mul_(scale).add_(shift if number == 0 else 0.0)
     return fitted
 
 
