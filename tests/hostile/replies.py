@@ -1,5 +1,4 @@
 """Hostile replies: a real endpoint on loopback whose oracle answers well, but for one reply of a run.
-# ruff: noqa: E501
 
 A case passes if the run ends in a result or an AskMaskError in time, the key is nowhere on disk, and the endpoint
 being well again, `retry` brings the run to what it would have been.

@@ -1,5 +1,4 @@
 """A tiny valid file set for every reader of files from outside, and how to read it to its last pixel."""
-# ruff: noqa: E501
 
 from __future__ import annotations
 
