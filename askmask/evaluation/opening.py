@@ -8,14 +8,14 @@ from pathlib import Path
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
+from askmask.formats.catalogue import kind_of
 from askmask.runs.content_hash import sha256
-from askmask.runs.json_text import read_rows
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:
     """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT]."""
     path = Path(source)
-    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+    if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
         return read_truths(path)
     return truths_of(open_dataset(str(source)))
 
@@ -23,7 +23,7 @@ def open_truths(source: str | Path) -> Iterator[Truth]:
 def open_references(source: str | Path) -> Iterator[Reference]:
     """Yield the gold replies of the same sources, of rounds without mask too."""
     path = Path(source)
-    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+    if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
         return (Reference(truth.id, truth.reply) for truth in read_truths(path) if truth.reply)
     return references_of(open_dataset(str(source)))
 
@@ -31,9 +31,3 @@ def open_references(source: str | Path) -> Iterator[Reference]:
 def truth_hash(source: str | Path) -> str | None:
     """Return the SHA-256 of a ground-truth file's bytes, None where the source is more than one file."""
     return sha256(source) if Path(source).is_file() else None
-
-
-def _holds_rounds(path: Path) -> bool:
-    for _, row in read_rows(path):
-        return "rounds" in row or ("image" in row and "masks" not in row)
-    return False

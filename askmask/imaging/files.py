@@ -115,13 +115,27 @@ def read_mask_pixels(source: str | Path | bytes) -> tuple[np.ndarray, tuple[str,
     return turned(pixels, turn), doubts
 
 
+def read_ids(path: str | Path) -> np.ndarray:
+    """Read a map of ids, int64 [H, W] as stored: greys and palettes by their number, colours as R + 256 G + 65536 B."""
+    name = str(path)
+    image, _, _ = _decode(path, name, MAX_PICTURE_PIXELS)
+    if image.format in LOSSY_FORMATS or image.mode not in ("1", "L", "P", "I", "I;16", "RGB", "RGBA"):
+        raise PictureError(
+            f"{name}: not a map of ids", got=f"{image.format}, {image.mode}", do="Save it as PNG."
+        )
+    pixels = _pixels(lambda image, _: np.asarray(image).astype(np.int64), image, name)
+    return pixels if pixels.ndim == 2 else pixels[..., :3] @ np.array([1, 256, 65536])
+
+
 def read_header(path: str | Path) -> Header:
     """Return a picture file's stored size and orientation, from its header where that tells both."""
     name = str(path)
     with _regular_file(path, name) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = file.read(16)
-        if start.startswith(_PNG) and any(kind == b"eXIf" or kind in _NO_PIXELS for kind, *_ in _chunks(file)):
+        if start.startswith(_PNG) and any(
+            kind == b"eXIf" or kind in _NO_PIXELS for kind, *_ in _chunks(file)
+        ):
             return _decode(path, name, MAX_PICTURE_PIXELS)[1]  # all of a PNG must be read to know its EXIF
         image = _opened(file, start, name)
         return _header(image, name, MAX_PICTURE_PIXELS, exif=image.format != "PNG")
@@ -194,7 +208,9 @@ def _loaded(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image
                 do="Save one frame as PNG.",
             )
         image.load()
-        header = _header(image, name, max_pixels) if image.format == "PNG" else header  # EXIF may lie at its end
+        header = (
+            _header(image, name, max_pixels) if image.format == "PNG" else header
+        )  # EXIF may lie at its end
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
@@ -279,7 +295,10 @@ def _regular_file(source: str | Path, name: str) -> Any:
         return path.open("rb")
     except FileNotFoundError as error:
         raise PictureError("no such picture", got=name, do="Check the path.") from error
-    except (OSError, ValueError) as error:  # no permission, a loop of links, a name too long or with a zero byte
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # no permission, a loop of links, a name too long or with a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise PictureError(f"{name}: cannot be read", got=reason) from error
 
@@ -356,15 +375,16 @@ def _mask_of(image: Image.Image, name: str) -> tuple[np.ndarray, tuple[str, ...]
         values = np.asarray(image)
         if image.mode == "F" and not np.isfinite(values).all():
             raise PictureError(f"{name}: a mask of numbers that are none", do="Save it as 8-bit PNG.")
-        return values != 0, ()
+        return np.asarray(values != 0), ()
     has_alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     if image.mode == "P" and not has_alpha:
         return _palette_mask(image, name), ()
     channels = np.asarray(image.convert("RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"))
     if channels.ndim == 2:
-        return channels != 0, ()
-    coloured = channels[..., :3].any(-1)
-    if not has_alpha or (seen := channels[..., 3] != 0).all():
+        return np.asarray(channels != 0), ()
+    coloured: np.ndarray = channels[..., :3].any(-1)
+    seen = np.asarray(channels[..., 3] != 0) if has_alpha else np.ones_like(coloured)
+    if seen.all():
         return coloured, ()
     if coloured[seen].any() and not coloured[seen].all():
         return seen, (THREE_KINDS,)

@@ -133,7 +133,7 @@ class Mask:
             if runs[1:].all():
                 return cls(size, counts)
         else:
-            given = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
+            given: list[Any] = list(counts) if isinstance(counts, (list, tuple, np.ndarray)) else [None]
             if not all(isinstance(run, (int, np.integer)) and not isinstance(run, bool) for run in given):
                 raise MaskError("run lengths must be a list of whole numbers", got=repr(counts)[:80])
             if len(given) > 2 * height * width + 2 or any(not 0 <= run <= height * width for run in given):

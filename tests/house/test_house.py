@@ -71,7 +71,9 @@ def test_imports_point_one_way(path):
         return
     # How things are written to disk is everybody's.
     allowed = (
-        ALLOWED.get(here, set()) | {here, "errors", "notes", "__init__"} | ({"runs"} if here != "runs" else set())
+        ALLOWED.get(here, set())
+        | {here, "errors", "notes", "__init__"}
+        | ({"runs"} if here != "runs" else set())
     )
     for name in imports(path):
         if name.split(".")[0] == "askmask":
