@@ -1,5 +1,4 @@
 """Damage to files: to their bytes, to the values in them, and to the containers around them. Seeded."""
-# ruff: noqa: E501
 
 from __future__ import annotations
 

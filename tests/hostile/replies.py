@@ -38,8 +38,28 @@ KEY = "hK$7:tile/Key=Zq9"
 STUCK_S = 40
 LIMITS = Limits(concurrency=4, attempts=2, first_wait_s=0.01, longest_wait_s=0.05)
 STATUSES = (200, 204, 302, 400, 401, 402, 403, 404, 408, 409, 413, 418, 422, 429, 500, 503, 529, 599)
-CODES = ("content_filter", "insufficient_quota", "invalid_api_key", "data_inspection_failed", "unsupported_parameter", 5, None, ["x"])
-WAITS = ("0", "-5", "nan", "inf", "1e400", "99999999", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", "²", "9" * 5000)
+CODES = (
+    "content_filter",
+    "insufficient_quota",
+    "invalid_api_key",
+    "data_inspection_failed",
+    "unsupported_parameter",
+    5,
+    None,
+    ["x"],
+)
+WAITS = (
+    "0",
+    "-5",
+    "nan",
+    "inf",
+    "1e400",
+    "99999999",
+    "Wed, 21 Oct 2099 07:28:00 GMT",
+    "soon",
+    "²",
+    "9" * 5000,
+)
 WAYS = ("content", "body", "bytes", "status", "echo", "sort of reply", "size")
 
 
@@ -57,13 +77,40 @@ def spoil(body: dict[str, Any], random: random.Random) -> tuple[str, int, bytes,
         return f"body: {how}", 200, text_of(damaged).encode(), {}
     if way == "bytes":
         at = random.randrange(len(whole))
-        change = random.choice((whole[:at], whole[:at] + b"\xff\xfe" + whole[at:], b"", b"null", b"[1]", b'"x"', b"5", b"[" * 200_000, b"<html>no</html>", b"\0" * 100))
+        change = random.choice(
+            (
+                whole[:at],
+                whole[:at] + b"\xff\xfe" + whole[at:],
+                b"",
+                b"null",
+                b"[1]",
+                b'"x"',
+                b"5",
+                b"[" * 200_000,
+                b"<html>no</html>",
+                b"\0" * 100,
+            )
+        )
         return "bytes", 200, change, {}
     if way == "status":
         status = random.choice(STATUSES)
-        error = {"message": random.choice(("no", "", None, 5, {"a": [KEY]}, "\ud83d", "<b>\x1b[31m", "seed is not supported")), "code": random.choice(CODES), "type": "t", "param": random.choice(("seed", None, "model", []))}
+        error = {
+            "message": random.choice(
+                ("no", "", None, 5, {"a": [KEY]}, "\ud83d", "<b>\x1b[31m", "seed is not supported")
+            ),
+            "code": random.choice(CODES),
+            "type": "t",
+            "param": random.choice(("seed", None, "model", [])),
+        }
         headers = {"Retry-After": random.choice(WAITS)} if random.random() < 0.5 else {}
-        return f"status {status}", status, json.dumps(random.choice(({"error": error}, {"error": "no"}, {"detail": [error]}, [], {}))).encode(), headers
+        return (
+            f"status {status}",
+            status,
+            json.dumps(
+                random.choice(({"error": error}, {"error": "no"}, {"detail": [error]}, [], {}))
+            ).encode(),
+            headers,
+        )
     if way == "echo":
         place = random.choice(("content", "refusal", "model", "id", "name", "header"))
         if place in ("content", "refusal"):
@@ -77,15 +124,33 @@ def spoil(body: dict[str, Any], random: random.Random) -> tuple[str, int, bytes,
         big = random.choice(("x" * 3_000_000, "9" * 6000, "{" * 100_000))
         if random.random() < 0.3:
             return "gzip of much", 200, gzip.compress(b" " * 200_000_000, 1), {"Content-Encoding": "gzip"}
-        message["content"] = random.choice((big, json.dumps({"scene": big, "regions": [{"description": big, "kind": "thing", "parent": None}] * 3})))
+        message["content"] = random.choice(
+            (
+                big,
+                json.dumps(
+                    {"scene": big, "regions": [{"description": big, "kind": "thing", "parent": None}] * 3}
+                ),
+            )
+        )
         return "large", 200, json.dumps(body).encode(), {}
     message.update(random.choice((
         {"content": None}, {"content": ""}, {"content": [{"type": "text", "text": message["content"]}]}, {"content": None, "refusal": "I will not."},
         {"content": None, "tool_calls": [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"content": "<think>" + "no " * 400}, {"content": message["content"][:20]}, {"content": None, "reasoning_content": "hm"},
     )))  # fmt: skip
-    body["choices"][0]["finish_reason"] = random.choice(("stop", "length", "content_filter", "tool_calls", "odd", None, 5))
-    body["usage"] = random.choice((None, {}, [], "many", {"prompt_tokens": -5, "completion_tokens": 1e308}, {"prompt_tokens": 10**30, "completion_tokens": True}))
+    body["choices"][0]["finish_reason"] = random.choice(
+        ("stop", "length", "content_filter", "tool_calls", "odd", None, 5)
+    )
+    body["usage"] = random.choice(
+        (
+            None,
+            {},
+            [],
+            "many",
+            {"prompt_tokens": -5, "completion_tokens": 1e308},
+            {"prompt_tokens": 10**30, "completion_tokens": True},
+        )
+    )
     return "a reply of another sort", 200, json.dumps(body).encode(), {}
 
 
@@ -133,7 +198,13 @@ def run(seed: int, first: int, last: int, folder: Path) -> Iterator[dict[str, An
         def begun(name: str) -> RunStore:
             shutil.rmtree(folder / name, ignore_errors=True)
             store = RunStore(folder / name, create=True)
-            begin(store, RunPlan(writer=ModelChoice(model="oracle-1", base_url=server.address, api_key_env="HOSTILE_KEY"), settings=settings))
+            begin(
+                store,
+                RunPlan(
+                    writer=ModelChoice(model="oracle-1", base_url=server.address, api_key_env="HOSTILE_KEY"),
+                    settings=settings,
+                ),
+            )
             add_pictures(store, [picture])
             return store
 
@@ -160,7 +231,9 @@ def run(seed: int, first: int, last: int, folder: Path) -> Iterator[dict[str, An
                         outcome = outcome or f"not mended: {failed}"
                     elif not server.how.startswith(("content", "large")) and _result(store) != calm:  # type: ignore[attr-defined]
                         outcome = outcome or "another result than undisturbed"
-                    outcome = outcome or ("the key is on disk" if _key_in(folder / "run") else "mended" if failed else "read")
+                    outcome = outcome or (
+                        "the key is on disk" if _key_in(folder / "run") else "mended" if failed else "read"
+                    )
             except Exception as error:
                 outcome, case["said"] = "crashed", f"{type(error).__name__}: {error}"[:300]
             took = time.monotonic() - began
@@ -172,7 +245,10 @@ def _result(store: RunStore) -> list[Any]:
     without = {"verdict": {"calls"}, "prompt": {"call"}}
     return [
         [store.stage(row.sha256, stage)[0] for stage in STAGES]
-        + [pair.model_dump_json(exclude=without) for pair in getattr(store.stage(row.sha256, "align")[1], "pairs", ())]
+        + [
+            pair.model_dump_json(exclude=without)
+            for pair in getattr(store.stage(row.sha256, "align")[1], "pairs", ())
+        ]
         for row in store.pictures()
     ]
 

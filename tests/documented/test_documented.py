@@ -1,0 +1,197 @@
+"""What the pages tell a reader to type works: all of it is parsed, and what needs no other's weights or keys is run.
+
+A command is run as it stands on the page, with sizes made small by `SMALL`. A new command on a page must be run by one
+of the walks below or stand in `NOT_RUN` with the reason.
+"""
+
+import argparse
+import runpy
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import askmask
+from askmask.cli.app import app, register_commands
+from tests.documented.pages import ROOT, commands, mentions
+
+# Begins a command -> why it is not run here. All are parsed nevertheless.
+NOT_RUN = {
+    "python3 -m venv": "continuous integration runs it (.ci/run)",
+    ".venv/bin/ruff": "continuous integration runs it (.ci/run)",
+    "pip install": "what is tested is installed",
+    "lmms-eval": "not in the extras of the tests; tests/evaluation/test_lmms.py runs it where it is installed",
+    "askmask engine estimate photos": "in the walk, with other pictures",
+    "askmask engine run photos --model gemini": "needs a key",
+    "askmask engine run s3-mount": "a Ray cluster: tests/engine/test_ray.py",
+    "askmask score predictions.jsonl --gt reasonseg": "needs ReasonSeg; tests/formats/test_loaders.py reads a made one",
+    "askmask eval converseg-net-3b": "needs the released weights",
+    "askmask new models/base": "needs base weights; tests/training/test_new.py does it with tiny ones",
+    "askmask new OUT": "a synopsis",
+    "askmask train RECIPE": "a synopsis",
+    "askmask export RUN OUT": "a synopsis",
+    "askmask train phase_one data=coco": "needs COCO; tests/training/test_phases.py trains on a made set",
+    "askmask train phase_two data=conversational": "the same",
+    "askmask export runs/two": "the same",
+    "askmask train mini_phase_two start=mini,runs/eyes ...": "tests/training/test_start.py joins such starts",
+    "askmask world make --fixed": "250 scenes; tests/world/test_export.py checks its first",
+    "askmask world show 200000031": "tests/world/test_export.py draws a sheet",
+    "python benchmarks/": "minutes to hours",
+}
+HOW_MINI_WAS_MADE = "results/mini/README.md"  # a record of hours, not an invitation
+# What a documented command is given in place of what would take long, in the walks.
+SMALL = [
+    ("--count 20000 --size 160 --views 3", "--count 2 --size 64 --views 1 --prompts 12"),
+    ("--count 500 --size 160", "--count 1 --size 64 --views 1 --prompts 12"),
+    ("--count 20 --size 256 --prompts 40", "--count 1 --size 128 --views 1 --prompts 12"),
+    ("--count 1000", "--count 1 --size 64 --views 1 --prompts 12"),
+    ("--workers 4", "--workers 1"),
+    ("run1 --watch", "run1"),
+    ("run1", "run0"),
+]
+FEW = "steps=2 log_every=1 evaluate_every=100"
+
+
+def found(words: list[str]):
+    """Return the command that the first words name, and the words that are left for it."""
+    register_commands()
+    command = typer.main.get_command(app)
+    while hasattr(command, "list_commands") and words and not words[0].startswith("-"):
+        name, *words = words
+        command = command.get_command(None, name)
+        assert command is not None, f"there is no command {name!r}"
+    return command, words
+
+
+def check_settings(params: dict) -> None:
+    from askmask.training.recipes import RECIPES
+    from askmask.training.settings import override
+
+    if params["recipe"] != "RECIPE":
+        override(RECIPES[params["recipe"]](), [pair for pair in params["settings"] if pair != "..."])
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.text.startswith("askmask ")], ids=str)
+def test_every_documented_command_has_the_arguments_it_is_given(command):
+    one, words = found(shlex.split(command.text.replace("[key=value ...]", ""))[1:])
+    params = one.make_context(one.name, words).params
+    if one.name == "train":
+        check_settings(params)
+
+
+@pytest.mark.parametrize("mention", mentions(), ids=str)
+def test_every_command_and_option_in_a_sentence_exists(mention):
+    command, words = found(mention.text.replace("[", "").replace("]", "").split()[1:])
+    known = {option for one in command.params for option in one.opts} | {"--help"}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+class Parsed(Exception):
+    """A benchmark's arguments fit; it stops here."""
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in commands() if c.text.startswith("python benchmarks/")], ids=str
+)
+def test_every_documented_benchmark_has_the_arguments_it_is_given(command, monkeypatch):
+    script, *words = shlex.split(command.text)[1:]
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(self, *given):
+        parse(self, *given)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    with pytest.raises(Parsed):
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
+def small(text: str) -> str:
+    for long, short in SMALL:
+        text = text.replace(long, short)
+    return text
+
+
+RAN: set[str] = set()
+
+
+def run(starts: str, page: str, more: str = "") -> str:
+    """Run the commands of a page that begin so; return what they printed."""
+    said = ""
+    chosen = [c.text for c in commands() if c.page == page and c.text.startswith(starts)]
+    assert chosen, f"{page} has no command that begins {starts!r}"
+    register_commands()
+    for text in dict.fromkeys(chosen):
+        done = CliRunner().invoke(app, [*shlex.split(small(text))[1:], *shlex.split(more)])
+        assert done.exit_code == 0, f"{text}\n{done.output}\n{done.exception!r}"
+        said += done.output
+    return said
+
+
+# What the walks run: page, beginning, what is added.
+MINI_WALK = [
+    ("askmask world make --dense --split", ""),
+    ("askmask train mini_perception", f"{FEW} sizes=64 until=1 batches=2"),
+    ("askmask train mini_phase_one", f"{FEW} views=2 prompts=3 size=64"),
+    ("askmask train mini_phase_two start=runs/words-1", f"{FEW} views=2 prompts=3 size=64"),
+    ("askmask train mini_masks", f"{FEW}"),
+    ("askmask export runs/mini", ""),
+]
+ENGINE_WALK = [
+    ("askmask engine run photos --model oracle-1", "--max-calls 400"),
+    ("askmask engine status", ""),
+    ("askmask engine inspect", ""),
+    ("askmask engine export", ""),
+    ("askmask train phase_two data=data/mine", f"{FEW} batch=2"),
+]
+SCORE_WALK = [("askmask score predictions.jsonl --gt truth.jsonl", ""), ("askmask compare", "")]
+WORLD_WALK = [("askmask world make --split train --count 1000", "")]
+EVAL_WALK = [("askmask eval mini world/val", "")]
+OTHERS = ["askmask world make --split val", "askmask world oracle", "askmask new --estimate"]
+
+
+def test_every_documented_command_is_run_or_says_why_not():
+    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK
+    known = (*NOT_RUN, *(begin for begin, _ in walks), *OTHERS)
+    lost = [str(c) for c in commands() if c.page != HOW_MINI_WAS_MADE and not c.text.startswith(tuple(known))]
+    assert not lost, "run them in a walk, or say in NOT_RUN why not"
+    for begin in known:
+        assert any(c.text.startswith(begin) for c in commands()), f"no page has {begin!r} any longer"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_way_to_a_network_of_ones_own(folder):
+    """World -> perception -> words -> masks -> a model folder -> an answer."""
+    pytest.importorskip("mujoco", reason="needs the extra [world]")
+    for begin, more in MINI_WALK:
+        run(begin, "docs/training.md", more)
+    answer = askmask.load("models/mini", device="cpu").open(ROOT / "examples/table.png").ask("the mug")
+    assert answer.mask.size == (384, 512) or answer.mask.size
+
+
+@pytest.mark.slow
+def test_the_way_from_raw_pictures_to_a_trained_network(folder):
+    """World -> oracle -> engine -> data set -> training -> export -> masks."""
+    pytest.importorskip("mujoco", reason="needs the extra [world]")
+    page = "docs/engine.md"
+    run("askmask world make --split val --count 20", page)
+    oracle = next(c.text for c in commands() if c.text.startswith("askmask world oracle"))
+    with subprocess.Popen([sys.executable, "-m", *shlex.split(oracle)], stdout=subprocess.PIPE) as server:
+        try:
+            server.stdout.readline()
+            for begin, more in ENGINE_WALK:
+                run(begin, page, more)
+        finally:
+            server.terminate()
+    assert CliRunner().invoke(app, ["export", "runs/phase_two", "models/mine"]).exit_code == 0
