@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,9 @@ import typer
 from askmask.errors import AskMaskError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
     from askmask.session import Model
 
 ModelName = Annotated[
@@ -35,7 +37,6 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]
 
 
 def confirm_with(yes: bool) -> Callable[[str], bool]:
@@ -48,6 +49,15 @@ def confirm_with(yes: bool) -> Callable[[str], bool]:
         return yes or typer.confirm("Fetch it now?", err=True)
 
     return confirm
+
+
+def progress_bar(*more: ProgressColumn, console: Console | None = None, disable: bool = False) -> Progress:
+    """Return a bar that shows what is done, how many of how many, and the time left, then further columns."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    what = TextColumn("{task.description}", markup=False)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), *more)
+    return Progress(*columns, console=console, disable=disable)
 
 
 def load_model(name: str, protocol: str | None, device: str | None, dtype: str | None, yes: bool) -> Model:
