@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from askmask.engine.overlay import mark, tint_for
+from askmask.vlm.marked import mark, tint_for
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.templates import fill, text_of

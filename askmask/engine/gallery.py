@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
-from askmask.engine.overlay import mark_numbered
+from askmask.vlm.marked import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of

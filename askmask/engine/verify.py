@@ -10,7 +10,7 @@ So the mask that goes on is always one that was itself verified.
 
 from __future__ import annotations
 
-from askmask.engine.overlay import mark, tint_for
+from askmask.vlm.marked import mark, tint_for
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import ChoiceReply, MaskReply
 from askmask.engine.templates import fill

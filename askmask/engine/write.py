@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from askmask.engine.overlay import mark_numbered
+from askmask.vlm.marked import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import prompts_reply
 from askmask.engine.templates import fill_write

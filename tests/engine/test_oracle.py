@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from askmask.engine.overlay import TINTS, mark, tint_for
+from askmask.vlm.marked import TINTS, mark, tint_for
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit
 from askmask.vlm.pictures import shrink
