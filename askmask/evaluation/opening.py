@@ -9,7 +9,8 @@ from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
 from askmask.runs.content_hash import sha256
-from askmask.runs.json_text import read_rows
+from askmask.runs.json_text import read_json, read_rows
+from askmask.runs.manifest import MANIFEST
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:
@@ -31,6 +32,15 @@ def open_references(source: str | Path) -> Iterator[Reference]:
 def truth_hash(source: str | Path) -> str | None:
     """Return the SHA-256 of a ground-truth file's bytes, None where the source is more than one file."""
     return sha256(source) if Path(source).is_file() else None
+
+
+def run_facts(predictions: str | Path) -> dict[str, str]:
+    """Return what the run that wrote a folder of predictions says of itself: model, protocol, history, ..."""
+    path = Path(predictions) / MANIFEST
+    manifest = read_json(path) if path.is_file() else None
+    facts = manifest.get("facts") if isinstance(manifest, dict) else None
+    facts = facts if isinstance(facts, dict) else {}
+    return {key: value for key, value in facts.items() if isinstance(value, str)}
 
 
 def _holds_rounds(path: Path) -> bool:

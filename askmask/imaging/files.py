@@ -370,7 +370,7 @@ def _mask_of(image: Image.Image, name: str) -> tuple[np.ndarray, tuple[str, ...]
     channels = np.asarray(image.convert("RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"))
     if channels.ndim == 2:
         return channels != 0, ()
-    coloured = channels[..., :3].any(-1)
+    coloured = np.asarray(channels[..., :3].any(-1))
     if not has_alpha or (seen := channels[..., 3] != 0).all():
         return coloured, ()
     if coloured[seen].any() and not coloured[seen].all():

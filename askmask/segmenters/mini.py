@@ -17,6 +17,7 @@ from askmask.imaging.mask import Mask
 from askmask.model.mini.instances import geometry
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
+from askmask.model.threads import at_most
 from askmask.segmenters.segmenter import Marked, ScoredMask, suppress
 
 AT_ONCE = 64
@@ -72,9 +73,10 @@ class PromptableMini:
         units = torch.from_numpy(places / np.array([size[1], size[0]], np.float32))
         result: list[ScoredMask] = []
         for group in units.split(AT_ONCE) if len(units) else ():
-            prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
-            out = self.net.segmenter.decode(features, prompts, multimask=False)
-            masks = F.interpolate(out.logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+            with at_most(self.net.threads):
+                prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
+                out = self.net.segmenter.decode(features, prompts, multimask=False)
+                masks = F.interpolate(out.logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
             result += [
                 (Mask.from_array(mask), min(1.0, max(0.0, float(score))))
                 for mask, score in zip(masks.cpu().numpy(), out.scores[:, 0], strict=True)
@@ -87,7 +89,8 @@ class PromptableMini:
             raise PictureError("a picture must be uint8 [H, W, 3]", got=f"{rgb.dtype} {rgb.shape}")
         key = rgb.tobytes() + repr(rgb.shape).encode()
         if self._seen is None or self._seen[0] != key:
-            pixels: Tensor = self.net.segmenter.prepare(rgb)[None].to(self.net.device)
-            features = self.net.segmenter.encode(pixels)
-            self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
+            with at_most(self.net.threads):
+                pixels: Tensor = self.net.segmenter.prepare(rgb)[None].to(self.net.device)
+                features = self.net.segmenter.encode(pixels)
+                self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
         return self._seen[1:]
