@@ -41,7 +41,9 @@ class Answer:
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
-    usage: Mapping[str, float] = field(default_factory=dict)  # calls, tokens and dollars, of models that are called
+    usage: Mapping[str, float] = field(
+        default_factory=dict
+    )  # calls, tokens and dollars, of models that are called
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
 

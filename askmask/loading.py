@@ -61,11 +61,18 @@ def point_choice(name: str | os.PathLike[str], settings: Mapping[str, Any]) -> P
 
     if name == POINT:
         return choice_of(settings)
-    if isinstance(name, str) and name not in BUNDLED and not Path(name).is_dir() and (kept := known().get(name)):
+    if (
+        isinstance(name, str)
+        and name not in BUNDLED
+        and not Path(name).is_dir()
+        and (kept := known().get(name))
+    ):
         return choice_of(asdict(kept) | dict(settings))
     if settings:
         raise SettingError(
-            "these settings are for a model that points", got=", ".join(sorted(settings)), do="Add --model point."
+            "these settings are for a model that points",
+            got=", ".join(sorted(settings)),
+            do="Add --model point.",
         )
     return None
 
@@ -126,7 +133,9 @@ def open_pointer(
         allow_floating=True,
     )
     # A folder of the Hub's cache is named by its commit: the family is known by the name that was asked for.
-    convention = choice.convention or (convention_of(choice.vlm_model).name if choice.pointer == "local" else None)
+    convention = choice.convention or (
+        convention_of(choice.vlm_model).name if choice.pointer == "local" else None
+    )
     return VlmPointer(vlm, convention=convention, price=price_of(choice.vlm_model, choice.price))
 
 

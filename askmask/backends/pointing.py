@@ -56,7 +56,9 @@ class PointingBackend:
         self, pointer: Pointer, drawer: Drawer, *, drawer_name: str, looks: int = 1, limits: Limits = Limits()
     ):
         if looks > 1 and not hasattr(pointer, "look_again"):
-            raise PromptError(f"{pointer.name} cannot look again", do="Use a model that speaks, or --looks 1.")
+            raise PromptError(
+                f"{pointer.name} cannot look again", do="Use a model that speaks, or --looks 1."
+            )
         self.pointer, self.drawer, self.looks, self.limits = pointer, drawer, looks, limits
         self.name = f"point:{pointer.name}+{drawer_name}"
         self.protocol_name = f"point-{looks}"
@@ -93,7 +95,9 @@ class PointingBackend:
         failed: list[Exception] = []
         with ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked)))) as pool:
             meters = [Meter(self.limits) for _ in asked]
-            waiting = [pool.submit(self._pointed, one, meter) for one, meter in zip(asked, meters, strict=True)]
+            waiting = [
+                pool.submit(self._pointed, one, meter) for one, meter in zip(asked, meters, strict=True)
+            ]
             for row, (one, meter, future) in enumerate(zip(asked, meters, waiting, strict=True)):
                 try:
                     answer = self._drawn(one, future.result(), meter)
@@ -152,7 +156,9 @@ class PointingBackend:
             if mask
         )
         if found and not segments:
-            raise AskMaskError(f"{self.name} drew nothing where it was pointed to", do="Try another --drawer.")
+            raise AskMaskError(
+                f"{self.name} drew nothing where it was pointed to", do="Try another --drawer."
+            )
         words_alone = isinstance(outcome, Pointed) and not outcome.instances
         usage = meter.usage()
         seconds = usage.pop("seconds")
@@ -175,9 +181,7 @@ class PointingBackend:
     def _draw(
         self, view: PointingView, instances: Sequence[Instance], points: Sequence[tuple[float, float, bool]]
     ) -> list[tuple[Instance, ScoredMask]]:
-        marked = [
-            Marked(one.box, (*((x, y, True) for x, y in one.points), *points)) for one in instances
-        ]
+        marked = [Marked(one.box, (*((x, y, True) for x, y in one.points), *points)) for one in instances]
         return list(zip(instances, self.drawer.draw(view.encoded, marked), strict=True)) if marked else []
 
     def _looked(
@@ -186,12 +190,12 @@ class PointingBackend:
         """Show the masks back and do as the model says; those it keeps stay bit for bit."""
         look = self.pointer.look_again(view.seen, prompt, [mask for _, (mask, _) in found], meter)  # type: ignore[attr-defined]
         kept = [
-            found[n] if new is None else (replace(new, label=new.label or found[n][0].label), None)
+            (found[n], None) if new is None else (found[n], replace(new, label=new.label or found[n][0].label))
             for n, new in sorted(look.kept.items())
         ]
-        fresh = [instance for instance, drawn in kept if drawn is None] + list(look.missing.instances)
+        fresh = [new for _, new in kept if new is not None] + list(look.missing.instances)
         drawn = iter(self._draw(view, fresh, ()))
-        return [pair if pair[1] is not None else next(drawn) for pair in kept] + list(drawn)
+        return [old if new is None else next(drawn) for old, new in kept] + list(drawn)
 
 
 def _meant(one: Asked) -> Any:
@@ -199,7 +203,7 @@ def _meant(one: Asked) -> Any:
     named = {s.id: s.mask for r in one.state.rounds for s in r.segments or ()}
     of = {r.id: [s.id for s in r.segments or ()] for r in one.state.rounds}
     masks = [named[n] for name in one.prompt.refers_to for n in of.get(name, [name]) if n in named]
-    boxes = [mask.box for mask in (*masks, *one.prompt.masks) if mask.box]
+    boxes: list[tuple[float, ...]] = [mask.box for mask in (*masks, *one.prompt.masks) if mask.box]
     # Points outside what is mended widen its box: they say that it reaches there.
     boxes += [(x, y, x + 1, y + 1) for x, y, inside in one.prompt.points if inside] if boxes else []
     if not boxes:

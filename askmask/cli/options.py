@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 ModelName = Annotated[
     str,
-    typer.Option("--model", "-m", help="mini, point, converseg-net-3b, a kept name, or a checkpoint folder; see `askmask models`.", show_default=True),
+    typer.Option(
+        "--model",
+        "-m",
+        help="mini, point, converseg-net-3b, a kept name, or a checkpoint folder; see `askmask models`.",
+        show_default=True,
+    ),
 ]
 ProtocolName = Annotated[
     str | None,

@@ -36,7 +36,9 @@ class DetectorPointer:
 
     def __init__(self, detector: Detector):
         self.detector, self.name, self.fingerprint = detector, detector.name, detector.name
-        self.notices = (f"{detector.name} takes noun phrases: it reads neither questions nor what was said before",)
+        self.notices: tuple[str, ...] = (
+            f"{detector.name} takes noun phrases: it reads neither questions nor what was said before",
+        )
         self._vlm = detector.vlm or _NoVlm()
         self._ledger = Ledger()
         self._loop = BlockingCaller(lambda: Caller(self._vlm, self._ledger, Budget()))

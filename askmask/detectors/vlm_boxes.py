@@ -83,6 +83,7 @@ class VlmBoxes:
 
     async def find(self, rgb: np.ndarray, phrases: Mapping[int, str], caller: Caller) -> dict[int, list[Box]]:
         """Return the boxes of each phrase; those that the model did not find have none."""
+        schema: type[BoxesReply]
         convention = convention_of(caller.vlm.model, self._convention)
         if convention == UNKNOWN:
             template, schema = text_of("askmask.detectors", "locate"), BoxesReply

@@ -36,7 +36,9 @@ class PointChoice:
 
     def __post_init__(self) -> None:
         if self.pointer not in POINTERS:
-            raise SettingError("no such pointer", got=repr(self.pointer), do=f"Use one of: {', '.join(POINTERS)}.")
+            raise SettingError(
+                "no such pointer", got=repr(self.pointer), do=f"Use one of: {', '.join(POINTERS)}."
+            )
         if not self.vlm_model and self.pointer in ("openai", "google", "local"):
             raise SettingError(
                 "a model that points needs a name",

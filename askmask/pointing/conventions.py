@@ -21,7 +21,9 @@ class Convention:
     y_first: bool = False
     box_key: str = "bbox_2d"
     points_key: str = "points_2d"
-    multiple: int = 32  # px: sides of the picture sent are multiples of it, so that the server need not resize
+    multiple: int = (
+        32  # px: sides of the picture sent are multiples of it, so that the server need not resize
+    )
 
     def edge(self, side: int) -> float:
         """Return what the far edge of a side of so many pixels is called."""
@@ -111,7 +113,9 @@ def convention_of(model: str, override: str | None = None) -> Convention:
     """Return how a model writes places, by its name; `override` names a row of the table. Raises SettingError."""
     if override is not None:
         if override not in TABLE:
-            raise SettingError("no such convention", got=repr(override), do=f"Use one of: {', '.join(TABLE)}.")
+            raise SettingError(
+                "no such convention", got=repr(override), do=f"Use one of: {', '.join(TABLE)}."
+            )
         return TABLE[override]
     name = model.casefold()
     return next((TABLE[row] for pattern, row in OF_FAMILY if re.search(pattern, name)), UNKNOWN)

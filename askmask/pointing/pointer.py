@@ -19,7 +19,7 @@ from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit
 from askmask.pointing.conventions import Convention, convention_of, is_known
 from askmask.pointing.outcome import Outcome, Pointed, Unreadable
-from askmask.pointing.reading import read_instances, read_pointing
+from askmask.pointing.reading import read_instances, read_pointing, written_places
 from askmask.pointing.sent import Sent, to_send
 from askmask.vlm.blocking import BlockingCaller
 from askmask.vlm.budget import Budget, Price, sane
@@ -111,8 +111,10 @@ class VlmPointer:
         self.vlm, self.price, self.attempts = vlm, price, attempts
         self.convention: Convention = convention_of(vlm.model, convention)
         self.name = vlm.model
-        self.fingerprint = hash_of(vlm.provider, vlm.model, self.convention.name, _template("point", self.convention, (1, 1)))
-        self.notices = ()
+        self.fingerprint = hash_of(
+            vlm.provider, vlm.model, self.convention.name, _template("point", self.convention, (1, 1))
+        )
+        self.notices: tuple[str, ...] = ()
         if convention is None and not is_known(vlm.model):
             self.notices = (
                 f"how {vlm.model} writes coordinates is not known: {self.convention.name} was assumed; check with "
@@ -140,6 +142,16 @@ class VlmPointer:
                 return outcome
             outcome = read_pointing(completion, seen, self.convention)
         return outcome
+
+    def raw_places(
+        self, seen: Sent, prompt: Prompt, meter: Meter
+    ) -> list[tuple[str, tuple[float, float]]] | str:
+        """Return (label, centre of the box as the model wrote it), or in words why the reply cannot be read."""
+        completion = self._complete(self._request(seen, prompt, ()), meter)
+        try:
+            return written_places(completion.text)
+        except (Quarantined, ValueError) as error:
+            return str(error)
 
     def look_again(self, seen: Sent, prompt: Prompt, masks: Sequence[Mask], meter: Meter) -> SecondLook:
         """Show the drawn masks back. Raises Quarantined for a reply that cannot be read."""
@@ -268,6 +280,10 @@ def run_within(
         try:
             async with asyncio.timeout(max(0.0, meter.left_s)):
                 return await work(caller)
+        except BudgetSpent as spent:
+            raise BudgetSpent(
+                f"this answer: {spent.what}", do="Allow more with --answer-calls or --answer-usd."
+            ) from None
         except TimeoutError:
             stop.set()  # nothing is sent for this answer after its time
             raise BudgetSpent(

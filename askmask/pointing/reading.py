@@ -77,6 +77,21 @@ def read_instances(items: Any, sent: Sent, convention: Convention) -> Pointed:
     return Pointed(tuple(found), outside=clip.outside)
 
 
+def written_places(raw: str) -> list[tuple[str, tuple[float, float]]]:
+    """Return (label, centre) of every box in a reply, in the numbers and the order in which it was written.
+
+    Raises Quarantined or ValueError.
+    """
+    items = _of_tokens(raw) or _contents(json_values(raw))[0]
+    places = []
+    for item in items:
+        box = _corners(item, y_first=False) if isinstance(item, dict) else None
+        if box is not None and len(box) == 4:
+            label = next((item[key] for key in _LABEL_KEYS if isinstance(item.get(key), str)), "")
+            places.append((label, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)))
+    return places
+
+
 def _read(raw: str, sent: Sent, convention: Convention) -> Outcome:
     if tokens := _of_tokens(raw):
         return read_instances(tokens, sent, convention)
@@ -148,12 +163,7 @@ def _instance(item: Any, clip: Clip) -> Instance:
         item = {"bbox": item}
     if not isinstance(item, dict) or not _is_item(item):
         raise _Unclear("each instance needs a box or points")
-    written = _numbers(next((item[key] for key in _BOX_KEYS if item.get(key) is not None), None))
-    for names in _CORNERS:
-        if written is None and set(names) <= item.keys():
-            named = [_number(item[name]) for name in names]
-            x_first = clip.convention.y_first  # corners by name have no order: bring them into the convention's
-            written = [named[1], named[0], named[3], named[2]] if x_first else named
+    written = _corners(item, y_first=clip.convention.y_first)
     given = next((item[key] for key in _POINT_KEYS if item.get(key) is not None), None)
     points = tuple(dict.fromkeys(clip.back(*pair) for pair in _pairs(given)))
     box = None if written is None else _box(written, clip)
@@ -168,6 +178,16 @@ def _instance(item: Any, clip: Clip) -> Instance:
         label=label.strip()[:200],
         sure=None if sure is None or not 0 <= sure <= 1 else float(sure),
     )
+
+
+def _corners(item: dict[str, Any], *, y_first: bool) -> list[float] | None:
+    """Return a box as written; corners by name have no order, so they are brought into the convention's."""
+    written = _numbers(next((item[key] for key in _BOX_KEYS if item.get(key) is not None), None))
+    for names in _CORNERS:
+        if written is None and set(names) <= item.keys():
+            x0, y0, x1, y1 = (_number(item[name]) for name in names)
+            written = [y0, x0, y1, x1] if y_first else [x0, y0, x1, y1]
+    return written
 
 
 def _box(written: list[float], clip: Clip) -> Box:

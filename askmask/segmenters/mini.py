@@ -52,7 +52,11 @@ class PromptableMini:
             inside = [(x, y) for x, y, within in one.points if within]
             if one.box is None and not inside:
                 raise PromptError("mini takes one point inside a thing, or one box around it")
-            drawn = self.segment_boxes(encoded, [one.box]) if one.box else self.segment_points(encoded, inside[:1])
+            drawn = (
+                self.segment_boxes(encoded, [one.box])
+                if one.box
+                else self.segment_points(encoded, inside[:1])
+            )
             results += drawn
         return results
 

@@ -71,9 +71,7 @@ class PromptableSam2:
         return self._encode([rgb]), (rgb.shape[0], rgb.shape[1])
 
     @torch.inference_mode()
-    def draw(
-        self, encoded: tuple[Features, tuple[int, int]], marked: Sequence[Marked]
-    ) -> list[ScoredMask]:
+    def draw(self, encoded: tuple[Features, tuple[int, int]], marked: Sequence[Marked]) -> list[ScoredMask]:
         """Return a mask and its predicted IoU for each; the best of three where one point is all there is."""
         features, (height, width) = encoded
         scale = np.array([self.net.image_size / width, self.net.image_size / height], np.float32)
