@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar
+from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -36,6 +37,7 @@ Examples:
 
 
 @app.command(name="eval", help=EVAL_HELP)
+@with_pointing
 def eval_command(
     model: Annotated[
         str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
@@ -65,14 +67,15 @@ def eval_command(
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
+    point: Any = None,
 ) -> None:
     """Run a model over a data set; see EVAL_HELP."""
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes)
+        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point)
     else:
-        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype)
+        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype, point)
     failed = failures(out)
     for row in failed[:10]:
         typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
@@ -97,6 +100,7 @@ def _run_shard(
     device: str | None,
     dtype: str | None,
     yes: bool,
+    point: Mapping[str, Any],
 ) -> None:
     from rich.console import Console
 
@@ -108,7 +112,7 @@ def _run_shard(
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, history)
-    loaded = load_model(model, protocol, device, dtype, yes)
+    loaded = load_model(model, protocol, device, dtype, yes, point)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
@@ -130,6 +134,7 @@ def _run_processes(
     protocol: str | None,
     device: str | None,
     dtype: str | None,
+    point: Mapping[str, Any],
 ) -> None:
     """Start one process per shard and show their common progress by what they have written."""
     from rich.console import Console
@@ -149,6 +154,7 @@ def _run_processes(
         "--protocol": protocol,
         "--dtype": dtype,
     }
+    options |= {"--" + name.replace("_", "-"): value for name, value in point.items()}
     for number in range(processes):
         options |= {"--shard": f"{number}/{processes}", "--device": devices[number % len(devices)]}
         flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
