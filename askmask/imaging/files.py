@@ -382,7 +382,7 @@ def _mask_of(image: Image.Image, name: str) -> tuple[np.ndarray, tuple[str, ...]
     channels = np.asarray(image.convert("RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"))
     if channels.ndim == 2:
         return np.asarray(channels != 0), ()
-    coloured: np.ndarray = channels[..., :3].any(-1)
+    coloured = np.asarray(channels[..., :3].any(-1))
     seen = np.asarray(channels[..., 3] != 0) if has_alpha else np.ones_like(coloured)
     if seen.all():
         return coloured, ()

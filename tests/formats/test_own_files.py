@@ -1,5 +1,7 @@
 """askmask's own files: JSONL and Parquet hold the same Examples, whole or not at all."""
 
+import json
+
 import pytest
 from PIL import Image
 
