@@ -63,7 +63,15 @@ def jobs(root: Path, golden: Path | None) -> dict[str, Argv]:
              "rounds": [{"prompt": "the red mug", "masks": []}]} for n in range(6)]  # fmt: skip
     dump(world / "examples.jsonl", rows)
     write_discs(discs, scenes=6, seed=1, size=32)
-    train = [f"data.train={discs}", "steps=6", "sizes=32", "until=1", "batches=4", "log_every=1", "save_every=2"]
+    train = [
+        f"data.train={discs}",
+        "steps=6",
+        "sizes=32",
+        "until=1",
+        "batches=4",
+        "log_every=1",
+        "save_every=2",
+    ]
     train += ["evaluate_every=100", "shards_per_round=1", "threads=1"]
     asked = {
         "batch": lambda out: ["batch", str(pictures), "--prompt", "the red mug", "--prompt", "it", "--overlays", "--out", str(out)],
@@ -105,18 +113,34 @@ def _published(root: Path, golden: Path) -> dict[str, Argv]:
     shutil.copytree(weights / "lora_plm_adapter", release / "lora_plm_adapter_90000")
     shutil.copy(golden / "sam2_tiny_config.json", release / "sam2_config.json")
     handler = type("Handler", (Hub,), {"asked": [], "break_after": None})
-    handler.folders = {"aadarsh99/ConverSeg-Net-3B": release, "Qwen/Qwen2.5-VL-3B-Instruct": golden / "tiny_qwen"}  # type: ignore[attr-defined]
+    handler.folders = {
+        "aadarsh99/ConverSeg-Net-3B": release,
+        "Qwen/Qwen2.5-VL-3B-Instruct": golden / "tiny_qwen",
+    }  # type: ignore[attr-defined]
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     parts = ["--sam2", str(release / "X_sam2_90000.torch"), "--adapter", str(release / "X_plm_90000.torch"), "--lora",
              str(release / "lora_plm_adapter_90000"), "--vlm", str(golden / "tiny_qwen"), "--sam2-config", str(release / "sam2_config.json")]  # fmt: skip
 
-    def fetched(out: Path) -> list[str]:  # the child reads these; the Hub's library, when it is imported there
+    def fetched(
+        out: Path,
+    ) -> list[str]:  # the child reads these; the Hub's library, when it is imported there
         os.environ |= {"ASKMASK_CACHE": str(out), "HF_HOME": f"{out}-hf", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
                        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}  # fmt: skip
-        return ["segment", str(root / "pictures/0.png"), "a", "--model", "converseg-net-3b", "--yes", "--json"]
+        return [
+            "segment",
+            str(root / "pictures/0.png"),
+            "a",
+            "--model",
+            "converseg-net-3b",
+            "--yes",
+            "--json",
+        ]
 
-    return {"convert-published": lambda out: ["convert-published", *parts, "--out", str(out)], "hub fetch": fetched}
+    return {
+        "convert-published": lambda out: ["convert-published", *parts, "--out", str(out)],
+        "hub fetch": fetched,
+    }
 
 
 def result_of(out: Path) -> str:
@@ -140,7 +164,9 @@ def _content(path: Path) -> bytes:
         return b""
     if path.suffix in (".json", ".jsonl"):
         rows = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-        return "\n".join(sorted(json.dumps(_steady(json.loads(row)), sort_keys=True) for row in rows)).encode()
+        return "\n".join(
+            sorted(json.dumps(_steady(json.loads(row)), sort_keys=True) for row in rows)
+        ).encode()
     if path.suffix in (".pt", ".torch"):
         import torch
 
@@ -155,7 +181,9 @@ def _steady(value: Any) -> Any:
     return [_steady(one) for one in value] if isinstance(value, list) else value
 
 
-def run(seed: int, kills: int, root: Path, golden: Path | None = None, only: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+def run(
+    seed: int, kills: int, root: Path, golden: Path | None = None, only: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
     """Yield a row a kill, the commands in turn."""
     import torch
 
@@ -177,8 +205,20 @@ def run(seed: int, kills: int, root: Path, golden: Path | None = None, only: tup
         shutil.rmtree(f"{out}-hf", ignore_errors=True)
         hit = attempt(argv, after)[0] == -signal.SIGKILL
         again, _ = attempt(argv)
-        outcome = "equal" if (again, result_of(out)) == (code, wanted) else f"exit code {again}" if again != code else "another result"
-        yield {"case": number, "set": name, "damage": f"killed after {after:.2f} of {took:.2f} s", "hit": hit, "outcome": outcome}
+        outcome = (
+            "equal"
+            if (again, result_of(out)) == (code, wanted)
+            else f"exit code {again}"
+            if again != code
+            else "another result"
+        )
+        yield {
+            "case": number,
+            "set": name,
+            "damage": f"killed after {after:.2f} of {took:.2f} s",
+            "hit": hit,
+            "outcome": outcome,
+        }
 
 
 def good(row: dict[str, Any]) -> bool:
