@@ -47,11 +47,13 @@ COMMANDS = (
     "batch",
     "score",
     "eval",
+    "table",
     "engine",
     "world",
     "world_oracle",
     "train",
     "checkpoint",
+    "models",
     "doctor",
 )
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from askmask.errors import PictureError
+from askmask.errors import PictureError, PromptError
 from askmask.imaging.mask import Mask
 from askmask.model.mini.instances import geometry
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
 from askmask.model.threads import at_most
-from askmask.segmenters.segmenter import ScoredMask, suppress
+from askmask.segmenters.segmenter import Marked, ScoredMask, suppress
 
 AT_ONCE = 64
 
@@ -39,6 +39,26 @@ class PromptableMini:
         """Return one (mask, score) per click (x, y) in pixels."""
         places = np.asarray(points_xy, np.float32).reshape(-1, 1, 2) + 0.5
         return self._segment(rgb, places)
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Encode a picture, and keep it: the pixels say which it was."""
+        self._look(rgb)
+        return rgb
+
+    def draw(self, encoded: np.ndarray, marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return one (mask, score) for each: by its box, else by its first point inside; mini takes no more."""
+        results: list[ScoredMask] = []
+        for one in marked:
+            inside = [(x, y) for x, y, within in one.points if within]
+            if one.box is None and not inside:
+                raise PromptError("mini takes one point inside a thing, or one box around it")
+            drawn = (
+                self.segment_boxes(encoded, [one.box])
+                if one.box
+                else self.segment_points(encoded, inside[:1])
+            )
+            results += drawn
+        return results
 
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return every object found as (mask, score), best first, without duplicates."""
