@@ -21,16 +21,7 @@ from askmask.errors import AskMaskError
 from askmask.hub import RELEASES
 from askmask.runs.content_hash import cache_root
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "peft",
-    "safetensors",
-    "huggingface_hub",
-    "numpy",
-    "pillow",
-    "pycocotools",
-)
+LIBRARIES = "torch transformers peft safetensors huggingface_hub numpy pillow pycocotools".split()
 SELF_TEST = Path(__file__).parent / "selftest"  # picture.png and expected.json
 TOLERANCE = 1e-3
 
