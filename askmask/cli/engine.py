@@ -67,6 +67,9 @@ def run(
     detector: Annotated[str, typer.Option(help="vlm, grounding-dino or moondream.")] = "vlm",
     detector_at: Annotated[str | None, typer.Option(help="Its model folder or base URL.")] = None,
     detector_price: Annotated[str | None, typer.Option(help="Of Moondream's cloud: IN,OUT.")] = None,
+    coordinates: Annotated[
+        str | None, typer.Option(help="How the model writes them, e.g. qwen2.5-vl, if not as its name says.")
+    ] = None,
     segmenter: Annotated[str, typer.Option(help="classical, mini or sam2.")] = "classical",
     segmenter_at: Annotated[str | None, typer.Option(help="Its model folder.")] = None,
     device: Annotated[str, typer.Option(help="For local models.")] = "cpu",
@@ -137,6 +140,7 @@ def run(
         detector=detector,
         detector_at=detector_at,
         detector_price=detector_price,
+        coordinates=coordinates,
         segmenter=segmenter,
         segmenter_at=segmenter_at,
         device=device,

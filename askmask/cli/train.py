@@ -72,8 +72,9 @@ def export(
     from pathlib import Path
 
     from askmask.errors import SettingError
-    from askmask.training.export import export_mini, export_segmentation
+    from askmask.training.export import export_mini, export_segmentation, newest
 
+    newest(run)  # that there is a run comes before what its kind needs
     if (Path(run) / "source.txt").is_file():
         written = export_segmentation(run, out)
     elif train and val:

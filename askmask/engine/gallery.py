@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
-from askmask.engine.overlay import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
@@ -24,6 +23,7 @@ from askmask.errors import PictureError, SettingError
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit, grown
 from askmask.runs.whole_files import open_whole
+from askmask.vlm.marked import mark_numbered
 from askmask.vlm.pictures import shrink
 
 _TITLE = "Engine run"

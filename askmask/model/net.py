@@ -31,6 +31,9 @@ class AskMaskNet(nn.Module):
 
     segmenter: Segmenter
     prompt_encoder: PromptEncoder
+    threads: int | None = (
+        None  # of the processor, in `at_most`'s words: what is fastest for a network of this size
+    )
 
     def __init__(self, segmenter: Segmenter, prompt_encoder: PromptEncoder, adapter: nn.Module):
         super().__init__()
@@ -62,6 +65,10 @@ class AskMaskNet(nn.Module):
 
     def notices(self, look: Look) -> tuple[str, ...]:
         """Return what a user should know before trusting an answer about this picture."""
+        return ()
+
+    def unread(self, text: str) -> tuple[str, ...]:
+        """Return what a user should know about the words of a prompt."""
         return ()
 
     def forward(self, features: Features, tokens: Tokens, *, multimask: bool = False) -> MaskOutput:

@@ -52,28 +52,23 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 
 def read_rows(
-    path: str | Path, on_bad: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, dict]]:
+    path: str | Path,
+    on_bad: Callable[[int, str], None] | None = None,
+    on_line: Callable[[bytes], None] = lambda line: None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
     A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
-    the error) and passed over. A line larger than 64 MB always raises.
+    the error) and passed over. A line larger than 64 MB always raises. `on_line` is told the bytes of every line.
     """
-    for number, _, row in locate_rows(path, on_bad):
-        yield number, row
-
-
-def locate_rows(
-    path: str | Path, on_bad: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, int, dict]]:
-    """Yield (line number from 1, byte offset of the line, JSON object); see `read_rows`."""
     path = Path(path)
     with _open(path) as file:
-        number = offset = 0
+        number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
+            on_line(line)
             if line.strip():
                 try:
                     row = parse_row(line, f"{path}, line {number}")
@@ -82,11 +77,10 @@ def locate_rows(
                         raise
                     on_bad(number, str(error))
                 else:
-                    yield number, offset, row
-            offset += len(line)
+                    yield number, row
 
 
-def parse_row(line: bytes, place: str) -> dict:
+def parse_row(line: bytes, place: str) -> dict[str, Any]:
     """Parse one line; raises DataError beginning with `place` for what is no JSON object."""
     row = parse_json(line, place)
     if not isinstance(row, dict):

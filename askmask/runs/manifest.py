@@ -216,7 +216,8 @@ def _inside(name: str) -> bool:
 
 def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return facts as they are read back: tuples as lists."""
-    return parse_json(json_text(dict(facts)), "facts")
+    read: dict[str, Any] = parse_json(json_text(dict(facts)), "facts")
+    return read
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

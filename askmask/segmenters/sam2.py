@@ -18,7 +18,7 @@ from transformers import Sam2Model
 from askmask.imaging.mask import Mask
 from askmask.model.sam2 import Sam2Segmenter
 from askmask.model.seams import Features
-from askmask.segmenters.segmenter import BoxXyxy, ScoredMask, suppress
+from askmask.segmenters.segmenter import BoxXyxy, Marked, ScoredMask, suppress
 
 HUB_NAME = "facebook/sam2-hiera-large"
 POINTS_PER_SIDE = 64
@@ -64,6 +64,32 @@ class PromptableSam2:
             )
             results.append(self._read(logits, scores, rgb.shape[:2]))
         return results
+
+    @torch.inference_mode()
+    def encode(self, rgb: np.ndarray) -> tuple[Features, tuple[int, int]]:
+        """Encode a picture."""
+        return self._encode([rgb]), (rgb.shape[0], rgb.shape[1])
+
+    @torch.inference_mode()
+    def draw(self, encoded: tuple[Features, tuple[int, int]], marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return a mask and its predicted IoU for each; the best of three where one point is all there is."""
+        features, (height, width) = encoded
+        scale = np.array([self.net.image_size / width, self.net.image_size / height], np.float32)
+        masks: list[ScoredMask] = []
+        for one in marked:
+            points = np.array([p[:2] for p in one.points], np.float32).reshape(1, -1, 2) * scale
+            box = None if one.box is None else np.array(one.box, np.float32).reshape(1, 2, 2) * scale
+            labels = np.array([[p[2] for p in one.points]], np.int64)
+            logits, scores = self.net.decode_geometry(
+                features,
+                points=torch.from_numpy(points).to(self._device) if one.points else None,
+                labels=torch.from_numpy(labels).to(self._device) if one.points else None,
+                boxes=None if box is None else torch.from_numpy(box.reshape(1, 4)).to(self._device),
+                multimask=box is None and len(one.points) == 1,
+            )
+            drawn = self._read(logits, scores, (height, width))
+            masks.append(max(drawn, key=lambda pair: pair[1]))
+        return masks
 
     @torch.inference_mode()
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:

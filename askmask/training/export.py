@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from askmask.errors import CheckpointError, DataError
 from askmask.formats.dense import read_shard, shards
+from askmask.formats.own import read_rows
 from askmask.model.build import TOKENIZER
 from askmask.model.checkpoint import HEAD, check_files, compare_keys, load_checkpoint, save_checkpoint
 from askmask.model.config import NetConfig
@@ -21,15 +25,16 @@ from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
 from askmask.runs.content_hash import sha256
 from askmask.runs.json_text import read_object
-from askmask.training.mini_scores import answer, val_views
+from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.run_folder import RunFolder, weights_in
 
+MET = 8  # prompts with a word that was taught, at least
 KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has other pictures and words
 
 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
-    folder, state = _newest(run)
+    folder, state = newest(run)
     net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
     weights = weights_in(state, run)
     given = {name: tuple(value.shape) for name, value in weights.items()}
@@ -51,7 +56,7 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     These stay in the precision they were trained in. Raises CheckpointError for weights that are of another network,
     of another shape or not finite.
     """
-    folder, state = _newest(run)
+    folder, state = newest(run)
     source = Path((folder.root / "source.txt").read_text(encoding="utf-8").strip())
     net, config = load_checkpoint(source)
     whole = dict(net.state_dict())
@@ -92,7 +97,8 @@ def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]
     }
 
 
-def _newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+def newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+    """Return the run's folder and what its newest checkpoint holds. Raises CheckpointError where there is none."""
     folder = RunFolder(run)
     state = folder.load()
     if state is None:
@@ -107,6 +113,8 @@ def export_mini(
 ) -> Path:
     """Write the model folder. `train` and `val` are dense truth, to learn what the domain looks like."""
     net, known = load_run(run)
+    net = _taught(net, words_of(train))
+    calibration = calibrate(net, val)
     limit = net.prompt_encoder.domain.fit(_statistics(net, train, 600), _statistics(net, val, 250))
     checkpoint = RunFolder(run).checkpoints()[-1]
     config = NetConfig(
@@ -120,8 +128,87 @@ def export_mini(
     )
     state = {key: _half(value) for key, value in net.state_dict().items()}
     facts = {"step": known["step"], "checkpoint_sha256": sha256(checkpoint), "domain_limit": limit}
+    facts["calibration"] = calibration
     facts |= {"commit": RunFolder(run).config().get("commit")}
     return save_checkpoint(out, config, state, facts | provenance)
+
+
+def words_of(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of training prompts as they are meant: no typing errors, nothing the world does not show."""
+    counts: Counter[str] = Counter()
+    for path in (path for folder in folders for path in shards(folder)):
+        for _, scene in read_rows(path.with_suffix(".jsonl")):
+            for prompt in (prompt for view in scene["views"] for prompt in view["prompts"]):
+                if prompt["kind"] != "unknown" and prompt["facts"].get("said_as") != "mistyped":
+                    counts.update(set(re.findall(r"\w+", prompt["prompt"].lower())))
+    return tuple(sorted(word for word, count in counts.items() if count >= MET))
+
+
+def _taught(net: Mini, vocabulary: tuple[str, ...]) -> Mini:
+    """Return the same network with the words it was taught."""
+    taught = Mini(replace(net.config, vocabulary=vocabulary))
+    taught.load_state_dict(net.state_dict())
+    return taught.eval()
+
+
+@torch.no_grad()
+def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, list[float]]:
+    """Scale and shift the logits of score and presence to be true on unseen scenes; return both numbers of each.
+
+    Both are put into the last layers' weights, so that nothing remains to be done at run time. The score is fitted
+    where something is shown (presence over a half), wrongly shown masks among them.
+    """
+    z: dict[str, list[Tensor]] = {"score": [], "presence": []}
+    true: dict[str, list[Tensor]] = {"score": [], "presence": []}
+    for view in val_views(net, folders, views):
+        tokens = net.prompt_encoder.words.tokens([ask.text for ask in view.asks])
+        choice = net.prompt_encoder.encode(prefix_now(net, view), tokens)
+        out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
+        shown = F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0
+        truth, counted = torch.from_numpy(view.truth), torch.from_numpy(~view.ignored)
+        both, either = (
+            (shown & truth & counted).flatten(1).sum(1),
+            ((shown | truth) & counted).flatten(1).sum(1),
+        )
+        kept = out.presence_logits > 0
+        z["presence"].append(out.presence_logits)
+        true["presence"].append(torch.tensor([float(ask.present) for ask in view.asks]))
+        z["score"].append(torch.logit(out.scores[kept, 0], eps=1e-4))
+        true["score"].append((both / either.clamp(min=1))[kept])
+    fitted = {name: fit(torch.cat(z[name]), torch.cat(true[name])) for name in z}
+    fold(net, fitted)
+    return fitted
+
+
+@torch.no_grad()
+def fold(net: Mini, fitted: Mapping[str, Sequence[float]]) -> None:
+    """Put scale and shift of the logits of score and presence into the last layers that make them."""
+    decoder, language = net.segmenter.decoder, net.language
+    for name, layers in (
+        ("score", [decoder.score[-1]]),
+        ("presence", [decoder.presence[-1], language.presence[-1]]),
+    ):
+        scale, shift = fitted[name]
+        for number, layer in enumerate(layers):
+            assert isinstance(layer, nn.Linear)
+            layer.weight.mul_(scale)
+            layer.bias.mul_(scale).add_(shift if number == 0 else 0.0)
+
+
+@torch.enable_grad()
+def fit(z: Tensor, true: Tensor) -> list[float]:
+    """Return the scale and shift of logits whose cross-entropy against truths in 0..1 is least."""
+    line = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimiser.zero_grad()
+        value = F.binary_cross_entropy_with_logits(z * line[0] + line[1], true)
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    optimiser.step(loss)
+    return [round(value, 4) for value in line.tolist()]
 
 
 @torch.no_grad()

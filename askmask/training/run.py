@@ -229,7 +229,7 @@ def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[
     weights = {name: value for name, value in weights.items() if name in known}
     for name, value in net.state_dict().items():
         if name in weights and value.shape != weights[name].shape:
-            weights[name] = _wider(name, weights[name], value)
+            weights[name] = wider(name, weights[name], value)
     lacking = sorted(name for name in known - set(weights) if name.startswith(wanted))
     if foreign or lacking:
         raise CheckpointError(
@@ -239,7 +239,7 @@ def _load(net: nn.Module, start: Sequence[str], wanted: tuple[str, ...]) -> set[
     return set(weights)
 
 
-def _wider(name: str, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+def wider(name: str, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Return what a network begins with, with what an earlier one of fewer kinds of request has learnt put in."""
     if old.shape[1:] != new.shape[1:] or len(old) > len(new):
         raise CheckpointError(

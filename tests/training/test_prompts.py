@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from askmask.errors import DataError
+from askmask.model.mini.compose import MIDDLE, SPREAD
 from askmask.model.mini.pairs import FACTS
-from askmask.training.prompts import NOBODY, UNSAID, asks_of, of_target, pair_table
+from askmask.training.prompts import NOBODY, UNSAID, asks_of, measure_table, of_target, pair_table
 
 OBJECTS = [
     {"id": 1, "category": "box", "colour": "brown", "parts": [{"id": 1, "name": "body"}], "supports": [2]},
@@ -41,6 +43,49 @@ def test_the_thing_spoken_of_comes_from_the_facts():
     assert ask("left of the kettle", "left_of", [], {"absent": "the kettle"}).of == NOBODY
     assert ask("red things", "colour", [2, 3], {"colour": "red"}).of == NOBODY
     assert ask("the pile with the box", "stack", [1, 2], {"stack": [1, 2, 3]}).of == UNSAID
+
+
+def test_a_kind_that_is_not_known_is_an_error():
+    with pytest.raises(DataError, match="nothing is known of prompts of kind 'sideways'"):
+        ask("the sideways box", "sideways", [1])
+    assert ask("the sideways box", "sideways", [1], {"of": 1}).of == 1
+    assert ask("the box", "", [1]).of == UNSAID
+
+
+def test_orders_and_places_come_from_the_facts():
+    one = ask(
+        "the second smallest box",
+        "ordinal",
+        [1],
+        {"said": ["box"], "other": [], "order": "small", "place": 2},
+    )
+    assert (one.order, one.place, one.said) == ("small", 2, {"box"})
+    two = ask("the third thing from the right", "nth_right", [2], {"order": [4, 3, 2, 1]})
+    assert (two.order, two.place) == ("right", 3)
+    assert ask("left of the box", "left_of", [2], {"of": 1}).order == "left"
+    assert ask("things that tip", "tips", [2]).order == ""
+
+
+def test_quantities_are_the_worlds_and_nearness_is_from_the_viewer():
+    things = [
+        item
+        | {
+            "place": "table",
+            "size": [0.1, 0.1, 0.1 * item["id"]],
+            "mass": 0.5,
+            "position": [0, item["id"], 0.08],
+        }
+        for item in OBJECTS
+    ]
+    view = {
+        "objects": {str(n): {"pixels": 500, "visible": 1.0, "centre": [40 * n, 60], "cut": False} for n in range(1, 4)},
+        "parts": {}, "table": 0, "floor": 0, "size": 160,
+        "camera": {"position": [0, -1, 1], "right": [1, 0, 0], "forward": [0, 1, 0]},
+    }  # fmt: skip
+    view["objects"]["4"] = {"pixels": 0, "visible": 0.0}  # out of the picture: has no place in it
+    table = measure_table({"objects": things}, view) * np.float32(SPREAD) + np.float32(MIDDLE)
+    assert table[1:4, 0] == pytest.approx([0.25, 0.5, 0.75]) and table[1:4, 1] == pytest.approx([2, 3, 4])
+    assert table[2, 2] == pytest.approx(np.log(0.2), abs=1e-5) and table[1, 5] == pytest.approx(0.08)
 
 
 def test_names_said_and_denied():

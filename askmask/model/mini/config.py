@@ -31,6 +31,7 @@ class MiniConfig:
     attributes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("unknown",)  # of request; index 0 is "none of these"
     composes: bool = False  # whether it has compose.py; the first weights have not
+    vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
 
     def grown(self, kinds: Iterable[str]) -> MiniConfig:

@@ -132,7 +132,9 @@ class Language(nn.Module):
         )
         self.pairs = Pairs(width, PAIR)
         self.relate = nn.Linear(PAIR, config.joint_layers * heads)
-        self.words = WordHasher(config.word_buckets, config.piece_buckets, config.max_words)
+        self.words = WordHasher(
+            config.word_buckets, config.piece_buckets, config.max_words, config.vocabulary
+        )
         self.embed = WordEmbedding(config.word_buckets, config.piece_buckets, width, config.max_words)
         self.summary = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.summary, std=0.3)

@@ -30,8 +30,12 @@ from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, Prompts
 
 UNLIKE = (
-    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
+    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers. "
+    "For photographs: --model point --vlm-model ID --base-url URL (see `askmask models`)"
 )
+
+
+STRANGE = 1.5  # how much a word that was never taught lowers the logit of presence
 
 
 class MiniSegmenter(nn.Module):
@@ -127,9 +131,9 @@ class MiniPromptEncoder(nn.Module):
         """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
         count = len(tokens)
         masks = prefix.instances.masks.expand(count, -1, -1, -1)
-        return self.language(prefix.seen.expand(count), tokens).on(
-            masks, prefix.parts.expand(count, -1, -1, -1)
-        )
+        choice = self.language(prefix.seen.expand(count), tokens)
+        choice = replace(choice, presence=choice.presence - STRANGE * tokens.strange.to(choice.presence))
+        return choice.on(masks, prefix.parts.expand(count, -1, -1, -1))
 
     def encode_pairs(self, features: Features, tokens: MiniTokens) -> Choice:
         """Encode B prompts, each about the picture in its row of `features`."""
@@ -147,6 +151,7 @@ class Mini(AskMaskNet):
 
     segmenter: MiniSegmenter
     prompt_encoder: MiniPromptEncoder
+    threads = 1
 
     def __init__(self, config: MiniConfig):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
@@ -179,6 +184,11 @@ class Mini(AskMaskNet):
     def notices(self, look: Look) -> tuple[str, ...]:
         """Say so where the picture is unlike those trained on."""
         return look.prefix.notices
+
+    def unread(self, text: str) -> tuple[str, ...]:
+        """Name the words of a prompt that were never taught."""
+        notice = self.prompt_encoder.words.vocabulary.notice(text)
+        return () if notice is None else (notice,)
 
     @property
     def language(self) -> Language:

@@ -7,6 +7,7 @@ Bojanowski et al., "Enriching word vectors with subword information", 2017.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from askmask.model.mini.vocabulary import Vocabulary
 from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -46,13 +48,15 @@ class MiniTokens(Tokens):
 
     pieces: Tensor  # [P] of all words, one after another
     starts: Tensor  # [W] where each word's begin
+    strange: Tensor  # [B] bool: with a word that was never taught
 
 
 class WordHasher:
-    """mini's tokenizer: no vocabulary, only hashes."""
+    """mini's tokenizer: hashes, and whether the vocabulary has every word."""
 
-    def __init__(self, words: int, pieces: int, limit: int):
+    def __init__(self, words: int, pieces: int, limit: int, vocabulary: Iterable[str] = ()):
         self.words, self.pieces, self.limit = words, pieces, limit
+        self.vocabulary = Vocabulary(vocabulary)
 
     def tokens(self, prompts: list[str]) -> MiniTokens:
         """Read B prompts of at most `limit` words; what is beyond goes unread."""
@@ -65,6 +69,7 @@ class WordHasher:
             torch.tensor([[n < len(row) for n in range(longest)] for row in rows]),
             torch.tensor([piece % self.pieces for group in groups for piece in group]),
             torch.tensor([0, *(len(group) for group in groups[:-1])]).cumsum(0),
+            torch.tensor([self.vocabulary.strange(prompt) for prompt in prompts]),
         )
 
     def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> MiniTokens:

@@ -1,0 +1,73 @@
+"""The words mini was taught: which of a prompt's it never met, and what the user is told of them.
+
+Its embedding gives any word a vector (words.py), so that an unknown one reads as something: this list knows better.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+
+_WORD = re.compile(r"\w+")
+NAMED = 4  # unknown words that a notice names
+CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A word that was never taught, and the known ones that are spelt most like it."""
+
+    word: str
+    nearest: tuple[str, ...] = ()
+    slip: bool = False  # one letter off a known word: a typing error, which mini was taught to read
+
+
+class Vocabulary:
+    """Words met in training. An empty one knows nothing, and so says nothing."""
+
+    def __init__(self, words: Iterable[str]):
+        self.words = frozenset(words)
+        self._meet = lru_cache(maxsize=1000)(self._look_up)
+
+    def unknown_words(self, prompt: str) -> list[Unknown]:
+        """Return the words of a prompt that were never taught, each once; its signs if it has no word at all."""
+        if not self.words or not prompt.strip():
+            return []
+        words = list(dict.fromkeys(_WORD.findall(prompt.lower())))
+        if not words:
+            return [Unknown(prompt.strip()[:20])]
+        return [self._meet(word) for word in words if word not in self.words]
+
+    def strange(self, prompt: str) -> bool:
+        """Whether a prompt has a word that is neither known nor a slip of a known one."""
+        return any(not unknown.slip for unknown in self.unknown_words(prompt))
+
+    def notice(self, prompt: str) -> str | None:
+        """Name the unknown words of a prompt; None if all are known."""
+        unknown = self.unknown_words(prompt)
+        if not unknown:
+            return None
+        named = ", ".join(one.word for one in unknown[:NAMED]) + ("..." if len(unknown) > NAMED else "")
+        nearest = list(dict.fromkeys(word for one in unknown[:NAMED] for word in one.nearest))
+        return f"I do not know: {named}" + (f"; nearest: {', '.join(nearest)}" if nearest else "")
+
+    def _look_up(self, word: str) -> Unknown:
+        alike = sorted(known for known in self.words if abs(len(known) - len(word)) <= 2)
+        nearest = tuple(get_close_matches(word, alike, n=2, cutoff=CLOSE)) if len(word) <= 20 else ()
+        slips = tuple(known for known in nearest if one_slip(word, known))
+        return Unknown(word, slips or nearest, bool(slips))
+
+
+def one_slip(word: str, known: str) -> bool:
+    """Whether one letter left out, put in, changed or swapped with the next makes a word of another, of 4 or more."""
+    if len(known) < 4:
+        return False
+    start = next(
+        (n for n, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known))
+    )
+    rest, wanted = word[start:], known[start:]
+    swapped = rest[:2] == wanted[:2][::-1] and rest[2:] == wanted[2:]
+    return rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:] or swapped
