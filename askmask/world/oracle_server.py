@@ -233,17 +233,15 @@ class _Handler(BaseHTTPRequestHandler):
         reply_id = self.server.next_id()
         message = {"role": "assistant", "content": text, "refusal": refusal}
         spoken = len(text or "") // 4
+        usage = {"prompt_tokens": question.tokens, "completion_tokens": spoken}
+        usage["total_tokens"] = question.tokens + spoken
         body = {
             "id": reply_id,
             "object": "chat.completion",
             "created": int(time.time()),
             "model": MODEL,
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
-            "usage": {
-                "prompt_tokens": question.tokens,
-                "completion_tokens": spoken,
-                "total_tokens": question.tokens + spoken,
-            },
+            "usage": usage,
         }
         if cut:
             self.server.note(key, "drop")
