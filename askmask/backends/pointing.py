@@ -190,7 +190,9 @@ class PointingBackend:
         """Show the masks back and do as the model says; those it keeps stay bit for bit."""
         look = self.pointer.look_again(view.seen, prompt, [mask for _, (mask, _) in found], meter)  # type: ignore[attr-defined]
         kept = [
-            (found[n], None) if new is None else (found[n], replace(new, label=new.label or found[n][0].label))
+            (found[n], None)
+            if new is None
+            else (found[n], replace(new, label=new.label or found[n][0].label))
             for n, new in sorted(look.kept.items())
         ]
         fresh = [new for _, new in kept if new is not None] + list(look.missing.instances)

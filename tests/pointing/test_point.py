@@ -104,7 +104,15 @@ def test_boxes_are_within_a_pixel_of_where_they_should_be(name, shape, tmp_path)
 def test_segment_writes_what_the_model_points_at(tmp_path):
     picture().save(tmp_path / "p.png")
     with scripted(reply(pointing(thousandths(THING)))) as (url, seen):
-        command = ["segment", str(tmp_path / "p.png"), "the red thing", "-m", "point", "--vlm-model", "qwen3-vl-8b"]
+        command = [
+            "segment",
+            str(tmp_path / "p.png"),
+            "the red thing",
+            "-m",
+            "point",
+            "--vlm-model",
+            "qwen3-vl-8b",
+        ]
         command += ["--base-url", url, "--drawer", "classical", "--json"]
         result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
@@ -157,7 +165,16 @@ def test_one_bad_reply_loses_no_other(tmp_path):
 
     with scripted(answer) as (url, seen):
         command = ["segment", str(tmp_path / "p.png"), "the red thing", "the dragon", "-m", "point"]
-        command += ["--vlm-model", "qwen3-vl-8b", "--base-url", url, "--drawer", "classical", "--out", str(tmp_path / "o")]
+        command += [
+            "--vlm-model",
+            "qwen3-vl-8b",
+            "--base-url",
+            url,
+            "--drawer",
+            "classical",
+            "--out",
+            str(tmp_path / "o"),
+        ]
         result = CliRunner().invoke(app, command)
     assert result.exit_code == 1 and "failed  the dragon" in result.output
     assert (tmp_path / "o" / "mask-00.png").is_file() and not (tmp_path / "o" / "mask-01.png").exists()
@@ -178,7 +195,9 @@ def test_faults_are_one_clear_line(entry, said, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
     with scripted(entry) as (url, _), pytest.raises(AskMaskError) as caught:
         load(url).open(picture()).ask("the thing")
-    assert said in str(caught.value) and "\n" not in str(caught.value) and "very-secret" not in str(caught.value)
+    assert (
+        said in str(caught.value) and "\n" not in str(caught.value) and "very-secret" not in str(caught.value)
+    )
 
 
 def test_a_server_that_is_down_ends_within_the_answers_limits():
@@ -269,7 +288,17 @@ def test_a_second_look_that_fails_leaves_the_first():
 def test_what_was_kept_under_a_name_holds_no_key(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with scripted(reply(pointing(thousandths(THING)))) as (url, _):
-        save = ["models", "save", "mine", "--vlm-model", "qwen3-vl-8b", "--base-url", url, "--drawer", "classical"]
+        save = [
+            "models",
+            "save",
+            "mine",
+            "--vlm-model",
+            "qwen3-vl-8b",
+            "--base-url",
+            url,
+            "--drawer",
+            "classical",
+        ]
         assert CliRunner().invoke(app, [*save, "--api-key-env", "MY_KEY"]).exit_code == 0
         assert askmask.load("mine", device="cpu").open(picture()).ask("the ball").found
     result = CliRunner().invoke(app, [*save, "--api-key-env", "sk-abcdef-123456"])

@@ -34,7 +34,9 @@ def test_there_are_many_of_each():
     assert len(REPLIES) >= 60 and {row["outcome"] for row in REPLIES} == set(KINDS)
 
 
-@pytest.mark.parametrize("row", [row for row in REPLIES if row["outcome"] == "pointed"], ids=lambda row: row["name"])
+@pytest.mark.parametrize(
+    "row", [row for row in REPLIES if row["outcome"] == "pointed"], ids=lambda row: row["name"]
+)
 def test_truncated_stays_a_failure(row):
     assert isinstance(read_pointing(Completion(text=row["text"], finish="length"), SENT, QWEN), Unreadable)
 
@@ -52,7 +54,9 @@ def test_a_reply_cut_within_a_value_is_unreadable(cut):
     whole = '[{"bbox_2d": [100, 200, 300, 400], "label": "cup"}, {"bbox_2d": [500, 600, 700, 800], "label": "jug"}]'
     text = whole[: min(cut, len(whole) - 1)]
     outcome = read_pointing(Completion(text=text), SENT, QWEN)
-    assert isinstance(outcome, Unreadable) or (isinstance(outcome, Pointed) and text.endswith(("}", "]", '"')))
+    assert isinstance(outcome, Unreadable) or (
+        isinstance(outcome, Pointed) and text.endswith(("}", "]", '"'))
+    )
 
 
 @pytest.mark.parametrize(
