@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from askmask.cli.app import app, say
-from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model, with_pointing
+from askmask.cli.options import (
+    Device,
+    Dtype,
+    ModelName,
+    ProtocolName,
+    Yes,
+    load_model,
+    progress_bar,
+    with_pointing,
+)
 
 EXAMPLES = """
 Ask many pictures. Started again with the same --out, it goes on where it stopped.
@@ -46,7 +55,6 @@ def batch(
 ) -> None:
     """Ask many pictures."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.batch import FAILED, MADE_BY, RESULTS, read_items, run_batch
     from askmask.runs.manifest import check_free
@@ -56,14 +64,7 @@ def batch(
     loaded = load_model(model, protocol, device, dtype, yes, point)
     failures = [f"{row}: {reason}" for row, reason in bad]
     found = answered = 0
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
+    with progress_bar(console=Console(stderr=True)) as bar:
         task = bar.add_task("asking", total=len(items))
 
         def start(done: int, total: int) -> None:

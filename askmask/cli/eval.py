@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes, with_pointing
+from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -103,9 +103,7 @@ def _run_shard(
     point: Mapping[str, Any],
 ) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from askmask.cli.options import load_model
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
     from askmask.runs.manifest import check_free
 
@@ -119,19 +117,10 @@ def _run_shard(
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
     }  # fmt: skip
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
-        run = predict(
-            predictor_of(loaded, history=history),
-            pictures,
-            out,
-            facts=facts,
-            shard=number,
-            shards=shards,
-            limit=limit,
-        )
-        for progress in run:
+        ask = predictor_of(loaded, history=history)
+        for progress in predict(ask, pictures, out, facts=facts, shard=number, shards=shards, limit=limit):
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
 
 
@@ -149,7 +138,6 @@ def _run_processes(
 ) -> None:
     """Start one process per shard and show their common progress by what they have written."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.errors import AskMaskError
     from askmask.evaluation.predict import MADE_BY, answered_ids, failures
@@ -170,24 +158,13 @@ def _run_processes(
     for number in range(processes):
         options |= {"--shard": f"{number}/{processes}", "--device": devices[number % len(devices)]}
         flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
-        command = [
-            sys.executable,
-            "-m",
-            "askmask",
-            "eval",
-            model,
-            dataset,
-            "--out",
-            str(out),
-            *flags,
-            "--yes",
-        ]
+        words = ["eval", model, dataset, "--out", str(out), *flags, "--yes"]
+        command = [sys.executable, "-m", "askmask", *words]
         with logs[number].open("wb") as log:
             children.append(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ))
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        with progress_bar(console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"asking, {processes} processes", total=total)
             written = _WrittenLines(out)
             while any(child.poll() is None for child in children):

@@ -6,14 +6,16 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from askmask.errors import AskMaskError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
     from askmask.session import Model
 
 ModelName = Annotated[
@@ -42,7 +44,6 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]
 
 
 def confirm_with(yes: bool) -> Callable[[str], bool]:
@@ -57,20 +58,34 @@ def confirm_with(yes: bool) -> Callable[[str], bool]:
     return confirm
 
 
+def progress_bar(*more: ProgressColumn, console: Console | None = None, disable: bool = False) -> Progress:
+    """Return a bar that shows what is done, how many of how many, and the time left, then further columns."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    what = TextColumn("{task.description}", markup=False)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), *more)
+    return Progress(*columns, console=console, disable=disable)
+
+
+# name, kind and help of what --model point takes
+_POINTING: tuple[tuple[str, Any, str], ...] = (
+    ("vlm_model", str, "With --model point: the model that points, as its server names it."),
+    ("base_url", str, "Its OpenAI-compatible address, e.g. http://localhost:11434/v1."),
+    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino."),
+    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam."),
+    ("drawer_at", str, "Folder or Hub name of its weights."),
+    ("convention", str, "How the model writes coordinates, if not as its name says."),
+    ("looks", int, "2: the model sees its masks once more and may mend them."),
+    ("api_key_env", str, "Variable that holds the key."),
+    ("price", str, "Dollars per million tokens, IN,OUT."),
+    ("answer_calls", int, "At most so many calls for an answer."),
+    ("answer_seconds", float, "At most so many seconds."),
+    ("answer_usd", float, "At most so many dollars."),
+)
 POINTING: dict[str, Any] = {
-    "vlm_model": Annotated[str | None, typer.Option("--vlm-model", help="With --model point: the model that points, as its server names it.")],
-    "base_url": Annotated[str | None, typer.Option("--base-url", help="Its OpenAI-compatible address, e.g. http://localhost:11434/v1.")],
-    "pointer": Annotated[str | None, typer.Option("--pointer", help="openai (any compatible server), google, local, moondream, grounding-dino.")],
-    "drawer": Annotated[str | None, typer.Option("--drawer", help="What draws: classical, mini, sam2.1-tiny ... -large, edgetam.")],
-    "drawer_at": Annotated[str | None, typer.Option("--drawer-at", help="Folder or Hub name of its weights.")],
-    "convention": Annotated[str | None, typer.Option("--convention", help="How the model writes coordinates, if not as its name says.")],
-    "looks": Annotated[int | None, typer.Option("--looks", help="2: the model sees its masks once more and may mend them.")],
-    "api_key_env": Annotated[str | None, typer.Option("--api-key-env", help="Variable that holds the key.")],
-    "price": Annotated[str | None, typer.Option("--price", help="Dollars per million tokens, IN,OUT.")],
-    "answer_calls": Annotated[int | None, typer.Option("--answer-calls", help="At most so many calls for an answer.")],
-    "answer_seconds": Annotated[float | None, typer.Option("--answer-seconds", help="At most so many seconds.")],
-    "answer_usd": Annotated[float | None, typer.Option("--answer-usd", help="At most so many dollars.")],
-}  # fmt: skip
+    name: Annotated[Optional[kind], typer.Option("--" + name.replace("_", "-"), help=text)]  # noqa: UP045
+    for name, kind, text in _POINTING
+}
 
 
 def with_pointing(command: Callable[..., None]) -> Callable[..., None]:

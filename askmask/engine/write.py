@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from askmask.vlm.marked import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import prompts_reply
 from askmask.engine.templates import fill_write
 from askmask.engine.tools import Tools, request_for, run_units
 from askmask.engine.values import Concept, Dropped, Failure, Region, Verified, Written, WrittenPrompt
 from askmask.engine.words import caption_solves, normal_words, same_request, starts_with_verb
+from askmask.vlm.marked import mark_numbered
 from askmask.vlm.pictures import SentPicture
 
 MOST_PROMPTS, MOST_NEGATIVES = 3, 2

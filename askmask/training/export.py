@@ -34,7 +34,7 @@ KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has 
 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
-    folder, state = _newest(run)
+    folder, state = newest(run)
     net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
     weights = weights_in(state, run)
     given = {name: tuple(value.shape) for name, value in weights.items()}
@@ -56,7 +56,7 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     These stay in the precision they were trained in. Raises CheckpointError for weights that are of another network,
     of another shape or not finite.
     """
-    folder, state = _newest(run)
+    folder, state = newest(run)
     source = Path((folder.root / "source.txt").read_text(encoding="utf-8").strip())
     net, config = load_checkpoint(source)
     whole = dict(net.state_dict())
@@ -97,7 +97,8 @@ def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]
     }
 
 
-def _newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+def newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+    """Return the run's folder and what its newest checkpoint holds. Raises CheckpointError where there is none."""
     folder = RunFolder(run)
     state = folder.load()
     if state is None:
@@ -174,24 +175,28 @@ def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, 
         true["presence"].append(torch.tensor([float(ask.present) for ask in view.asks]))
         z["score"].append(torch.logit(out.scores[kept, 0], eps=1e-4))
         true["score"].append((both / either.clamp(min=1))[kept])
-    fitted = {name: _fit(torch.cat(z[name]), torch.cat(true[name])) for name in z}
+    fitted = {name: fit(torch.cat(z[name]), torch.cat(true[name])) for name in z}
+    fold(net, fitted)
+    return fitted
+
+
+@torch.no_grad()
+def fold(net: Mini, fitted: Mapping[str, Sequence[float]]) -> None:
+    """Put scale and shift of the logits of score and presence into the last layers that make them."""
     decoder, language = net.segmenter.decoder, net.language
     for name, layers in (
         ("score", [decoder.score[-1]]),
         ("presence", [decoder.presence[-1], language.presence[-1]]),
     ):
         scale, shift = fitted[name]
-        for layer in layers:
+        for number, layer in enumerate(layers):
             assert isinstance(layer, nn.Linear)
             layer.weight.mul_(scale)
-            layer.bias.mul_(scale)
-        assert isinstance(layers[0], nn.Linear)
-        layers[0].bias.add_(shift)
-    return fitted
+            layer.bias.mul_(scale).add_(shift if number == 0 else 0.0)
 
 
 @torch.enable_grad()
-def _fit(z: Tensor, true: Tensor) -> list[float]:
+def fit(z: Tensor, true: Tensor) -> list[float]:
     """Return the scale and shift of logits whose cross-entropy against truths in 0..1 is least."""
     line = torch.tensor([1.0, 0.0], requires_grad=True)
     optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")

@@ -112,18 +112,10 @@ def test_unknown_words_are_named_with_what_is_spelt_like_them():
 
 @pytest.mark.parametrize(
     ("word", "slip"),
-    [
-        ("aple", True),
-        ("appple", True),
-        ("paple", True),
-        ("appla", True),
-        ("ample", True),
-        ("applied", False),
-        ("pale", False),
-    ],
+    [("aple", 1), ("appple", 1), ("paple", 1), ("appla", 1), ("ample", 1), ("applied", 0), ("pale", 0)],
 )
 def test_one_slip(word, slip):
-    assert one_slip(word, "apple") is slip
+    assert one_slip(word, "apple") is bool(slip)
 
 
 def test_a_strange_word_lowers_presence_alone():

@@ -79,7 +79,8 @@ def test_quantities_are_the_worlds_and_nearness_is_from_the_viewer():
     ]
     view = {
         "objects": {str(n): {"pixels": 500, "visible": 1.0, "centre": [40 * n, 60], "cut": False} for n in range(1, 4)},
-        "parts": {}, "table": 0, "floor": 0, "size": 160, "camera": {"position": [0, -1, 1], "right": [1, 0, 0], "forward": [0, 1, 0]},
+        "parts": {}, "table": 0, "floor": 0, "size": 160,
+        "camera": {"position": [0, -1, 1], "right": [1, 0, 0], "forward": [0, 1, 0]},
     }  # fmt: skip
     view["objects"]["4"] = {"pixels": 0, "visible": 0.0}  # out of the picture: has no place in it
     table = measure_table({"objects": things}, view) * np.float32(SPREAD) + np.float32(MIDDLE)
