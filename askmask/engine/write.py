@@ -88,8 +88,13 @@ def _in_thousandths(region: Region, width: int, height: int) -> list[int]:
 def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
     """Turn a reply into prompts: requests that list rivals are left out, an empty answer is a negative."""
 
-    def written(name: str, p: Any, negative: str | None, **regions: tuple[int, ...]) -> WrittenPrompt:
-        told = {"family": p.family, "text": tidy(p.prompt), "negative": negative, "reason": p.reason}
+    def written(name: str, p: Any, negative: str | None, **regions: Any) -> WrittenPrompt:
+        told: dict[str, Any] = {
+            "family": p.family,
+            "text": tidy(p.prompt),
+            "negative": negative,
+            "reason": p.reason,
+        }
         return WrittenPrompt(id=f"{concept}-{name}", concept=concept, call=key, **told, **regions)
 
     prompts = []

@@ -40,9 +40,8 @@ class PromptableSam2:
         least_score: float = LEAST_SCORE,
         least_stability: float = LEAST_STABILITY,
     ):
-        if isinstance(model, str):
-            model = strictly_loaded(model)
-        self.net = Sam2Segmenter(model).to(device).eval()
+        loaded = strictly_loaded(model) if isinstance(model, str) else model
+        self.net = Sam2Segmenter(loaded).to(device).eval()
         self._device = device
         self._points, self._least = points_per_side, (least_score, least_stability)
 
