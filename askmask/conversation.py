@@ -196,7 +196,7 @@ class Round:
             concept=_text(data, "concept"),
             family=_text(data, "family"),
             ignore=None if data.get("ignore") is None else Mask.from_dict(data["ignore"]),
-            meta=data.get("meta") or {},
+            meta=dict(data.get("meta") or {}),
         )
 
 
