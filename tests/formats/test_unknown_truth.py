@@ -1,4 +1,4 @@
-"""What a file does not say is never "nothing matches": left out, counted and named, or an error; bounds of each reader."""
+"""What a file does not say is never "nothing matches": left out, counted and named, or an error. Bounds of readers."""
 
 import base64
 import io
@@ -438,10 +438,9 @@ def panoptic(tmp_path):
     infos = [(1, 1, 0), (300, 1, 0), (70_000, 199, 0), (4, 171, 0)]
     data = {
         "images": [{"id": 9, "file_name": "9.jpg", "height": H, "width": W}],
-        "categories": [{"id": 1, "name": "person"}, {"id": 199, "name": "wall-other-merged"}, {"id": 171, "name": "wall-brick"}],
-        "annotations": [
-            {"image_id": 9, "file_name": "9.png", "segments_info": [{"id": i, "category_id": c, "iscrowd": n} for i, c, n in infos]}
-        ],
+        "categories": [{"id": i, "name": n} for i, n in ((1, "person"), (199, "wall-other-merged"), (171, "wall-brick"))],
+        "annotations": [{"image_id": 9, "file_name": "9.png", "segments_info": [
+            {"id": i, "category_id": c, "iscrowd": n} for i, c, n in infos]}],
     }  # fmt: skip
     dump(tmp_path / "annotations/panoptic_val2017.json", data)
     return tmp_path, data
@@ -574,7 +573,7 @@ def test_no_program_is_started_for_a_mask_in_a_table(tmp_path, monkeypatch):
         for name, data in (("image", (tmp_path / "a.png").read_bytes()), ("mask", eps))
     }
     parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "human_annotated-0.parquet")
-    with pytest.raises(DataError, match="mask cannot be read .*not a picture that can be read"):
+    with pytest.raises(DataError, match=r"mask cannot be read .*not a picture that can be read"):
         read(f"converseg:{tmp_path}@human_annotated")
 
 
