@@ -67,7 +67,7 @@ def export_run(
     test: float = 0.0,
     parquet: bool = False,
 ) -> dict[str, int]:
-    """Write everything; return what was counted. Raises SettingError if OUT holds anything else than this export."""
+    """Write all and return what was counted. Raises SettingError if OUT holds anything but an export of this run."""
     facts = {"plan": str(store.meta("plan"))}
     with output_folder(out, MADE_BY, facts) as folder, folder.anew() as fresh:
         rejects: list[dict[str, Any]] = []

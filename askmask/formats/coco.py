@@ -82,7 +82,7 @@ def read_coco(
         return next((place for place in places if place.is_file()), places[0])
 
     frames = Frames(((picture(row), size_of(row["height"], row["width"])) for row in images.values()), exif)
-    ordered = sorted(found.items(), key=lambda item: (*map(order_of, item[0][:2]), item[0][2]))
+    ordered = sorted(found.items(), key=lambda item: [order_of(part) for part in item[0][:2]])
     for number, ((image_id, category, caption), rows) in enumerate(ordered):
         where = f"{path}, image {image_id}, category {category}"
         with naming(where):

@@ -90,15 +90,15 @@ def merged_rows(
             raise DataError(f"example {example.id!r}: the picture's size is unknown")
         for round in example.rounds:
             mask = round.mask(example.size)
-            if mask is None or round.needs_history or not (mask or negatives):
-                why = (
-                    "nothing matches them"
-                    if mask is not None and not mask
-                    else "they need the rounds before them"
-                )
-                notes.add(
-                    f"prompts not in ConverSeg's format: {'no truth' if mask is None else why}", example.id
-                )
+            why = (
+                "no truth"
+                if mask is None
+                else "they need the rounds before them"
+                if round.needs_history
+                else ""
+            )
+            if mask is None or why or not (mask or negatives):
+                notes.add(f"prompts not in ConverSeg's format: {why or 'nothing matches them'}", example.id)
                 continue
             name = example.id if len(example.rounds) == 1 else f"{example.id}-{round.id}"
             file = re.sub(r"[^\w.-]|^\.", "_", name)[:120]

@@ -40,7 +40,7 @@ def paint_shape(canvas: np.ndarray, shape: Mapping[str, Any], value: int = 1) ->
     if kind == "polygon":
         paint_polygon(canvas, shape["points"], value)
         return
-    if kind not in _CORNERS:
+    if not isinstance(kind, str) or kind not in _CORNERS:
         raise DataError(f"a shape must be an area: polygon, {', '.join(_CORNERS)}", got=repr(kind)[:40])
     points = corners_of(shape["points"])
     if len(points) != _CORNERS[kind]:

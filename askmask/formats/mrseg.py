@@ -192,11 +192,16 @@ def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
         raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
 
     class Plain(yaml.SafeLoader):
+        depth = 0
+
         def compose_node(self, parent: Any, index: Any) -> Any:
-            """Refuse aliases: a few lines of them can stand for gigabytes."""
-            if self.check_event(yaml.events.AliasEvent):
-                raise yaml.YAMLError("it has aliases")
-            return super().compose_node(parent, index)
+            """Refuse aliases, a few lines of which can stand for gigabytes, and deep nesting."""
+            if self.check_event(yaml.events.AliasEvent) or self.depth > 20:
+                raise yaml.YAMLError("it has aliases, or is nested deeper than any such list")
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
     with naming(str(path)):
         try:
