@@ -110,8 +110,9 @@ def main() -> None:
 def page(facts: dict) -> str:
     lines = [
         "# A model that points, measured", "",
-        f"tabletop-1, the first {facts['pictures']} pictures, {facts['drawers'][0]['n']} prompts asked alone; 95 % bootstrap "
-        "intervals over prompts. The pointer is the world's oracle over HTTP; made by `python -m benchmarks.pointing`.",
+        f"tabletop-1, the first {facts['pictures']} pictures, {facts['drawers'][0]['n']} prompts asked alone; 95 % "
+        "bootstrap intervals over prompts. The pointer is the world's oracle over HTTP; made by "
+        "`python -m benchmarks.pointing`.",
         "", "| who answers | gIoU % | N_acc % | calls | seconds |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]

@@ -30,6 +30,8 @@ GROUPINGS = (
     "split",
 )  # fields by which scores are also grouped
 _BROKEN = re.compile("[\ud800-\udfff]")  # half a letter: bytes that are no text
+# Halves of letters; not the bytes of a file name that are no text, which Python keeps as \udc80 to \udcff.
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 ALONE, IN_DIALOGUE = "alone", "in a dialogue"  # how a prompt was meant
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
 
@@ -156,7 +158,7 @@ def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth
 def read_id(row: Mapping[str, Any], what: str) -> str:
     """Return the id of a row, or say that `what` needs one."""
     name = row.get("id")
-    if not isinstance(name, str) or not name or (not name.isascii() and _BROKEN.search(name)):
+    if not isinstance(name, str) or not name or _HALF.search(name):
         raise DataError(f'{what} needs a text "id"', got=ascii(name)[:80])
     return name
 

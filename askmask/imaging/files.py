@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from askmask.errors import PictureError
+from askmask.runs.manifest import is_ours
 
 MAX_PICTURE_PIXELS = 100_000_000  # above any camera; a decoded picture then stays under 300 MB
 MAX_PICTURE_BYTES = 512 << 20
@@ -154,8 +155,8 @@ def turned(array: np.ndarray, orientation: int) -> np.ndarray:
 def list_pictures(folder: str | Path) -> list[Path]:
     """Return what claims to be a picture below a folder, by suffix, sorted by path; hidden ones are left out.
 
-    What cannot be read (a HEIC, a broken link, a folder that may not be entered) is listed all the same, so that
-    whoever reads it hears why, instead of missing it in silence.
+    So are folders that a command of askmask wrote: what it drew is not asked again. What cannot be read (a HEIC, a
+    broken link, a folder that may not be entered) is listed all the same, so that whoever reads it hears why.
     """
     closed: list[Path] = []
 
@@ -164,7 +165,7 @@ def list_pictures(folder: str | Path) -> list[Path]:
 
     found: list[Path] = []
     for root, folders, files in os.walk(folder, onerror=refused):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_ours(Path(root, name))]
         found += [
             Path(root, name)
             for name in files
