@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class _NoVlm:
     """Stands for a model where a detector calls none."""
 
     provider = model = "none"
-    extra: dict[str, Any] = {}
+    extra: ClassVar[dict[str, Any]] = {}
 
     async def complete(self, request: Any) -> Any:
         raise NotImplementedError

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -18,6 +17,7 @@ from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
+from askmask.engine.templates import file_text
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
 from askmask.errors import PictureError, SettingError
 from askmask.imaging.mask import Mask
@@ -71,8 +71,7 @@ def _head(store: RunStore) -> str:
         f'<label><input type="checkbox" checked value="{c}"><i class="dot {c}"></i>{c}</label>'
         for c in CONCEPTS
     )
-    template = resources.files("askmask.engine").joinpath("templates", "gallery.html").read_text("utf-8")
-    return Template(template).substitute(
+    return Template(file_text("gallery.html")).substitute(
         name=_text(store.folder.name),
         writer=_text(plan.writer.name),
         verifier=_text((plan.verifier or plan.writer).name),
