@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, status and estimate; and SIGKILL at random moments."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -192,3 +193,17 @@ def test_a_typo_leaves_no_run_behind_and_nothing_is_fetched_unasked(
     result = engine("run", flat / "pictures", *where, *typo)
     assert result.code != 0 and said in str(result.error) and "\n" not in str(result.error)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_event_loop_without_signals_works_to_the_end(oracle, flat, tmp_path, monkeypatch):
+    """As on Windows."""
+
+    def none(*_):
+        raise NotImplementedError
+
+    register_commands()
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", none)
+    with oracle() as server:
+        words = ["run", str(flat / "pictures"), "--model", "oracle-1", "--base-url", server.address]
+        done = CliRunner().invoke(app, ["engine", *words, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
