@@ -110,23 +110,25 @@ def main() -> None:
 def page(facts: dict) -> str:
     lines = [
         "# A model that points, measured", "",
-        f"tabletop-1, the first {facts['pictures']} pictures, {facts['drawers'][0]['n']} prompts asked alone; 95 % bootstrap "
-        "intervals over prompts. The pointer is the world's oracle over HTTP; made by `python -m benchmarks.pointing`.",
+        f"tabletop-1, the first {facts['pictures']} pictures, {facts['drawers'][0]['n']} prompts asked alone; 95 % "
+        "bootstrap intervals over prompts. The pointer is the world's oracle over HTTP; made by `python -m benchmarks.pointing`.",
         "", "| who answers | gIoU % | N_acc % | calls | seconds |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]
     lines += [
         "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini`, "
         f"{facts['errors'][0]['n']} prompts:", "",
-        "| error | looks | gIoU % | N_acc % | calls | seconds | failed |", "| --- | --- | --- | --- | --- | --- | --- |",
+        "| error | looks | gIoU % | N_acc % | calls | seconds | failed |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [
         f"| {row['error']} | {row['looks']} | {_cells(row)} {row['failed']} |" for row in facts["errors"]
     ]
     lines += [
-        "", "Faults of coordinates meet both looks alike, and the oracle judges by true boxes: a real model's second look is "
-        "worth less. An answer that failed (a reply unreadable twice) is an error for the user; here it counts as an empty "
-        "mask.", "",
+        "",
+        "Faults of coordinates meet both looks alike, and the oracle judges by true boxes: a real model's second "
+        "look is worth less. An answer that failed (a reply unreadable twice) is an error for the user; here it counts as "
+        "an empty mask.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -138,7 +138,9 @@ def strictly_loaded(folder: str) -> Any:
     except ImportError as error:  # EdgeTAM's encoder
         raise MissingExtra("timm", "edgetam") from error
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError("these weights cannot be loaded", got=str(error).splitlines()[0][:200]) from error
+        raise CheckpointError(
+            "these weights cannot be loaded", got=str(error).splitlines()[0][:200]
+        ) from error
     # The published files hold a video model too: what is too much does no harm, what is missing does.
     missing = sorted(loading["missing_keys"]) + sorted(map(str, loading["mismatched_keys"]))
     if missing:

@@ -275,9 +275,9 @@ class _Question:
     def __init__(self, request: dict[str, Any]):
         form = request["response_format"]["json_schema"]
         self.schema_name, self.schema = str(form["name"]), form["schema"]
-        user = [m for m in request["messages"] if m["role"] == "user"]
         # The last message with a picture: earlier turns are words alone, a repair round too.
-        user = next(m for m in reversed(user) if not isinstance(m["content"], str))
+        users = [m for m in request["messages"] if m["role"] == "user"]
+        user = next(m for m in reversed(users) if not isinstance(m["content"], str))
         texts = [part["text"] for part in user["content"] if part["type"] == "text"]
         found = re.search(r"```json\n(.*?)\n```", texts[-1], re.DOTALL) if texts else None
         if found is None:

@@ -1,4 +1,4 @@
-"""What points and what draws, one by one: tiny random networks on the real code paths, the oracle, the engine's boxes."""
+"""What points and what draws, one by one: tiny random networks on the real paths, the oracle, the engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ def test_sam2_draws_from_features_made_once_by_box_and_points(tmp_path):
     tiny_sam2().save_pretrained(tmp_path)
     drawer = open_segmenter("sam2.1-tiny", at=str(tmp_path))
     rgb = np.asarray(picture())
-    marked = [Marked(box=THING), Marked(box=THING, points=((400, 200, True),)), Marked(points=((400, 200, True),))]
+    marked = [
+        Marked(box=THING),
+        Marked(box=THING, points=((400, 200, True),)),
+        Marked(points=((400, 200, True),)),
+    ]
     together = drawer.draw(drawer.encode(rgb), marked)
     assert together[0] == drawer.segment_boxes(rgb, [THING])[0]
     assert all(mask.size == (480, 640) for mask, _ in together) and together[2] != together[0]
@@ -144,7 +148,12 @@ def asked(gallery, errors, looks=1):
     """gIoU of `point` with the oracle over all questions; a failure counts as nothing drawn."""
     with serving(gallery, errors) as server:
         model = askmask.load(
-            "point", vlm_model="oracle-1", base_url=server.address, drawer="classical", looks=looks, device="cpu"
+            "point",
+            vlm_model="oracle-1",
+            base_url=server.address,
+            drawer="classical",
+            looks=looks,
+            device="cpu",
         )
         ious = []
         for scene in gallery.scenes:
@@ -187,7 +196,9 @@ def test_runs_side_by_side(tmp_path):
         (run / "stats-00000-of-00001.jsonl").write_text(json.dumps(stats) + "\n")
     runs = [str(tmp_path / "ab"), str(tmp_path / "c")]
     text = CliRunner().invoke(app, ["table", *runs]).output
-    assert "| a\\|b | 50.0 (20.0 to 80.0) | 10.0 |  | 40.0 | 4 | 0 | 0.500 | 1.50 | 0.5000 | askmask |" in text
+    assert (
+        "| a\\|b | 50.0 (20.0 to 80.0) | 10.0 |  | 40.0 | 4 | 0 | 0.500 | 1.50 | 0.5000 | askmask |" in text
+    )
     assert CliRunner().invoke(app, ["table", *runs, "--format", "csv"]).output.count("\n") == 3
     assert "<td>a|b</td>" in CliRunner().invoke(app, ["table", *runs, "--format", "html"]).output
     assert isinstance(CliRunner().invoke(app, ["table", str(tmp_path)]).exception, askmask.AskMaskError)
@@ -195,5 +206,9 @@ def test_runs_side_by_side(tmp_path):
 
 def test_mini_names_what_to_use_for_photographs():
     rng = np.random.default_rng(0)
-    answer = askmask.load("mini", device="cpu").open(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).ask("the cat")
+    answer = (
+        askmask.load("mini", device="cpu")
+        .open(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8))
+        .ask("the cat")
+    )
     assert any("--model point" in notice and "\n" not in notice for notice in answer.notices)
