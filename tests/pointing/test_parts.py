@@ -1,4 +1,4 @@
-"""What points and what draws, one by one: tiny random networks on the real code paths, the oracle, the engine's boxes."""
+"""What points and what draws, one by one: tiny random networks on the real paths, the oracle, the engine."""
 
 from __future__ import annotations
 
