@@ -114,12 +114,16 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
 
 def read_truths(path: str | Path) -> Iterator[Truth]:
     """Yield the Truths of a ground-truth JSONL file in order. Raises DataError naming file and line."""
-    path = Path(path)
+    path, lines = Path(path), dict[str, int]()
     for number, row in read_rows(path):
         try:
-            yield truth_of_row(row, folder=path.parent)
+            truth = truth_of_row(row, folder=path.parent)
+            first = lines.setdefault(truth.id, number)
+            if first != number:
+                raise DataError(f"id {truth.id!r} is on line {first} too", do="Give every item its own id.")
         except AskMaskError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
+        yield truth
 
 
 def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth:

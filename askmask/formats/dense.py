@@ -92,7 +92,18 @@ def read_shard(path: str | Path) -> Shard:
             or not all(0 <= s < len(scenes) and v < len(scenes[s]["views"]) for s, v in views)
         ):
             raise DataError("its pixels and its facts do not belong together")
+        for scene, view in views:
+            for prompt in scenes[scene]["views"][view].get("prompts", ()):
+                _check_answer(prompt["answer"])
     return Shard(**arrays, scenes=scenes)
+
+
+def _check_answer(answer: Mapping[str, Any]) -> None:
+    """Raise DataError for what `answer_masks` could not read; masks are checked when they are decoded."""
+    name = next(name for name in ("objects", "parts", "masks") if name in answer or name == "masks")
+    kind = dict if name == "masks" else int
+    if not isinstance(answer[name], list) or not all(type(part) is kind for part in answer[name]):
+        raise DataError(f"an answer needs a list of {name}", got=repr(answer)[:80])
 
 
 def write_shard(path: str | Path, shard: Shard) -> None:

@@ -6,6 +6,7 @@ EXIF orientations are held against the pictures (Frames), splits are never poole
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -52,15 +53,16 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         if path.exists() and not path.is_file():
             kind = "the folder" if path.is_dir() else "no regular file:"
             raise DataError("a file is needed", got=f"{kind} {path}")
-        with path.open("rb") as file:
-            data = file.read(most + 1)
+        with path.open("rb") as file:  # its size first: `read` would take room for as much as it may read
+            if os.fstat(file.fileno()).st_size > most:
+                raise DataError(f"{path}: larger than {most >> 20} MB")
+            return file.read()
     except FileNotFoundError as error:
         raise DataError("no such file", got=path, do="Check the root folder and the split.") from error
+    except AskMaskError:
+        raise
     except (OSError, ValueError) as error:  # no permission, a loop of links, a zero byte in the name
         raise DataError(f"{path}: cannot be read", got=getattr(error, "strerror", None) or error) from error
-    if len(data) > most:
-        raise DataError(f"{path}: larger than {most >> 20} MB")
-    return data
 
 
 @contextmanager

@@ -164,7 +164,16 @@ class VlmPointer:
             template_hash=hash_of(template),
             instructions=template,
             pictures=(seen.picture, SentPicture(numbered, "the same with regions numbered")),
-            inputs={"asked": prompt.text},
+            inputs={
+                "asked": prompt.text,
+                "regions": [
+                    {"number": n, self.convention.box_key: self._box(mask.box, seen)}
+                    for n, mask in enumerate(masks, 1)
+                    if mask.box
+                ],
+            },
+            schema_name="LookReply",
+            schema=_look_schema(self.convention),
             max_tokens=MOST_TOKENS,
         )
         completion = self._complete(request, meter)
@@ -336,18 +345,31 @@ def _template(name: str, convention: Convention, size: tuple[int, int]) -> str:
 
 
 def _schema(convention: Convention) -> dict[str, Any]:
-    numbers = {"type": "array", "items": {"type": "number"}}
-    instance = {
-        convention.box_key: numbers,
-        convention.points_key: {"type": "array", "items": numbers},
-        "label": {"type": "string"},
-    }
     fields = {
-        "instances": {"type": "array", "items": _object(instance)},
+        "instances": {
+            "type": "array",
+            "items": _object(_place_schema(convention) | {"label": {"type": "string"}}),
+        },
         "nothing_because": {"type": "string"},
         "reply": {"type": "string"},
     }
     return _object(fields)
+
+
+def _look_schema(convention: Convention) -> dict[str, Any]:
+    place = _place_schema(convention)
+    verdict = {"number": {"type": "integer"}, "verdict": {"type": "string", "enum": list(VERDICTS)}} | place
+    return _object(
+        {
+            "verdicts": {"type": "array", "items": _object(verdict)},
+            "missing": {"type": "array", "items": _object(place | {"label": {"type": "string"}})},
+        }
+    )
+
+
+def _place_schema(convention: Convention) -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "number"}}
+    return {convention.box_key: numbers, convention.points_key: {"type": "array", "items": numbers}}
 
 
 def _object(fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,17 +30,19 @@ def parse_json(text: str | bytes, place: str) -> Any:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # not JSON, not UTF-8, a number of 5,000 digits, nested too deep
+    ) as error:  # not JSON or UTF-8, a number of 5,000 digits, nested too deep
         raise DataError(f"{place}: not JSON", got=repr(text[:60])) from error
+    except TypeError as error:  # a table's column may hold anything
+        raise DataError(f"{place}: JSON is text", got=repr(text)[:60]) from error
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises DataError naming it if it is absent, larger than 1 GB, or not JSON."""
     path = Path(path)
-    with _open(path) as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB")
+    with _open(path) as file:  # its size first: `read` would take room for as much as it may read
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB")
+        data = file.read()
     return parse_json(data, str(path))
 
 

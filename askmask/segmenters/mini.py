@@ -46,17 +46,15 @@ class PromptableMini:
         return rgb
 
     def draw(self, encoded: np.ndarray, marked: Sequence[Marked]) -> list[ScoredMask]:
-        """Return one (mask, score) for each: by its box, else by its first point inside; mini takes no more."""
+        """Return one (mask, score) for each: by its box, or by its first point inside where that mask leaves it out."""
         results: list[ScoredMask] = []
         for one in marked:
             inside = [(x, y) for x, y, within in one.points if within]
             if one.box is None and not inside:
                 raise PromptError("mini takes one point inside a thing, or one box around it")
-            drawn = (
-                self.segment_boxes(encoded, [one.box])
-                if one.box
-                else self.segment_points(encoded, inside[:1])
-            )
+            drawn = self.segment_boxes(encoded, [one.box]) if one.box is not None else []
+            if inside and not (drawn and _covers(drawn[0][0], inside[0])):
+                drawn = self.segment_points(encoded, inside[:1])
             results += drawn
         return results
 
@@ -98,3 +96,8 @@ class PromptableMini:
                 features = self.net.segmenter.encode(pixels)
                 self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
         return self._seen[1:]
+
+
+def _covers(mask: Mask, point: tuple[float, float]) -> bool:
+    height, width = mask.size
+    return bool(mask.to_array()[min(int(point[1]), height - 1), min(int(point[0]), width - 1)])

@@ -248,7 +248,7 @@ def test_truth_with_an_id_twice_is_an_error(folder, tmp_path):
     line = (folder / "truth.jsonl").read_text().splitlines()[0] + "\n"
     (tmp_path / "t.jsonl").write_text(line * 2)
     done = run("score", folder / "predictions.jsonl", "--gt", tmp_path / "t.jsonl", ok=2)
-    assert "scored twice" in done.stderr
+    assert "t.jsonl, line 2: id 'a' is on line 1 too" in done.stderr
 
 
 def test_scores_need_no_torch():

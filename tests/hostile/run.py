@@ -81,6 +81,10 @@ def main() -> int:
             ),
             ("Damaged files", lambda: loaders.run(asked.seed, 0, asked.cases), loaders.good),
         ):
+            if not {"Kills": asked.kills, "Hostile replies": asked.replies, "Damaged files": asked.cases}[
+                title
+            ]:
+                continue
             told, bad = tally(title, rows(), good)  # type: ignore[no-untyped-call]
             lines, failed = [*lines, *told], failed + bad
     write_text(asked.out, "\n".join(lines).rstrip() + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def read_examples(examples: Iterable[Example]) -> int:
                 assert mask.to_array().shape == mask.size
         for truth in truths_of([example]):
             assert truth.mask.size == truth.size
-        if Path(example.image).exists():
+        if os.path.exists(example.image):
             read_picture(example.image)
     return count
 
@@ -290,8 +291,8 @@ def _read_score(root: Path) -> int:
     from askmask.evaluation.scoring import score
     from askmask.evaluation.truth import read_truths
 
-    with PredictionFiles(root / "predictions.jsonl") as files:
-        return len(json.dumps(score(files, read_truths(root / "truth.jsonl")).to_dict()))
+    scored = score(PredictionFiles(root / "predictions.jsonl"), read_truths(root / "truth.jsonl"))
+    return len(json.dumps(scored.to_dict(resamples=0)))
 
 
 def _questions(root: Path) -> None:

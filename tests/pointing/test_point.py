@@ -235,9 +235,9 @@ def test_the_conversation_goes_as_turns_outlines_and_named_boxes():
     assert before["label"] == "red ball"
     assert np.abs(np.array(before["bbox_2d"]) - thousandths(THING)).max() < 15
     plain, outlined = (np.asarray(p.convert("RGB"), np.int16) for p in sent_pictures(seen[1][2]))
-    height, width = plain.shape[:2]
+    _height, width = plain.shape[:2]
     changed = np.abs(plain - outlined).max(axis=2) > 60
-    rows, columns = np.nonzero(changed)
+    _rows, columns = np.nonzero(changed)
     x0, x1 = columns.min() * 640 / width, columns.max() * 640 / width
     assert abs(x0 - THING[0]) < 12 and abs(x1 - THING[2]) < 12  # the outline is where the mask is
     asked = messages[-1]["content"][-1]["text"]
