@@ -88,6 +88,22 @@ def _in_thousandths(region: Region, width: int, height: int) -> list[int]:
 def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
     """Turn a reply into prompts: requests that list rivals are left out, an empty answer is a negative."""
 
+<<<<<<< HEAD
+    def written(
+        name: str, p: Any, negative: Any, candidates: list[int], satisfying: list[int]
+    ) -> WrittenPrompt:
+        return WrittenPrompt(
+            id=f"{concept}-{name}",
+            concept=concept,
+            family=p.family,
+            text=tidy(p.prompt),
+            candidates=tuple(sorted(set(candidates))),
+            satisfying=tuple(sorted(set(satisfying))),
+            negative=negative,
+            reason=p.reason,
+            call=key,
+        )
+=======
     def written(name: str, p: Any, negative: str | None, **regions: Any) -> WrittenPrompt:
         told: dict[str, Any] = {
             "family": p.family,
@@ -96,14 +112,14 @@ def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
             "reason": p.reason,
         }
         return WrittenPrompt(id=f"{concept}-{name}", concept=concept, call=key, **told, **regions)
+>>>>>>> main
 
     prompts = []
     for number, p in enumerate([p for p in reply.prompts if not p.unmarked_rivals][:MOST_PROMPTS]):
-        candidates, satisfying = (tuple(sorted(set(some))) for some in (p.candidates, p.satisfying))
         negative = None if p.satisfying else "none_satisfies"
-        prompts.append(written(f"{number}", p, negative, candidates=candidates, satisfying=satisfying))
+        prompts.append(written(f"{number}", p, negative, p.candidates, p.satisfying))
     for number, p in enumerate(reply.negatives[:MOST_NEGATIVES]):
-        prompts.append(written(f"n{number}", p, p.strategy, candidates=(), satisfying=()))
+        prompts.append(written(f"n{number}", p, p.strategy, [], []))
     return prompts
 
 
