@@ -41,6 +41,9 @@ class Answer:
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
+    usage: Mapping[str, float] = field(
+        default_factory=dict
+    )  # calls, tokens and dollars, of models that are called
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
 
@@ -106,6 +109,8 @@ class Answer:
         }
         if self.alternatives:
             data["alternatives"] = [segment.to_dict() for segment in self.alternatives]
+        if self.usage:
+            data["usage"] = dict(self.usage)
         return data
 
     @classmethod
@@ -130,6 +135,7 @@ class Answer:
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),
+            usage=dict(data.get("usage", {})),
         )
 
     def save(self, folder: str | Path) -> list[Path]:

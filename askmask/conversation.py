@@ -196,7 +196,7 @@ class Round:
             concept=_text(data, "concept"),
             family=_text(data, "family"),
             ignore=None if data.get("ignore") is None else Mask.from_dict(data["ignore"]),
-            meta=data.get("meta") or {},
+            meta=_mapping(data, "meta"),
         )
 
 
@@ -260,12 +260,12 @@ class Example:
                 id=data["id"],
                 image=data["image"],
                 rounds=tuple(Round.from_dict(_of_schema_1(round)) for round in data["rounds"]),
-                independent=bool(data.get("independent", (data.get("meta") or {}).get("independent", False))),
+                independent=bool(data.get("independent", _mapping(data, "meta").get("independent", False))),
                 size=None if size is None else (int(size[0]), int(size[1])),
                 source=_text(data, "source") or "",
                 split=_text(data, "split") or "",
                 licence=_text(data, "licence"),
-                meta=data.get("meta") or {},
+                meta=_mapping(data, "meta"),
             )
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise DataError(
@@ -346,3 +346,10 @@ def _texts(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         raise DataError(f'"{name}" must be a list of texts', got=repr(values)[:80])
     return tuple(values)
+
+
+def _mapping(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = data.get(name)
+    if value is not None and not isinstance(value, Mapping):
+        raise DataError(f'"{name}" must be an object', got=repr(value)[:80])
+    return value or {}

@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from askmask import __version__
 from askmask.errors import AskMaskError
 from askmask.hub import RELEASES
 from askmask.runs.content_hash import cache_root
+
+if TYPE_CHECKING:
+    from askmask.pointing.choice import PointChoice
 
 LIBRARIES = (
     "torch",
@@ -55,6 +59,25 @@ def examine(model: str | None = None) -> Iterator[Finding]:
     yield from _devices()
     yield from _weights(model)
     yield _self_test()
+
+
+def pointing(choice: PointChoice) -> Finding:
+    """Send the calibration pictures to a model that points."""
+    from askmask.loading import open_pointer
+    from askmask.pointing.calibrate import calibrate
+    from askmask.pointing.pointer import Limits, Meter, VlmPointer
+
+    try:
+        pointer = open_pointer(choice)
+        if not isinstance(pointer, VlmPointer):
+            return Finding(True, pointer.name, "gives places by itself: nothing to calibrate")
+        limits = Limits(
+            calls=max(12, choice.answer_calls), seconds=4 * choice.answer_seconds, usd=choice.answer_usd
+        )
+        verdict = calibrate(pointer, Meter(limits))
+    except AskMaskError as error:
+        return Finding(False, choice.vlm_model or choice.pointer, str(error))
+    return Finding(verdict.kind == "fine", pointer.name, verdict.words)
 
 
 def _devices() -> Iterator[Finding]:

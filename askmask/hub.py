@@ -111,6 +111,11 @@ def fetch_weights(name: str, *, confirm: Callable[[str], bool] | None = None) ->
     return _snapshot(name, "main", WEIGHT_FILES)[1]
 
 
+def is_here(name: str) -> bool:
+    """Whether the weights of a Hub name are in the Hub's cache."""
+    return _complete(name) is not None
+
+
 def _complete(name: str) -> Path | None:
     """Return the cached folder of a repository with all of its weights, None if a file is missing."""
     from huggingface_hub import snapshot_download

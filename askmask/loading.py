@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askmask.errors import CheckpointError, SettingError
 
 if TYPE_CHECKING:
+    from askmask.pointing.choice import PointChoice
+    from askmask.pointing.pointer import Pointer
     from askmask.session import Model
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -24,14 +27,20 @@ def load(
     dtype: Any = None,
     revision: str | None = None,
     confirm: Callable[[str], bool] | None = None,
+    **point: Any,
 ) -> Model:
-    """Load a model: `mini` (in the package), a checkpoint folder, or a release fetched from the Hub.
+    """Load a model: `mini` (in the package), `point`, a checkpoint folder, or a release fetched from the Hub.
+
+    `point` (and a name kept with `askmask models save`) is a model that points and one that draws: `vlm_model`,
+    `base_url`, `drawer` and the other fields of `askmask.pointing.choice.PointChoice` say which.
 
     `protocol`: "native", "published-eval" or "published-demo"; None: the one the checkpoint names. `device`:
     "cpu", "cuda", "cuda:1", "mps"; None: the best there is. `dtype` of the language side: "float32", "bfloat16",
     "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download.
     Raises CheckpointError or SettingError, both AskMaskError.
     """
+    if (choice := point_choice(name, point)) is not None:
+        return open_pointing(choice, device=device, confirm=confirm)
     from askmask.backends.neural import NeuralBackend, memory_guard
     from askmask.model.checkpoint import fingerprint, load_checkpoint
     from askmask.model.config import NetConfig
@@ -44,6 +53,93 @@ def load(
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
     return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16]))
+
+
+def point_choice(name: str | os.PathLike[str], settings: Mapping[str, Any]) -> PointChoice | None:
+    """Return the model that points which a name and settings mean; None for a network. Raises SettingError."""
+    from askmask.pointing.choice import choice_of, known
+
+    if name == POINT:
+        return choice_of(settings)
+    if (
+        isinstance(name, str)
+        and name not in BUNDLED
+        and not Path(name).is_dir()
+        and (kept := known().get(name))
+    ):
+        return choice_of(asdict(kept) | dict(settings))
+    if settings:
+        raise SettingError(
+            "these settings are for a model that points",
+            got=", ".join(sorted(settings)),
+            do="Add --model point.",
+        )
+    return None
+
+
+def open_pointing(
+    choice: PointChoice, *, device: str | None = None, confirm: Callable[[str], bool] | None = None
+) -> Model:
+    """Open a model that points and one that draws. Raises SettingError, CheckpointError or MissingExtra."""
+    from askmask.backends.pointing import PointingBackend
+    from askmask.pointing.pointer import Limits
+    from askmask.segmenters.segmenter import open_segmenter
+    from askmask.session import Model
+
+    place = pick_device(device)
+    pointer = open_pointer(choice, device=place, confirm=confirm)
+    drawer = open_segmenter(choice.drawer, at=choice.drawer_at, device=place, confirm=confirm)
+    limits = Limits(calls=choice.answer_calls, seconds=choice.answer_seconds, usd=choice.answer_usd)
+    return Model(
+        PointingBackend(pointer, drawer, drawer_name=choice.drawer, looks=choice.looks, limits=limits)
+    )
+
+
+def open_pointer(
+    choice: PointChoice, *, device: str = "cpu", confirm: Callable[[str], bool] | None = None
+) -> Pointer:
+    """Open what points."""
+    from askmask.hub import fetch_weights
+
+    if choice.pointer in ("grounding-dino", "moondream"):
+        from askmask.detectors.as_pointer import DetectorPointer
+        from askmask.detectors.detector import open_detector
+
+        at = choice.base_url if choice.pointer == "moondream" else choice.vlm_model or None
+        return DetectorPointer(
+            open_detector(
+                choice.pointer,
+                at=at,
+                device=device,
+                weights=lambda hub: str(fetch_weights(hub, confirm=confirm)),
+            )
+        )
+    from askmask.pointing.conventions import convention_of
+    from askmask.pointing.pointer import VlmPointer
+    from askmask.vlm.opening import ModelChoice, open_vlm
+    from askmask.vlm.prices import price_of
+
+    model = choice.vlm_model
+    if choice.pointer == "local":
+        model = str(fetch_weights(model, confirm=confirm))
+    vlm = open_vlm(
+        ModelChoice(
+            provider=choice.pointer,
+            model=model,
+            base_url=choice.base_url,
+            api_key_env=choice.api_key_env,
+            timeout_s=choice.answer_seconds,
+        ),
+        allow_floating=True,
+    )
+    # A folder of the Hub's cache is named by its commit: the family is known by the name that was asked for.
+    convention = choice.convention or (
+        convention_of(choice.vlm_model).name if choice.pointer == "local" else None
+    )
+    return VlmPointer(vlm, convention=convention, price=price_of(choice.vlm_model, choice.price))
+
+
+POINT = "point"
 
 
 def find_checkpoint(
@@ -65,7 +161,7 @@ def find_checkpoint(
         return hub.fetch(text, revision=revision, confirm=confirm)
     if Path(text).is_dir():
         return Path(text)
-    names = [*BUNDLED, *hub.RELEASES]
+    names = [*BUNDLED, *hub.RELEASES, POINT]
     close = difflib.get_close_matches(text, names, 1)
     raise CheckpointError(
         "no such model or folder",

@@ -18,6 +18,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from askmask.evaluation.meter import Meter
+from askmask.evaluation.protocols import UNGATED
+from askmask.evaluation.scoring import Scored
 from askmask.formats.dense import read_shard, shards
 from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
@@ -62,11 +65,9 @@ def limits(net, folder, count):
             gate = gate_target(ask, names).clamp(min=1e-9).log()
             best = paint(select[None], gate[None], instances.masks[None], view.prefix.parts[None])
             best = F.interpolate(best[:, None], size=view.truth.shape[1:], mode="bilinear")[0, 0] > 0.5
-            counted = ~view.ignored[number]
-            truth = view.truth[number] & counted
             for name, mask in (("true choice", best.numpy()), ("said", said[number].numpy())):
-                mask = mask & counted
-                iou = (mask & truth).sum() / max(1, (mask | truth).sum())
+                row = Meter().update(mask, view.truth[number], ignore=view.ignored[number])
+                (iou,) = Scored(UNGATED, Meter()).ious([row])
                 for key in (ask.concept, *(("parts",) if ask.parts else ())):
                     scores[key][name].append(float(iou))
     return {

@@ -20,13 +20,30 @@ import torch
 import askmask
 from askmask.conversation import CONCEPTS
 from askmask.evaluation.bootstrap import mean_interval
+from askmask.evaluation.meter import Meter, count
+from askmask.evaluation.predictions import Prediction
+from askmask.evaluation.protocols import PROTOCOLS
+from askmask.evaluation.scoring import Scored
+from askmask.evaluation.truth import Truth
 from askmask.formats.dense import answer_masks, read_shard, shards
+from askmask.imaging.mask import Mask
 from askmask.runs.whole_files import write_json
 
 
-def iou(one, other):
-    either = (one | other).sum()
-    return 1.0 if either == 0 else float((one & other).sum() / either)
+def truth_of(prompt, objects, parts):
+    """What rightly answers one prompt of a view with these id maps [H, W]."""
+    return Truth(
+        id="",
+        size=objects.shape,
+        masks=tuple(map(Mask.from_array, answer_masks(prompt["answer"], objects, parts))),
+        ignore=Mask.from_array(np.isin(objects, prompt.get("ignore") or [])),
+    )
+
+
+def ious(truth, guesses):
+    """IoU of each mask [H, W] with the truth, by the neutral scorer under its own protocol."""
+    rows = [count(truth, Prediction("", (Mask.from_array(guess),))) for guess in guesses]
+    return Scored(PROTOCOLS["askmask"], Meter()).ious(rows).tolist()
 
 
 def rows_of(model, folder, limit):
@@ -47,27 +64,23 @@ def rows_of(model, folder, limit):
             answers = session.ask_many([prompt["prompt"] for prompt in prompts])
             everything = (objects > 0) & (objects < 200)
             for prompt, answer in zip(prompts, answers, strict=True):
-                true = answer_masks(prompt["answer"], objects, parts)
-                truth = np.logical_or.reduce(true) if true else np.zeros(objects.shape, bool)
-                counted = ~np.isin(objects, prompt.get("ignore") or [])
-                said = answer.mask.to_array()
+                truth = truth_of(prompt, objects, parts)
+                guesses = {"iou": answer.mask.to_array(), "iou_all_objects": everything}
+                for name, ids in (prompt.get("shortcuts") or {}).items():
+                    guesses[f"shortcut:{name}"] = np.isin(objects, ids)
                 row_ = {
                     "scene": scene["seed"],
                     "concept": prompt["concept"],
                     "family": prompt["family"],
                     "kind": prompt.get("kind", ""),
                     "prompt": prompt["prompt"],
-                    "present": bool(truth.any()),
+                    "present": not truth.no_target,
                     "found": answer.found,
                     "hard": bool(prompt.get("hard")),
                     "part": "parts" in prompt["answer"],
-                    "iou": iou(said & counted, truth & counted),
-                    "iou_all_objects": iou(everything & counted, truth & counted),
-                }
-                for name, ids in (prompt.get("shortcuts") or {}).items():
-                    row_[f"shortcut:{name}"] = iou(np.isin(objects, ids) & counted, truth & counted)
-                guesses = [value for key, value in row_.items() if key.startswith("shortcut:")]
-                row_["best_shortcut"] = max(guesses, default=0.0)
+                } | dict(zip(guesses, ious(truth, guesses.values()), strict=True))
+                shortcuts = [value for key, value in row_.items() if key.startswith("shortcut:")]
+                row_["best_shortcut"] = max(shortcuts, default=0.0)
                 row_["above_shortcut"] = row_["iou"] - row_["best_shortcut"]
                 yield row_
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mini_on_world import interval, iou
+from mini_on_world import interval, ious, truth_of
 
 import askmask
-from askmask.formats.dense import answer_masks, read_shard, shards
+from askmask.formats.dense import read_shard, shards
 from askmask.world.compositions import TESTS
 
 WRONG = 0.5  # a mask whose IoU is less is wrong; a score of so much is sure
@@ -39,9 +39,7 @@ def rows_of(model, folder, limit):
             objects = shard.objects[row]
             answers = model.open(shard.rgb[row]).ask_many([p["prompt"] for p in view["prompts"]])
             for prompt, answer in zip(view["prompts"], answers, strict=True):
-                true = answer_masks(prompt["answer"], objects, shard.parts[row])
-                truth = np.logical_or.reduce(true) if true else np.zeros(objects.shape, bool)
-                counted = ~np.isin(objects, prompt["ignore"])
+                truth = truth_of(prompt, objects, shard.parts[row])
                 said = answer.mask.to_array()
                 yield {
                     "scene": scene["seed"],
@@ -49,14 +47,14 @@ def rows_of(model, folder, limit):
                     "test": prompt["facts"]["test"],
                     "said as": prompt["facts"]["said_as"],
                     "prompt": prompt["prompt"],
-                    "present": bool(truth.any()),
+                    "present": not truth.no_target,
                     "found": answer.found,
-                    "right": float(answer.found == bool(truth.any())),
+                    "right": float(answer.found != truth.no_target),
                     "named": float(not answer.found or any("I do not know" in n for n in answer.notices)),
                     "score": answer.score,
                     "presence": answer.presence,
-                    "iou": iou(said & counted, truth & counted),
-                    "pictures": (shard.rgb[row], truth, said),
+                    "iou": ious(truth, [said])[0],
+                    "pictures": (shard.rgb[row], truth.mask.to_array(), said),
                 }
 
 

@@ -148,7 +148,7 @@ def engine(options):
     found = {}
     flat = options.work / "flatworld"
     write_flatworld(flat, 6)
-    for name, errors in (("oracle", ""), ("faulty oracle", "verdict=0.1,json=0.1,negative=0.1,box=0.1")):
+    for name, errors in (("oracle", ""), ("erring oracle", "verdict=0.1,negative=0.1,box=0.1")):
         words = [
             "world",
             "oracle",

@@ -15,16 +15,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from mini_on_world import ious, truth_of
 
 from askmask.formats import dense
 from askmask.runs.whole_files import write_json
-
-
-def iou(objects: np.ndarray, guess: list[int], truth: list[int], ignore: list[int]) -> float:
-    counted = ~np.isin(objects, ignore)
-    one, two = np.isin(objects, guess) & counted, np.isin(objects, truth) & counted
-    union = int((one | two).sum())
-    return 1.0 if not union else float((one & two).sum() / union)
 
 
 def main() -> None:
@@ -45,8 +39,10 @@ def main() -> None:
                     continue
                 guesses = {**prompt["shortcuts"], "every thing": prompt["candidates"]}
                 counts[prompt["kind"]][bool(prompt["hard"])] += 1
-                for name, guess in guesses.items():
-                    value = iou(shard.objects[row], guess, prompt["satisfying"], prompt["ignore"])
+                objects = shard.objects[row]
+                truth = truth_of(prompt | {"answer": {"objects": prompt["satisfying"]}}, objects, objects)
+                values_of = ious(truth, [np.isin(objects, guess) for guess in guesses.values()])
+                for name, value in zip(guesses, values_of, strict=True):
                     for subset in ("all", "hard") if prompt["hard"] else ("all",):
                         scores[prompt["kind"], name, subset].append(value)
                         scores[prompt["concept"], name if name == "every thing" else "own", subset].append(

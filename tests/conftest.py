@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT.parent / "shared" / "golden" / "converseg"
+GOLDEN = ROOT.parent / "shared" / "golden" / "converseg"  # all of it: 53 MB
+RECORDED = ROOT / "tests" / "golden"  # what of it is kept here
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +37,55 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip("the golden outputs of the published code are not beside this clone (../shared/golden)")
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def recorded_language(tmp_path_factory) -> Path:
+    """The published release with the recorded language side, converted; its visual side is a random one."""
+    import re
+
+    import torch
+    from safetensors.torch import load_file
+
+    from askmask.model.published import convert_published
+
+    folder = tmp_path_factory.mktemp("recorded")
+    lora = RECORDED / "weights" / "lora_plm_adapter"
+    language = load_file(RECORDED / "weights" / "adapter.safetensors")
+    wrapped = load_file(lora / "adapter_model.safetensors")
+    language |= {
+        f"backbone.{re.sub('lora_[AB]', lambda m: m[0] + '.default', key)}": value
+        for key, value in wrapped.items()
+    }
+    for key, value in load_file(RECORDED / "tiny_qwen" / "model.safetensors").items():
+        name = re.sub(
+            "^(visual|model)",
+            lambda m: {"visual": "model.visual", "model": "model.language_model"}[m[0]],
+            key,
+        )
+        stem, last = name.rsplit(".", 1)
+        base = f"backbone.base_model.model.{stem}"
+        inner = ".base_layer" if f"{base}.lora_A.default.weight" in language else ""
+        language[f"{base}{inner}.{last}"] = value
+    torch.manual_seed(0)
+    shapes = recorded_keys("tiny_sam2")
+    torch.save(
+        {"model": {key: torch.randn(shape) * 0.02 for key, (shape, _) in shapes.items()}},
+        folder / "sam2.torch",
+    )
+    torch.save({"plm": language}, folder / "plm.torch")
+    return convert_published(
+        folder / "sam2.torch", folder / "plm.torch", lora, RECORDED / "tiny_qwen", folder / "net",
+        sam2_config=RECORDED / "sam2_tiny_config.json",
+    )  # fmt: skip
+
+
+def recorded_keys(name: str) -> dict[str, tuple[list[int], str]]:
+    """Keys of a published file, with shape and type of each."""
+    import gzip
+    import json
+
+    return json.loads(gzip.decompress((RECORDED / "keys" / f"{name}.json.gz").read_bytes()))
 
 
 @pytest.fixture(scope="session")

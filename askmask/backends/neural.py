@@ -27,6 +27,7 @@ from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.protocols import Protocol
 from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput
+from askmask.model.threads import at_most
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
@@ -87,7 +88,10 @@ class NeuralBackend:
     def look(self, picture: Picture) -> NeuralView:
         """Encode a picture."""
         start = time.perf_counter()
-        with memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"):
+        with (
+            memory_guard(f"a picture of {picture.size[1]} x {picture.size[0]} px"),
+            at_most(self.net.threads),
+        ):
             rgb, letterbox = self.protocol.rgb(picture), self.protocol.letterbox
             look = self.net.look(picture.rgb, self.net.segmenter.prepare(rgb, letterbox=letterbox))
         return NeuralView(picture, look, self.net.notices(look), time.perf_counter() - start)
@@ -121,7 +125,7 @@ class NeuralBackend:
         """Answer prompts about one picture: all in words, or one of marks."""
         assert isinstance(view, NeuralView)
         start = time.perf_counter()
-        with memory_guard(f"{len(group)} prompts at once"):
+        with memory_guard(f"{len(group)} prompts at once"), at_most(self.net.threads):
             if group[0][1].marks:
                 outs = [self._point(view, marks) for marks in self._marks(group[0][1], view.picture)]
             else:
@@ -130,7 +134,8 @@ class NeuralBackend:
         seconds = {"picture": view.seconds, "prompt": (time.perf_counter() - start) / len(group)}
         for number, (row, prompt) in enumerate(group):
             parts = [(out, query) for out in outs for query in (out.row == number).nonzero()[:, 0].tolist()]
-            answer = self._read(parts, view, prompt, seconds, keep)
+            with at_most(self.net.threads):  # not around the yields: between them the thread is the caller's
+                answer = self._read(parts, view, prompt, seconds, keep)
             yield from (Found(row, segment) for segment in answer.segments)
             yield Done(row, answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -46,11 +47,13 @@ COMMANDS = (
     "batch",
     "score",
     "eval",
+    "table",
     "engine",
     "world",
     "world_oracle",
     "train",
     "checkpoint",
+    "models",
     "doctor",
 )
 
@@ -63,6 +66,8 @@ def register_commands() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 finished with failed items, 2 could not, 130 interrupted."""
+    # Before torch is loaded: threads that wait for work must not hold the cores that other programs need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     register_commands()
     # Taken out by hand so that it works before and after the command's name.
     debug = "--debug" in sys.argv

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from askmask.cli.app import app, say
-from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model
+from askmask.cli.options import (
+    Device,
+    Dtype,
+    ModelName,
+    ProtocolName,
+    Yes,
+    load_model,
+    progress_bar,
+    with_pointing,
+)
 
 EXAMPLES = """
 Ask many pictures. Started again with the same --out, it goes on where it stopped.
@@ -25,6 +34,7 @@ Writes results.jsonl, one answer a line, and failed.jsonl with reasons; the exit
 
 
 @app.command(help=EXAMPLES)
+@with_pointing
 def batch(
     source: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A folder or a JSONL file.", show_default=False)
@@ -41,27 +51,20 @@ def batch(
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
+    point: Any = None,
 ) -> None:
     """Ask many pictures."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.batch import FAILED, MADE_BY, RESULTS, read_items, run_batch
     from askmask.runs.manifest import check_free
 
     items, bad = read_items(source, prompt or ())
     check_free(out, MADE_BY)
-    loaded = load_model(model, protocol, device, dtype, yes)
+    loaded = load_model(model, protocol, device, dtype, yes, point)
     failures = [f"{row}: {reason}" for row, reason in bad]
     found = answered = 0
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
+    with progress_bar(console=Console(stderr=True)) as bar:
         task = bar.add_task("asking", total=len(items))
 
         def start(done: int, total: int) -> None:

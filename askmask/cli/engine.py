@@ -16,6 +16,9 @@ from askmask.cli.options import confirm_with
 from askmask.errors import AskMaskError, SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from askmask.engine.runs import Limits
     from askmask.engine.values import Concept
 
 engine_app = typer.Typer(
@@ -64,6 +67,9 @@ def run(
     detector: Annotated[str, typer.Option(help="vlm, grounding-dino or moondream.")] = "vlm",
     detector_at: Annotated[str | None, typer.Option(help="Its model folder or base URL.")] = None,
     detector_price: Annotated[str | None, typer.Option(help="Of Moondream's cloud: IN,OUT.")] = None,
+    coordinates: Annotated[
+        str | None, typer.Option(help="How the model writes them, e.g. qwen2.5-vl, if not as its name says.")
+    ] = None,
     segmenter: Annotated[str, typer.Option(help="classical, mini or sam2.")] = "classical",
     segmenter_at: Annotated[str | None, typer.Option(help="Its model folder.")] = None,
     device: Annotated[str, typer.Option(help="For local models.")] = "cpu",
@@ -98,7 +104,7 @@ def run(
     from askmask.engine.opening import VisionChoice
     from askmask.engine.pictures import find_pictures
     from askmask.engine.pipeline import add_pictures
-    from askmask.engine.runs import Limits, RunPlan, begin, opened
+    from askmask.engine.runs import RunPlan, begin, opened
     from askmask.engine.settings import Settings
     from askmask.engine.store import RunStore
     from askmask.vlm.opening import ModelChoice
@@ -134,20 +140,15 @@ def run(
         detector=detector,
         detector_at=detector_at,
         detector_price=detector_price,
+        coordinates=coordinates,
         segmenter=segmenter,
         segmenter_at=segmenter_at,
         device=device,
     )
-    limits = Limits(
-        concurrency=concurrency,
-        max_usd=max_usd,
-        max_calls=max_calls,
-        requests_per_minute=rpm,
-        tokens_per_minute=tpm,
-        attempts=attempts,
-        first_wait_s=first_wait,
-        allow_floating=allow_floating,
-    )
+    limits = _limits(
+        max_usd=max_usd, max_calls=max_calls, concurrency=concurrency, rpm=rpm, tpm=tpm, attempts=attempts,
+        first_wait=first_wait, allow_floating=allow_floating,
+    )  # fmt: skip
     plan = RunPlan(writer=writer, verifier=second, vision=vision, settings=settings)
     # A wrong name, number or key shows before anything is written.
     models = opened(plan, limits, confirm=confirm_with(yes))
@@ -179,23 +180,11 @@ def resume(
     Limits count from the run's beginning: --max-usd 5 means five dollars in all.
     """
     need_engine()
-    from askmask.engine.runs import Limits, opened, plan_of
-    from askmask.engine.store import RunStore
-
-    with RunStore(run) as store:
-        store.lock()
-        limits = Limits(
-            concurrency=concurrency,
-            max_usd=max_usd,
-            max_calls=max_calls,
-            requests_per_minute=rpm,
-            tokens_per_minute=tpm,
-            attempts=attempts,
-            first_wait_s=first_wait,
-            allow_floating=allow_floating,
-        )
-        models = opened(plan_of(store), limits, confirm=confirm_with(yes))
-        _work(store, limits, models, ray, ray_address)
+    limits = _limits(
+        max_usd=max_usd, max_calls=max_calls, concurrency=concurrency, rpm=rpm, tpm=tpm, attempts=attempts,
+        first_wait=first_wait, allow_floating=allow_floating,
+    )  # fmt: skip
+    _go_on(run, limits, yes, ray=ray, ray_address=ray_address)
 
 
 @engine_app.command()
@@ -212,8 +201,6 @@ def retry(
 ) -> None:
     """Ask again where it failed in these ways; everything answered well is kept."""
     need_engine()
-    from askmask.engine.runs import Limits, opened, plan_of
-    from askmask.engine.store import RunStore
     from askmask.vlm.errors import ERROR_CLASSES
 
     classes = [name.strip() for name in only.split(",") if name.strip()]
@@ -222,20 +209,11 @@ def retry(
         raise SettingError(
             "--only takes error classes", got=repr(only), do=f"Known: {', '.join(ERROR_CLASSES)}."
         )
-    with RunStore(run) as store:
-        store.lock()
-        limits = Limits(
-            concurrency=concurrency,
-            max_usd=max_usd,
-            max_calls=max_calls,
-            attempts=attempts,
-            first_wait_s=first_wait,
-            allow_floating=allow_floating,
-        )
-        models = opened(plan_of(store), limits, confirm=confirm_with(yes))
-        count = store.retry(classes)
-        typer.echo(f"{count} failed units are asked again", err=True)
-        _work(store, limits, models)
+    limits = _limits(
+        max_usd=max_usd, max_calls=max_calls, concurrency=concurrency, attempts=attempts, first_wait=first_wait,
+        allow_floating=allow_floating,
+    )  # fmt: skip
+    _go_on(run, limits, yes, failed=classes)
 
 
 @engine_app.command()
@@ -383,6 +361,35 @@ def _concepts(text: str | None) -> tuple[Concept, ...]:
     return cast("tuple[Concept, ...]", tuple(text.split(","))) if text else CONCEPTS
 
 
+def _limits(
+    *, first_wait: float, rpm: float | None = None, tpm: float | None = None, **others: Any
+) -> Limits:
+    from askmask.engine.runs import Limits
+
+    return Limits(first_wait_s=first_wait, requests_per_minute=rpm, tokens_per_minute=tpm, **others)
+
+
+def _go_on(
+    run: Path,
+    limits: Limits,
+    yes: bool,
+    *,
+    failed: Sequence[str] = (),
+    ray: int | None = None,
+    ray_address: str | None = None,
+) -> None:
+    """Work on a run that is there; what failed in the ways named by `failed` is asked again."""
+    from askmask.engine.runs import opened, plan_of
+    from askmask.engine.store import RunStore
+
+    with RunStore(run) as store:
+        store.lock()
+        models = opened(plan_of(store), limits, confirm=confirm_with(yes))
+        if failed:
+            typer.echo(f"{store.retry(failed)} failed units are asked again", err=True)
+        _work(store, limits, models, ray, ray_address)
+
+
 def _work(
     store: Any, limits: Any, models: Any, ray: int | None = None, ray_address: str | None = None
 ) -> None:
@@ -402,6 +409,10 @@ def _work(
     def tell(line: str) -> None:
         console.print(f"askmask: {line}", markup=False, highlight=False)
 
+    def update(live: Live | None) -> None:
+        if live is not None:
+            live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
+
     async def main(live: Live | None) -> None:
         nonlocal interrupted
         stop, shown = asyncio.Event(), 0.0
@@ -416,8 +427,8 @@ def _work(
 
         def on_progress(_: object) -> None:
             nonlocal shown
-            if live is not None and time.monotonic() - shown > 1:
-                live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
+            if time.monotonic() - shown > 1:
+                update(live)
                 shown = time.monotonic()
 
         loop = asyncio.get_running_loop()
@@ -427,32 +438,20 @@ def _work(
             pass
         await work(store, limits, models, on_progress=on_progress, tell=tell, stop=stop)
 
-    def on_ray(live: Live | None) -> None:
+    def start(live: Live | None) -> None:
+        if ray is None:
+            asyncio.run(main(live))
+            return
         from askmask.engine.ray_backend import run_on_ray
 
-        def on_batch() -> None:
-            if live is not None:
-                live.update(status_table(store.folder, report_of(store, details=False)), refresh=True)
-
-        run_on_ray(
-            store,
-            limits,
-            workers=ray or 1,
-            address=ray_address,
-            on_batch=on_batch,
-        )
+        run_on_ray(store, limits, workers=ray, address=ray_address, on_batch=lambda: update(live))
 
     try:
-        if ray is not None and console.is_terminal:
+        if console.is_terminal:
             with Live(console=console, auto_refresh=False) as live:
-                on_ray(live)
-        elif ray is not None:
-            on_ray(None)
-        elif console.is_terminal:
-            with Live(console=console, auto_refresh=False) as live:
-                asyncio.run(main(live))
+                start(live)
         else:
-            asyncio.run(main(None))
+            start(None)
     except RunStopped as error:
         if not (interrupted or isinstance(error, BudgetSpent)):
             raise  # the endpoint refuses or is gone: exit code 2

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes
+from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
 from askmask.cli.options import ProtocolName as NetProtocol
-from askmask.cli.score import ProtocolName, print_scores, score_run
+from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
+from askmask.runs.json_text import json_text
+from askmask.runs.whole_files import write_json
 
 EVAL_HELP = """Run MODEL over DATASET and score the answers.
 
@@ -34,6 +37,7 @@ Examples:
 
 
 @app.command(name="eval", help=EVAL_HELP)
+@with_pointing
 def eval_command(
     model: Annotated[
         str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
@@ -63,14 +67,15 @@ def eval_command(
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
+    point: Any = None,
 ) -> None:
     """Run a model over a data set; see EVAL_HELP."""
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes)
+        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point)
     else:
-        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype)
+        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype, point)
     failed = failures(out)
     for row in failed[:10]:
         typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
@@ -79,7 +84,7 @@ def eval_command(
     for line in _statistics(out):
         typer.echo(line, err=True)
     if shard is None:
-        _score(dataset, out, score_by, limit, report, as_json)
+        _score(dataset, out, score_by, history, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -95,11 +100,10 @@ def _run_shard(
     device: str | None,
     dtype: str | None,
     yes: bool,
+    point: Mapping[str, Any],
 ) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from askmask.cli.options import load_model
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
     from askmask.runs.manifest import check_free
 
@@ -108,24 +112,15 @@ def _run_shard(
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, history)
-    loaded = load_model(model, protocol, device, dtype, yes)
+    loaded = load_model(model, protocol, device, dtype, yes, point)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
     }  # fmt: skip
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
-        run = predict(
-            predictor_of(loaded, history=history),
-            pictures,
-            out,
-            facts=facts,
-            shard=number,
-            shards=shards,
-            limit=limit,
-        )
-        for progress in run:
+        ask = predictor_of(loaded, history=history)
+        for progress in predict(ask, pictures, out, facts=facts, shard=number, shards=shards, limit=limit):
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
 
 
@@ -139,10 +134,10 @@ def _run_processes(
     protocol: str | None,
     device: str | None,
     dtype: str | None,
+    point: Mapping[str, Any],
 ) -> None:
     """Start one process per shard and show their common progress by what they have written."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from askmask.errors import AskMaskError
     from askmask.evaluation.predict import MADE_BY, answered_ids, failures
@@ -159,27 +154,17 @@ def _run_processes(
         "--protocol": protocol,
         "--dtype": dtype,
     }
+    options |= {"--" + name.replace("_", "-"): value for name, value in point.items()}
     for number in range(processes):
         options |= {"--shard": f"{number}/{processes}", "--device": devices[number % len(devices)]}
         flags = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
-        command = [
-            sys.executable,
-            "-m",
-            "askmask",
-            "eval",
-            model,
-            dataset,
-            "--out",
-            str(out),
-            *flags,
-            "--yes",
-        ]
+        words = ["eval", model, dataset, "--out", str(out), *flags, "--yes"]
+        command = [sys.executable, "-m", "askmask", *words]
         with logs[number].open("wb") as log:
             children.append(subprocess.Popen(command, stdout=log, stderr=log, env=os.environ))
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        with progress_bar(console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"asking, {processes} processes", total=total)
             written = _WrittenLines(out)
             while any(child.poll() is None for child in children):
@@ -249,14 +234,18 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 
 def _score(
-    dataset: str, out: Path, score_by: ProtocolName, limit: int | None, report: bool, as_json: bool
+    dataset: str,
+    out: Path,
+    score_by: ProtocolName,
+    history: str,
+    limit: int | None,
+    report: bool,
+    as_json: bool,
 ) -> None:
     from askmask.evaluation.predict import MADE_BY, plan
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
-    from askmask.runs.json_text import json_text
     from askmask.runs.manifest import output_folder
-    from askmask.runs.whole_files import write_json
 
     kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
     examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
@@ -267,12 +256,17 @@ def _score(
     if report:
         from askmask.evaluation.report import write_report
 
-        page = write_report(out / "report", scored, data, predictions=out, truth=dataset)
+        page = write_report(out / "report", scored, data, truth=dataset, about=about_run(out, dataset))
         typer.echo(f"report: {page}", err=True)
     if as_json:
         typer.echo(json_text(data, indent=2))
-    else:
-        print_scores(data)
+        return
+    print_scores(data)
+    if alone := (data.get("apart") or {}).get("alone"):
+        typer.echo(
+            f"Prompts asked alone that have a target, which is what the README reports: gIoU "
+            f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with history {history!r}, are apart."
+        )
 
 
 def _statistics(out: Path) -> list[str]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from askmask.errors import AskMaskError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
     from askmask.session import Model
 
 ModelName = Annotated[
     str,
-    typer.Option("--model", "-m", help="mini, converseg-net-3b, or a checkpoint folder.", show_default=True),
+    typer.Option(
+        "--model",
+        "-m",
+        help="mini, point, converseg-net-3b, a kept name, or a checkpoint folder; see `askmask models`.",
+        show_default=True,
+    ),
 ]
 ProtocolName = Annotated[
     str | None,
@@ -35,7 +44,6 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to; made if it is not there.")]
 
 
 def confirm_with(yes: bool) -> Callable[[str], bool]:
@@ -50,13 +58,74 @@ def confirm_with(yes: bool) -> Callable[[str], bool]:
     return confirm
 
 
-def load_model(name: str, protocol: str | None, device: str | None, dtype: str | None, yes: bool) -> Model:
+def progress_bar(*more: ProgressColumn, console: Console | None = None, disable: bool = False) -> Progress:
+    """Return a bar that shows what is done, how many of how many, and the time left, then further columns."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    what = TextColumn("{task.description}", markup=False)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), *more)
+    return Progress(*columns, console=console, disable=disable)
+
+
+# name, kind and help of what --model point takes
+_POINTING: tuple[tuple[str, Any, str], ...] = (
+    ("vlm_model", str, "With --model point: the model that points, as its server names it."),
+    ("base_url", str, "Its OpenAI-compatible address, e.g. http://localhost:11434/v1."),
+    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino."),
+    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam."),
+    ("drawer_at", str, "Folder or Hub name of its weights."),
+    ("convention", str, "How the model writes coordinates, if not as its name says."),
+    ("looks", int, "2: the model sees its masks once more and may mend them."),
+    ("api_key_env", str, "Variable that holds the key."),
+    ("price", str, "Dollars per million tokens, IN,OUT."),
+    ("answer_calls", int, "At most so many calls for an answer."),
+    ("answer_seconds", float, "At most so many seconds."),
+    ("answer_usd", float, "At most so many dollars."),
+)
+POINTING: dict[str, Any] = {
+    name: Annotated[Optional[kind], typer.Option("--" + name.replace("_", "-"), help=text)]  # noqa: UP045
+    for name, kind, text in _POINTING
+}
+
+
+def with_pointing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a model that points; it gets those that were set as `point`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "point"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in POINTING.items()
+    ]
+
+    @functools.wraps(command)
+    def taking(**given: Any) -> None:
+        point = {name: value for name in POINTING if (value := given.pop(name, None)) is not None}
+        command(**given, point=point)
+
+    taking.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + more
+    )
+    taking.__annotations__ = {p.name: p.annotation for p in [*own, *more]}
+    del taking.__wrapped__  # type: ignore[attr-defined]  # typer would read its signature instead
+    return taking
+
+
+def load_model(
+    name: str,
+    protocol: str | None,
+    device: str | None,
+    dtype: str | None,
+    yes: bool,
+    point: Mapping[str, Any] = {},
+) -> Model:
     """Load a model with a spinner on stderr, asking a person before a download."""
     from rich.console import Console
     from rich.markup import escape
 
-    from askmask.loading import find_checkpoint, load
+    from askmask.loading import find_checkpoint, load, open_pointing, point_choice
 
+    if (choice := point_choice(name, point)) is not None:
+        return open_pointing(choice, device=device, confirm=confirm_with(yes))
     folder = find_checkpoint(name, confirm=confirm_with(yes))
     with Console(stderr=True).status(f"loading {escape(name)}"):
         return load(folder, protocol=protocol, device=device, dtype=dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askmask.cli.app import app
+from askmask.runs.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console
 
     from askmask.evaluation.scoring import Scored
     from askmask.evaluation.truth import Truth
@@ -103,10 +105,10 @@ def score_command(
     if report is not None:
         from askmask.evaluation.report import write_report
 
-        page = write_report(report, scored, data, predictions=predictions, truth=gt)
+        page = write_report(report, scored, data, truth=gt, about=about_run(predictions, gt))
         typer.echo(f"report: {page}", err=True)
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(json_text(data, indent=2))
     else:
         print_scores(data)
 
@@ -123,7 +125,7 @@ def score_text_command(
 
     data = text_scores(read_texts(predictions), open_references(gt))
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(json_text(data, indent=2))
         return
     for name, value in data.items():
         typer.echo(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
@@ -157,7 +159,7 @@ def compare_command(
             )
     data = compare(*runs, resamples=resamples, seed=seed)
     if as_json:
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        typer.echo(json_text(data, indent=2))
     else:
         _print_comparison(data)
 
@@ -173,38 +175,56 @@ def _score(predictions: Path, gt: str, protocol: ProtocolName, min_pixels: int) 
 
 
 def score_run(predictions: Path, truths: Iterable[Truth], protocol: ProtocolName, min_pixels: int) -> Scored:
-    """Score with a progress line on stderr, and hash the predictions."""
-    from dataclasses import replace
-
+    """Score with a progress line on stderr."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from askmask.evaluation.predictions import PredictionFiles
     from askmask.evaluation.scoring import score
 
-    with PredictionFiles(predictions) as files:
-        columns = SpinnerColumn(), TextColumn("scoring {task.completed:,} items"), TimeElapsedColumn()
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("")
-            scored = score(
-                files, truths, protocol=protocol.value, min_pixels=min_pixels,
-                on_item=lambda _: progress.advance(task),
-            )  # fmt: skip
-        return replace(scored, hashes={"predictions": files.sha256()})
+    columns = SpinnerColumn(), TextColumn("scoring {task.completed:,} items"), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("")
+        return score(
+            PredictionFiles(predictions), truths, protocol=protocol.value, min_pixels=min_pixels,
+            on_item=lambda _: progress.advance(task),
+        )  # fmt: skip
+
+
+def about_run(predictions: Path, gt: str) -> dict[str, str]:
+    """Return what a report says of the run it tells of."""
+    import shlex
+    import sys
+    from datetime import UTC, datetime
+
+    from askmask.evaluation.opening import run_facts
+
+    facts = {"predictions": str(predictions), "data set": gt} | run_facts(predictions)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return facts | {"date": now, "command": shlex.join(["askmask", *sys.argv[1:]])}
 
 
 def print_scores(data: dict[str, Any]) -> None:
-    """Print the scores as tables."""
+    """Print the scores as tables; of prompts asked alone and of rounds of dialogues apart, if there are both."""
     from rich.console import Console
+
+    console = Console()
+    for name, part in (data.get("apart") or {"": data}).items():
+        _print_part(console, part, f"prompts {name}, " if name else "")
+    for note in data["notes"]:
+        console.print(f"note: {_shown(note)}", markup=False)
+
+
+def _print_part(console: Console, data: dict[str, Any], what: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from askmask.evaluation.scoring import telling_groups
 
-    console = Console()
-    names = [name for name in data["intervals"]] or ["gIoU", "cIoU"]
-    table = Table(title=f"protocol {data['protocol']}, {data['n']:,} items", title_justify="left")
+    names = list(data["intervals"]) or ["gIoU", "cIoU"]
+    title = f"{what}protocol {data['protocol']}, {data['n']:,} items"
+    table = Table(title=title, title_justify="left")
     for heading in ("score", "%", "95% interval"):
         table.add_column(heading, justify="left" if heading == "score" else "right")
     for name in names:
@@ -216,8 +236,8 @@ def print_scores(data: dict[str, Any]) -> None:
             table.add_column(heading, justify="left" if heading == key else "right")
         for value, part in values.items():
             table.add_row(
-                escape(value), f"{part['n']:,}", _percent(part["gIoU"]), _range(part["intervals"].get("gIoU")),
-                *(_percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
+                escape(_shown(value)), f"{part['n']:,}", _percent(part["gIoU"]),
+                _range(part["intervals"].get("gIoU")), *(_percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
             )  # fmt: skip
         console.print(table)
     if "matched" in data:
@@ -226,8 +246,10 @@ def print_scores(data: dict[str, Any]) -> None:
             f"single masks, matched one to one ({part['n_masks']:,}): gIoU {_percent(part['gIoU'])} %, "
             f"cIoU {_percent(part['cIoU'])} %"
         )
-    for note in data["notes"]:
-        console.print(f"note: {note}", markup=False)
+    if "AP" in data:
+        console.print(
+            f"AP@[.5:.95] {_percent(data['AP'])} %, AP50 {_percent(data['AP50'])} %, by each mask's score"
+        )
 
 
 def _print_comparison(data: dict[str, Any]) -> None:
@@ -248,7 +270,12 @@ def _print_comparison(data: dict[str, Any]) -> None:
         f"item by item: B better on {data['b_wins']:,}, A better on {data['a_wins']:,}, equal on {data['ties']:,}"
     )
     for note in data["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {_shown(note)}", markup=False)
+
+
+def _shown(text: str) -> str:
+    """Spell out what a terminal would obey or could not print."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _percent(value: float | None, *, sign: bool = False) -> str:

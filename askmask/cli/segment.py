@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from askmask.cli.app import app, say
-from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model
+from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model, with_pointing
+from askmask.errors import AskMaskError
+
+if TYPE_CHECKING:
+    from askmask.answer import Answer
+    from askmask.session import Session
 
 EXAMPLES = """
 Ask one picture one or more prompts, and write a mask and an overlay for each.
@@ -21,12 +27,15 @@ Examples:
 
   askmask segment desk.png "the mug" --json | jq .answers[0].score
 
+  askmask segment desk.jpg "the mug" -m point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
+
 Writes mask-NN.png (0 and 255, size of the picture), overlay-NN.png and result.json.
 """
 DEFAULT_OUT = Path("askmask-out")
 
 
 @app.command(help=EXAMPLES)
+@with_pointing
 def segment(
     image: Annotated[Path, typer.Argument(help="A picture file.", show_default=False)],
     prompts: Annotated[
@@ -46,6 +55,7 @@ def segment(
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
+    point: Any = None,
 ) -> None:
     """Ask one picture."""
     from askmask.answer import SAVED_BY, result_of, save_answers
@@ -58,17 +68,51 @@ def segment(
         out = DEFAULT_OUT
     if out is not None:
         check_free(out, SAVED_BY)
-    loaded = load_model(model, protocol, device, dtype, yes)
-    answers = loaded.open(picture).ask_many(prompts)
+    loaded = load_model(model, protocol, device, dtype, yes, point)
+    answers, failed = _asked(loaded.open(picture), prompts)
+    if not answers:
+        raise failed[0][1]
     if out is not None:
         save_answers(answers, out)
     if as_json:
         typer.echo(json_text(result_of(answers), indent=1))
-        return
+        return _end(failed)
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"
         said = f"{share}, score {answer.score:.2f}" if answer.found else "nothing found"
-        say(f"{number:02d}  {answer.prompt}: {said}")
+        said += f': "{answer.text}"' if answer.text else ""
+        say(f"{number:02d}  {answer.prompt}: {said}{_used(answer.usage)}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):
         say(f"note: {notice}", err=True)
     say(f"written to {out}/: mask-NN.png, overlay-NN.png, result.json")
+    _end(failed)
+
+
+def _asked(session: Session, prompts: list[str]) -> tuple[list[Answer], list[tuple[str, AskMaskError]]]:
+    """Ask all prompts together; if that fails one by one, so that what can be answered is."""
+    try:
+        return session.ask_many(prompts), []
+    except AskMaskError as error:
+        if len(prompts) == 1:
+            return [], [(prompts[0], error)]
+    answers, failed = [], []
+    for prompt in prompts:
+        try:
+            answers += session.ask_many([prompt])  # a reply that came is kept, and costs no second call
+        except AskMaskError as error:
+            failed.append((prompt, error))
+    return answers, failed
+
+
+def _end(failed: list[tuple[str, AskMaskError]]) -> None:
+    for prompt, error in failed:
+        say(f"failed  {prompt}: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _used(usage: Mapping[str, float]) -> str:
+    if not usage:
+        return ""
+    cost = f", ${usage['usd']:.4f}" if usage.get("usd") else ""
+    return f" ({usage['calls']:g} calls, {usage['input_tokens'] + usage['output_tokens']:g} tokens{cost})"

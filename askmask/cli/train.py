@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from askmask.cli.app import app
+from askmask.cli.options import progress_bar
 
 # Of training/recipes.py, which needs torch: `--help` must not.
 NAMES = ("phase_one", "phase_two", "mini_perception", "mini_phase_one", "mini_phase_two", "mini_masks")
@@ -50,16 +51,9 @@ def train(
 
 
 def _watch(steps, run: str) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.1e}"),
-    )
-    with Progress(*columns) as bar:
+    with progress_bar(TextColumn("loss {task.fields[loss]:.4f}  lr {task.fields[lr]:.1e}")) as bar:
         task = None
         for told in steps:
             if task is None:
@@ -78,8 +72,9 @@ def export(
     from pathlib import Path
 
     from askmask.errors import SettingError
-    from askmask.training.export import export_mini, export_segmentation
+    from askmask.training.export import export_mini, export_segmentation, newest
 
+    newest(run)  # that there is a run comes before what its kind needs
     if (Path(run) / "source.txt").is_file():
         written = export_segmentation(run, out)
     elif train and val:

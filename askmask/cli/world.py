@@ -65,18 +65,10 @@ def make(
     elif count is None:
         raise SettingError("how many scenes?", do="Give --count, or --fixed tabletop-1.")
     else:
-        sizes = tuple(size or [192 if split == "test" else 160])
         plan = Plan(
-            split=split,
-            count=count,
-            sizes=sizes,
-            dense=dense,
-            prompts=prompts,
-            views=views,
-            start=start,
-            per_shard=per_shard,
-            composed=composed,
-        )
+            split=split, count=count, sizes=tuple(size or [192 if split == "test" else 160]), dense=dense,
+            prompts=prompts, views=views, start=start, per_shard=per_shard, composed=composed,
+        )  # fmt: skip
     columns = (
         TextColumn("scenes"),
         BarColumn(),
@@ -206,17 +198,7 @@ def flips(
             f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest"
         )
     if out:
-        settings = {
-            "friction": FRICTION,
-            "mass": MASS,
-            "shift_m": SHIFT,
-            "turn_deg": round(TURN * 57.29578, 3),
-        }
-        report = {
-            "split": split,
-            "scenes": count,
-            "settings": settings,
-            "refused": dict(found.refused),
-            "rates": table,
-        }
-        write_json(out, report)
+        turn = round(TURN * 57.29578, 3)
+        settings = {"friction": FRICTION, "mass": MASS, "shift_m": SHIFT, "turn_deg": turn}
+        report = {"split": split, "scenes": count, "settings": settings}
+        write_json(out, {**report, "refused": dict(found.refused), "rates": table})

@@ -61,14 +61,8 @@ def oracle(
         ):
             for number, scene in enumerate(gallery.scenes):
                 Image.fromarray(scene.rgb).save(fresh / f"scene-{number:05d}.png")
-    server = OracleServer(
-        Oracle(gallery, Errors.parse(errors), seed),
-        port,
-        latency_s=latency,
-        slow_s=slow,
-        api_key=api_key,
-        log=log,
-    )
+    truth = Oracle(gallery, Errors.parse(errors), seed)
+    server = OracleServer(truth, port, latency_s=latency, slow_s=slow, api_key=api_key, log=log)
     typer.echo(f"oracle-1 knows {len(gallery.scenes)} pictures at {server.address}")
     try:
         server.serve_forever()

@@ -37,13 +37,15 @@ def open_detector(
     at: str | None = None,
     device: str = "cpu",
     sent_px: int = 768,
+    convention: str | None = None,
     weights: Callable[[str], str] = str,
 ) -> Detector:
-    """Make a detector. `at`: its model folder or base URL; `weights` turns a Hub name into a folder."""
+    """Make a detector. `at`: its model folder or base URL; `convention`: how a VLM
+    writes coordinates, if not as its name says; `weights` turns a Hub name into a folder."""
     if name == "vlm":
         from askmask.detectors.vlm_boxes import VlmBoxes
 
-        return VlmBoxes(sent_px)
+        return VlmBoxes(sent_px, convention=convention)
     if name == "grounding-dino":
         from askmask.detectors.grounding_dino import HUB_NAME, GroundingDino
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from askmask.engine.overlay import mark, tint_for
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import AlignmentReply
 from askmask.engine.templates import fill, text_of
@@ -10,6 +9,7 @@ from askmask.engine.tools import Tools, request_for, run_units, vote
 from askmask.engine.values import Aligned, Failure, Pair, Verified, Written, WrittenPrompt
 from askmask.imaging.mask import Mask, union_of
 from askmask.imaging.overlay import fit
+from askmask.vlm.marked import mark, tint_for
 from askmask.vlm.pictures import SentPicture
 
 

@@ -7,43 +7,7 @@ from pathlib import Path
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import RunStore
-
-_CARD = """---
-pretty_name: {name}
-task_categories: [image-segmentation]
-tags: [referring-segmentation, reasoning-segmentation, conversational-segmentation]
----
-# {name}
-
-Prompts about pictures with the regions that answer them, written and verified by models (askmask's data engine),
-without annotators. **No person has checked these pairs.** `rejects.jsonl` holds what the verifiers declined.
-
-## Counts
-
-| | |
-|---|---:|
-{counts}
-
-Splits go by the hash of a picture's pixels: a picture, or one that looks the same, is never in two.
-
-## How it was made
-
-- Writer: `{writer}`; verifier: `{verifier}`; {votes} vote(s) a verdict.
-- Detector: {detector}; segmenter: {segmenter}.
-- Masks verified: {verify_masks}; refined from the segmenter's pool: {refine}; pairs verified: {verify_pairs}.
-- Regions: {accepted} of {found} masks accepted, {refined} of them refined.
-- Dropped by rule: {dropped}.
-- Calls: {calls}; tokens: {tokens_in} in, {tokens_out} out; cost: {cost}.
-- Units without a decision (quarantined, refused, failed): {failed}.
-- Versions: {versions}; source tree: {git}.
-- Prompt texts (hash): {templates}.
-
-## Pictures and licences
-
-{sources}
-
-The prompts and masks are the output of the models named above; their providers' terms apply to its use.
-"""
+from askmask.engine.templates import file_text
 
 
 def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]) -> None:
@@ -57,7 +21,7 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
         for error_class, count in classes.items():
             failed[error_class] = failed.get(error_class, 0) + count
     path.write_text(
-        _CARD.format(
+        file_text("card.txt").format(
             name=name,
             counts="\n".join(f"| {label} | {count} |" for label, count in counts.items()),
             writer=plan.writer.name,

@@ -5,30 +5,41 @@ OUT/literal.jsonl             accepted regions with their descriptions as prompt
 OUT/dataset.jsonl             ConverSeg's training format: pairs of split train that have a mask
 OUT/items.json                ConverSeg's evaluation format: pairs of splits val and test that have a mask
 OUT/coco.json                 COCO: one annotation per pair, the prompt as its caption
-OUT/rejects.jsonl             what was declined or dropped as a duplicate, with the reason: the review queue
+OUT/rejects.jsonl             what was declined, dropped as a duplicate or could not be copied, with the reason
 OUT/images/, OUT/masks/       pictures as they were found, masks as 0/255 PNG
 OUT/README.md                 the card
+
+All are put in their places together, when every one of them is whole.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from askmask.conversation import CONCEPTS, Example, Round
 from askmask.engine.card import write_card
 from askmask.engine.dedup import distinct_pairs, picture_groups
+from askmask.engine.pictures import pixel_hash
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import Aligned, Pair, Region, Verified
-from askmask.errors import DataError
+from askmask.errors import PictureError
+from askmask.formats.coco import write_coco
+from askmask.formats.converseg import merged_rows, write_items, write_lines
 from askmask.formats.own import write_examples
 from askmask.formats.parquet import write_parquet
 from askmask.imaging.files import read_picture
+from askmask.notes import Notes
+from askmask.runs.manifest import output_folder
+from askmask.runs.whole_files import copy_file, open_whole, write_json, write_rows
+
+MADE_BY = "askmask engine export"
+ALIKE = "looks like"
 
 
 @dataclass
@@ -38,7 +49,7 @@ class Accepted:
     row: PictureRow
     split: str
     image: str  # relative to OUT
-    pairs: list[Pair]
+    pairs: list[Pair] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
 
     @property
@@ -56,64 +67,54 @@ def export_run(
     test: float = 0.0,
     parquet: bool = False,
 ) -> dict[str, int]:
-    """Write everything and return what was counted. Raises DataError if OUT already holds another data set."""
-    out = Path(out)
-    if (out / "examples.jsonl").exists() and _exported_from(out) != str(store.meta("plan")):
-        raise DataError("there is already a data set there", got=out, do="Choose another --out.")
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    (out / "masks").mkdir(exist_ok=True)
-    rejects: list[dict[str, Any]] = []
-    pictures = list(_collect(store, out, rejects, val=val, test=test))
-    for picture in pictures:
-        _copy_picture(picture, out)
-        for pair in picture.pairs:
-            if pair.mask:
-                pair.mask.to_png(out / _mask_path(picture, pair))
-    examples = [_example_of(picture, name, store) for picture in pictures if picture.pairs]
-    write_examples(examples, out / "examples.jsonl")
-    literal = [_literal_of(picture, name) for picture in pictures if picture.regions]
-    write_examples(literal, out / "literal.jsonl")
-    positive = [(p, pair) for p in pictures for pair in p.pairs if pair.mask]
-    trained = [
-        {
-            "image": p.image,
-            "mask_merged": _mask_path(p, pair),
-            "prompt": pair.prompt.text,
-            "concept": pair.prompt.concept,
-        }
-        for p, pair in positive
-        if p.split == "train"
-    ]
-    _write_lines(out / "dataset.jsonl", trained)
-    items = [
-        {
-            "id": f"{p.name}-{pair.prompt.id}",
-            "image": p.image,
-            "mask": _mask_path(p, pair),
-            "prompt": pair.prompt.text,
-            "concept": pair.prompt.concept,
-        }
-        for p, pair in positive
-        if p.split != "train"
-    ]
-    _write_json(out / "items.json", {"dataset": name, "count": len(items), "items": items})
-    _write_json(out / "coco.json", coco_of(pictures))
-    _write_lines(out / "rejects.jsonl", rejects)
-    if parquet:
-        write_parquet(examples, out / "examples.parquet", root=out)
+    """Write all and return what was counted. Raises SettingError if OUT holds anything but an export of this run."""
+    facts = {"plan": str(store.meta("plan"))}
+    with output_folder(out, MADE_BY, facts) as folder, folder.anew() as fresh:
+        rejects: list[dict[str, Any]] = []
+        pictures = list(_collect(store, fresh, rejects, val=val, test=test))
+        examples = [_example_of(picture, name, store) for picture in pictures if picture.pairs]
+        literal = [_literal_of(picture, name) for picture in pictures if picture.regions]
+        write_examples(examples, fresh / "examples.jsonl")
+        write_examples(literal, fresh / "literal.jsonl")
+        notes = Notes()  # what these forms cannot hold is in examples.jsonl; the card counts it
+        trained, held_out = (
+            list(merged_rows(chosen, fresh, notes=notes, negatives=False))
+            for chosen in (
+                [e for e in examples if e.split == "train"],
+                [e for e in examples if e.split != "train"],
+            )
+        )
+        write_lines(trained, fresh)
+        write_items(held_out, fresh, name=name)
+        write_coco(examples, fresh / "coco.json", name=name, notes=notes)
+        write_rows(fresh / "rejects.jsonl", rejects)
+        if parquet:
+            write_parquet(examples, fresh / "examples.parquet", root=fresh)
+        counts = _counted(pictures, examples, rejects)
+        write_card(store, fresh / "README.md", name=name, counts=counts)
+        write_json(fresh / "export.json", facts | {"digest": store.digest()})
+    return counts
+
+
+def _counted(
+    pictures: list[Accepted], examples: list[Example], rejects: list[dict[str, Any]]
+) -> dict[str, int]:
+    pairs = [pair for picture in pictures for pair in picture.pairs]
+    whole = [row["reason"] for row in rejects if row["grain"] == "picture"]
+    alike = sum(reason.startswith(ALIKE) for reason in whole)
     counts = {
         "pictures": len(examples),
-        "pairs with a mask": len(positive),
-        "pairs with nothing": sum(not pair.mask for p in pictures for pair in p.pairs),
+        "pictures left out: they look like another": alike,
+        "pictures left out: not there, or changed since the run": len(whole) - alike,
+        "pairs with a mask": sum(bool(pair.mask) for pair in pairs),
+        "pairs with nothing (in examples.jsonl alone)": sum(not pair.mask for pair in pairs),
         "literal regions": sum(len(p.regions) for p in pictures),
         "rejects": len(rejects),
     }
     for split in ("train", "val", "test"):
         counts[f"pictures in {split}"] = sum(p.split == split and bool(p.pairs) for p in pictures)
     for concept in CONCEPTS:
-        counts[concept] = sum(pair.prompt.concept == concept for _, pair in positive)
-    write_card(store, out / "README.md", name=name, counts=counts)
-    _write_json(out / "export.json", {"plan": str(store.meta("plan")), "digest": store.digest()})
+        counts[concept] = sum(pair.prompt.concept == concept and bool(pair.mask) for pair in pairs)
     return counts
 
 
@@ -126,39 +127,40 @@ def split_of(sha256: str, *, val: float, test: float) -> str:
 def _collect(
     store: RunStore, out: Path, rejects: list[dict[str, Any]], *, val: float, test: float
 ) -> Iterator[Accepted]:
+    """Copy each picture of which something is told, and yield what goes out of it."""
     rows = list(store.pictures())
     groups = picture_groups(rows)
     for row in rows:
         head = groups[row.sha256]
         verified, aligned = store.stage(row.sha256, "verify")[1], store.stage(row.sha256, "align")[1]
-        image = f"images/{row.sha256[:16]}{_suffix(row.path)}"
-        picture = Accepted(row, split_of(head, val=val, test=test), image, [])
-
-        def reject(grain: str, prompt: str, reason: str, row=row, image=image, **more: Any) -> None:
-            rejects.append(
-                {"picture": row.sha256, "image": image, "grain": grain, "prompt": prompt, "reason": reason}
-                | more
-            )
-
-        if head != row.sha256:
-            # Two shots of one scene would leak between splits and count twice.
-            reject("picture", "", f"looks like {head[:16]}")
+        if not isinstance(verified, Verified) and not isinstance(aligned, Aligned):
             continue
+        image, reason = None, f"{ALIKE} {head[:16]}"
+        if head == row.sha256:  # two shots of one scene would leak between splits and count twice
+            image, reason = _copy_picture(row, out)
+        whole = {"picture": row.sha256, "file": Path(row.path).name, "image": image}
+        if image is None:
+            rejects.append(whole | {"grain": "picture", "prompt": "", "reason": reason})
+            continue
+        picture = Accepted(row, split_of(head, val=val, test=test), image)
         if isinstance(verified, Verified):
             picture.regions = list(verified.accepted)
             for region in verified.rejected:
                 reason = region.verdict.reason if region.verdict else ""
-                reject("mask", region.text, reason, mask=region.mask.to_dict(), seen_as=region.seen_as)
+                seen = {"mask": region.mask.to_dict(), "seen_as": region.seen_as}
+                rejects.append(whole | {"grain": "mask", "prompt": region.text, "reason": reason} | seen)
         if isinstance(aligned, Aligned):
             agreed = [pair for pair in aligned.pairs if pair.verdict is None or pair.verdict.accept]
             picture.pairs, doubles = distinct_pairs(agreed)
-            for pair in aligned.pairs:
-                if pair.verdict is not None and not pair.verdict.accept:
-                    reject("pair", pair.prompt.text, pair.verdict.reason, **_for_review(pair))
-            for pair, reason in doubles:
-                reject("pair", pair.prompt.text, reason, **_for_review(pair))
-        if picture.pairs or picture.regions or any(r["image"] == image for r in rejects[-50:]):
-            yield picture
+            declined = [
+                (pair, pair.verdict.reason)
+                for pair in aligned.pairs
+                if pair.verdict is not None and not pair.verdict.accept
+            ]
+            for pair, reason in declined + doubles:
+                told = {"grain": "pair", "prompt": pair.prompt.text, "reason": reason}
+                rejects.append(whole | told | _for_review(pair))
+        yield picture
 
 
 def _for_review(pair: Pair) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _example_of(picture: Accepted, name: str, store: RunStore) -> Example:
     plan = plan_of(store)
     rounds = tuple(
         Round.of(
-            prompt=pair.prompt.text,
+            pair.prompt.text,
             masks=(pair.mask,) if pair.mask else (),
             concept=pair.prompt.concept,
             family=pair.prompt.family,
@@ -228,76 +230,24 @@ def _literal_of(picture: Accepted, name: str) -> Example:
     )
 
 
-def coco_of(pictures: list[Accepted]) -> dict[str, Any]:
-    """Return COCO's instances form; categories are the concepts, each annotation carries its prompt."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for picture in pictures:
-        if not picture.pairs:
-            continue
-        images.append(
-            {
-                "id": len(images) + 1,
-                "file_name": picture.image,
-                "height": picture.row.height,
-                "width": picture.row.width,
-            }
-        )
-        for pair in picture.pairs:
-            if pair.mask and (box := pair.mask.box):
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": len(images),
-                        "category_id": CONCEPTS.index(pair.prompt.concept) + 1,
-                        "caption": pair.prompt.text,
-                        "segmentation": pair.mask.to_dict(),
-                        "area": pair.mask.area,
-                        "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                        "iscrowd": 0,
-                    }
-                )
-    categories = [{"id": n + 1, "name": concept} for n, concept in enumerate(CONCEPTS)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+def _copy_picture(row: PictureRow, out: Path) -> tuple[str | None, str]:
+    """Copy a picture's file; return its place below OUT, or None and why it is left out.
 
-
-def _copy_picture(picture: Accepted, out: Path) -> None:
-    """Copy the file; one whose EXIF turns it is written upright, since masks are of the upright picture."""
-    from PIL import Image
-
-    target = out / picture.image
-    if target.exists():
-        return
-    read = read_picture(picture.row.path)
+    Masks belong to the pixels that the run saw: other pixels under the same name are none of theirs. A picture that
+    is turned by EXIF is written upright, as PNG, so that no pixel is lost to a second JPEG.
+    """
+    path = Path(row.path)
+    try:
+        read = read_picture(path)
+    except PictureError as error:
+        return None, str(error)
+    if pixel_hash(read.rgb) != row.sha256:
+        return None, "its file holds other pixels than when the run saw it"
     if read.orientation == 1:
-        shutil.copyfile(picture.row.path, target)
+        image = f"images/{row.sha256[:16]}{path.suffix.lower()}"
+        copy_file(path, out / image)
     else:
-        Image.fromarray(read.rgb).save(target)
-
-
-def _suffix(path: str) -> str:
-    """The file's own suffix, or .png where the upright copy must not lose pixels to a second JPEG."""
-    return ".png" if read_picture(path).orientation != 1 else Path(path).suffix.lower()
-
-
-def _mask_path(picture: Accepted, pair: Pair) -> str:
-    return f"masks/{picture.name}-{pair.prompt.id}.png"
-
-
-def _exported_from(out: Path) -> str | None:
-    path = out / "export.json"
-    return json.loads(path.read_text())["plan"] if path.is_file() else None
-
-
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    partial.replace(path)
-
-
-def _write_json(path: Path, data: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.replace(path)
+        image = f"images/{row.sha256[:16]}.png"
+        with open_whole(out / image) as file:
+            Image.fromarray(read.rgb).save(file, "PNG")
+    return image, ""

@@ -7,21 +7,23 @@ import html
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
-from askmask.engine.overlay import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
+from askmask.engine.templates import file_text
 from askmask.engine.values import STAGES, Aligned, Described, Pair, Region, Segmented, Verified, Written
 from askmask.errors import PictureError, SettingError
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit, grown
 from askmask.runs.whole_files import open_whole
+from askmask.vlm.marked import mark_numbered
 from askmask.vlm.pictures import shrink
 
 _TITLE = "Engine run"
@@ -60,7 +62,7 @@ def _head(store: RunStore) -> str:
         (f"{kept}", "pairs with a mask"),
         (f"{empty}", "pairs with nothing to find"),
         (f"{report.failed_units}", "undecided"),
-        (f"${report.spent_usd:.2f}" if report.spent_usd else f"{sum(report.calls.values())}", "spent")
+        (f"${report.spent_usd:.2f}", "spent")
         if report.spent_usd
         else (f"{sum(report.calls.values())}", "calls"),
     ]
@@ -69,18 +71,14 @@ def _head(store: RunStore) -> str:
         f'<label><input type="checkbox" checked value="{c}"><i class="dot {c}"></i>{c}</label>'
         for c in CONCEPTS
     )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
- script-src 'unsafe-inline'">
-<title>{_TITLE}: {_text(store.folder.name)}</title><style>{_STYLE}</style></head><body>
-<header><h1>{_text(store.folder.name)}</h1><p>written by <code>{_text(plan.writer.name)}</code>, verified by
-<code>{_text((plan.verifier or plan.writer).name)}</code>, masks by {_text(plan.vision.segmenter)}</p>
-<div class="tiles">{cells}</div>
-<nav>{concepts}<span class="gap"></span>
-<label><input type="checkbox" checked value="yes">accepted</label>
-<label><input type="checkbox" checked value="no">declined</label></nav></header>
-<script>{_SCRIPT}</script><main>"""
+    return Template(file_text("gallery.html")).substitute(
+        name=_text(store.folder.name),
+        writer=_text(plan.writer.name),
+        verifier=_text((plan.verifier or plan.writer).name),
+        segmenter=_text(plan.vision.segmenter),
+        tiles=cells,
+        concepts=concepts,
+    )
 
 
 def _picture(store: RunStore, row: PictureRow) -> Iterator[str]:
@@ -174,47 +172,3 @@ def _image(rgb) -> str:
 def _text(text: str) -> str:
     """Escape what models and file names say."""
     return html.escape(text, quote=True)
-
-
-_STYLE = """
-:root{--ink:#1d2330;--soft:#697284;--line:#e3e6ec;--page:#f6f7f9;--card:#fff;--yes:#12805c;--no:#c2410c;--none:#8a93a5}
-@media(prefers-color-scheme:dark){:root{--ink:#e8ebf2;--soft:#98a2b5;--line:#2b3242;--page:#12151c;--card:#1a1f2a;
---yes:#3ecf9a;--no:#ff8a4c}}
-*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
-font:15px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif}
-header,main{max-width:1240px;margin:0 auto;padding:0 20px}header{padding-top:28px}
-h1{font-size:24px;margin:0}header p{margin:4px 0 16px;color:var(--soft)}
-.tiles{display:flex;flex-wrap:wrap;gap:10px}.tiles div{background:var(--card);border:1px solid var(--line);
-border-radius:10px;padding:10px 16px;min-width:120px}.tiles b{display:block;font-size:21px;
-font-variant-numeric:tabular-nums}.tiles span{color:var(--soft);font-size:13px}
-nav{position:sticky;top:0;display:flex;flex-wrap:wrap;gap:14px;padding:14px 0;align-items:center}
-nav label{cursor:pointer}.gap{width:20px}.dot{display:inline-block;width:10px;height:10px;border-radius:50%;
-margin-right:5px}.entities{background:#3b82f6}.spatial{background:#8b5cf6}.relations{background:#ec4899}
-.affordances{background:#f59e0b}.physics{background:#10b981}
-article{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:18px;margin:0 0 20px}
-.top{display:grid;grid-template-columns:minmax(240px,480px) 1fr;gap:22px}
-@media(max-width:760px){.top{grid-template-columns:1fr}}
-figure{margin:0}figure img{width:100%;border-radius:10px;display:block}
-figcaption{display:flex;justify-content:space-between;gap:10px;color:var(--soft);font-size:13px;padding-top:6px;
-overflow-wrap:anywhere}
-.stages{display:flex;flex-wrap:wrap;gap:6px;margin-bottom:10px}.stages i{font-style:normal;font-size:12px;
-padding:2px 9px;border-radius:99px;border:1px solid var(--line);color:var(--soft)}.stages .done{color:var(--yes);
-border-color:var(--yes)}.stages .failed,.stages .quarantined,.stages .refused{color:var(--no);border-color:var(--no)}
-.scene{color:var(--soft);margin:0 0 8px}ol{margin:0 0 8px;padding-left:26px}ol li{margin-bottom:5px}
-small{display:block;color:var(--soft);font-size:13px}.mark{display:inline-block;width:9px;height:9px;border-radius:2px;
-margin-right:6px;background:var(--none)}.mark.yes{background:var(--yes)}.mark.no{background:var(--no)}
-.tag,details em{font-style:normal;font-size:12px;background:var(--page);border:1px solid var(--line);
-border-radius:6px;padding:0 6px}
-details{color:var(--soft);font-size:13px}.fault{color:var(--no);font-size:13px;margin:6px 0}
-.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px;margin-top:16px;
-border-top:1px solid var(--line);padding-top:16px}
-.pair{border:1px solid var(--line);border-radius:10px;overflow:hidden;border-top:3px solid var(--none)}
-.pair.yes{border-top-color:var(--yes)}.pair.no{border-top-color:var(--no);opacity:.8}
-.pair img{width:100%;display:block}.pair div{padding:9px 12px 11px}h3{font-size:15px;margin:0 0 3px;font-weight:600}
-.pair p{margin:0 0 4px;font-size:13px;color:var(--soft)}.hidden{display:none}
-"""
-_SCRIPT = """
-document.addEventListener('change',()=>{const on=new Set([...document.querySelectorAll('nav input:checked')]
-.map(i=>i.value));on.add('none');for(const p of document.querySelectorAll('.pair'))
-p.classList.toggle('hidden',!on.has(p.dataset.concept)||!on.has(p.dataset.verdict))});
-"""

@@ -22,6 +22,7 @@ class VisionChoice(Value):
     detector: str = "vlm"  # vlm | grounding-dino | moondream
     detector_at: str | None = None  # a model folder or a base URL
     detector_price: str | None = None  # of Moondream's cloud
+    coordinates: str | None = None  # how the model writes them, if not as its name says
     segmenter: str = "classical"  # classical | mini | sam2
     segmenter_at: str | None = None
     device: str = "cpu"
@@ -74,7 +75,12 @@ def open_models(
         return open_vlm(choice, allow_floating=allow_floating), price
 
     detector = open_detector(
-        vision.detector, at=vision.detector_at, device=vision.device, sent_px=sent_px, weights=weights
+        vision.detector,
+        at=vision.detector_at,
+        device=vision.device,
+        sent_px=sent_px,
+        convention=vision.coordinates,
+        weights=weights,
     )
     locator = None
     if detector.vlm is not None:

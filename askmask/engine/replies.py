@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from askmask.engine.families import FAMILIES
+from askmask.engine.templates import FAMILIES
 
 MAX_TEXT = 400
 Strategy: Any = Literal["absent", "false_attribute"]

@@ -1,14 +1,29 @@
-"""The engine's prompt texts (`templates/*.md`), and the hashes of all texts that a run is made with."""
+"""The engine's texts: prompts (`templates/*.md`) with their hashes, the families of each concept, pages to fill.
+
+The families follow the ConverSeg paper (section 3 and the supplement's section B); the wording is ours.
+"""
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from importlib.resources import files
 
-from askmask.engine.families import FAMILIES
+from askmask.conversation import CONCEPTS
 from askmask.vlm import templates
 
 text_of = partial(templates.text_of, "askmask.engine")
 fill = partial(templates.fill, "askmask.engine")
+
+
+def file_text(name: str) -> str:
+    """Return a file of `templates/` as it is."""
+    return (files("askmask.engine") / "templates" / name).read_text(encoding="utf-8")
+
+
+# Concept -> sub-family -> the question it asks of a picture.
+FAMILIES: dict[str, dict[str, str]] = json.loads(file_text("families.json"))
+assert tuple(FAMILIES) == CONCEPTS
 
 
 def hash_of(*names: str) -> str:

@@ -10,7 +10,6 @@ So the mask that goes on is always one that was itself verified.
 
 from __future__ import annotations
 
-from askmask.engine.overlay import mark, tint_for
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import ChoiceReply, MaskReply
 from askmask.engine.templates import fill
@@ -19,6 +18,7 @@ from askmask.engine.values import Failure, Region, Segmented, Verified
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit
 from askmask.vlm.errors import UnitFailed
+from askmask.vlm.marked import mark, tint_for
 from askmask.vlm.pictures import SentPicture
 
 SAME_IOU = 0.98  # a pool mask this close to the initial one is no alternative

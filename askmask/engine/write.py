@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from askmask.engine.overlay import mark_numbered
 from askmask.engine.pictures import Picture
 from askmask.engine.replies import prompts_reply
 from askmask.engine.templates import fill_write
 from askmask.engine.tools import Tools, request_for, run_units
 from askmask.engine.values import Concept, Dropped, Failure, Region, Verified, Written, WrittenPrompt
 from askmask.engine.words import caption_solves, normal_words, same_request, starts_with_verb
+from askmask.vlm.marked import mark_numbered
 from askmask.vlm.pictures import SentPicture
 
 MOST_PROMPTS, MOST_NEGATIVES = 3, 2
@@ -68,12 +68,8 @@ async def _write(
             inputs={
                 "concept": concept,
                 "regions": [
-                    {
-                        "number": region.id,
-                        "description": region.text,
-                        "box": _in_thousandths(region, width, height),
-                    }
-                    for region in regions
+                    {"number": r.id, "description": r.text, "box": _in_thousandths(r, width, height)}
+                    for r in regions
                 ],
             },
             temperature=tools.settings.writer_temperature,
@@ -85,46 +81,29 @@ async def _write(
 
 
 def _in_thousandths(region: Region, width: int, height: int) -> list[int]:
-    x0, y0, x1, y1 = region.mask.box or (0, 0, 0, 0)
-    return [
-        round(1000 * x0 / width),
-        round(1000 * y0 / height),
-        round(1000 * x1 / width),
-        round(1000 * y1 / height),
-    ]
+    box = region.mask.box or (0, 0, 0, 0)
+    return [round(1000 * v / side) for v, side in zip(box, (width, height) * 2, strict=True)]
 
 
 def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
     """Turn a reply into prompts: requests that list rivals are left out, an empty answer is a negative."""
+
+    def written(name: str, p: Any, negative: str | None, **regions: Any) -> WrittenPrompt:
+        told: dict[str, Any] = {
+            "family": p.family,
+            "text": tidy(p.prompt),
+            "negative": negative,
+            "reason": p.reason,
+        }
+        return WrittenPrompt(id=f"{concept}-{name}", concept=concept, call=key, **told, **regions)
+
     prompts = []
     for number, p in enumerate([p for p in reply.prompts if not p.unmarked_rivals][:MOST_PROMPTS]):
-        prompts.append(
-            WrittenPrompt(
-                id=f"{concept}-{number}",
-                concept=concept,
-                family=p.family,
-                text=tidy(p.prompt),
-                candidates=tuple(sorted(set(p.candidates))),
-                satisfying=tuple(sorted(set(p.satisfying))),
-                negative=None if p.satisfying else "none_satisfies",
-                reason=p.reason,
-                call=key,
-            )
-        )
+        candidates, satisfying = (tuple(sorted(set(some))) for some in (p.candidates, p.satisfying))
+        negative = None if p.satisfying else "none_satisfies"
+        prompts.append(written(f"{number}", p, negative, candidates=candidates, satisfying=satisfying))
     for number, p in enumerate(reply.negatives[:MOST_NEGATIVES]):
-        prompts.append(
-            WrittenPrompt(
-                id=f"{concept}-n{number}",
-                concept=concept,
-                family=p.family,
-                text=tidy(p.prompt),
-                candidates=(),
-                satisfying=(),
-                negative=p.strategy,
-                reason=p.reason,
-                call=key,
-            )
-        )
+        prompts.append(written(f"n{number}", p, p.strategy, candidates=(), satisfying=()))
     return prompts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.errors import DataError
+from askmask.errors import AskMaskError, DataError
 from askmask.evaluation.bootstrap import cluster_sums, percentile_interval, resampled_sums
 from askmask.evaluation.meter import Meter, Row
 from askmask.evaluation.protocols import protocol_named, scores_of, sum_terms
@@ -60,7 +60,7 @@ def compare(a: Scored, b: Scored, *, resamples: int = 1000, seed: int = 0) -> di
             if row["interval"] is not None:
                 finite = differences[np.isfinite(differences)]
                 row["b_better"] = float((finite > 0).mean() + 0.5 * (finite == 0).mean())
-    iou_a, iou_b = (_item_iou(table) for table in (table_a, table_b))
+    iou_a, iou_b = a.ious(rows_a), b.ious(rows_b)
     notes = []
     for name, run in (("A", a), ("B", b)):
         if len(run.meter) > len(rows_a):
@@ -89,21 +89,15 @@ def read_counts(folder: str | Path, protocol: str, *, min_pixels: int = 0) -> Sc
     wanted = protocol_named(protocol)
     meter = Meter()
     for number, row in read_rows(path):
-        made = protocol_named(row.pop("protocol", protocol))
+        try:
+            made = protocol_named(row.pop("protocol", protocol))
+            meter.add(Row.from_dict(row))
+        except AskMaskError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
         if (made.canvas, made.use_ignore) != (wanted.canvas, wanted.use_ignore):
             raise DataError(
                 f"{path}, line {number}: counted for protocol {made.name}, which counts other pixels than {protocol}",
                 do=f"Score again with --protocol {protocol}.",
             )
-        try:
-            meter.add(Row.from_dict(row))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: {error}") from error
     missing = tuple(row.id for row in meter.rows if row.missing)
     return Scored(wanted, meter, missing, min_pixels=min_pixels)
-
-
-def _item_iou(table: np.ndarray) -> np.ndarray:
-    from askmask.evaluation.protocols import TERMS
-
-    return table[:, TERMS.index("iou")]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlap import ratio
 
 
 def match(
@@ -21,14 +22,9 @@ def match(
         kept = ~ignore
         predicted, true = [mask & kept for mask in predicted], [mask & kept for mask in true]
     predicted, true = [mask for mask in predicted if mask], [mask for mask in true if mask]
-    inter = np.array([[(a & b).area for b in true] for a in predicted], np.int64).reshape(
-        len(predicted), len(true)
-    )
-    areas_a, areas_b = (np.array([mask.area for mask in masks], np.int64) for masks in (predicted, true))
+    inter, areas_a, areas_b = intersections(predicted, true)
     union = areas_a[:, None] + areas_b[None] - inter
-    pairs = [
-        (i, j) for i, j in assign(np.where(union > 0, inter / np.maximum(union, 1), 0.0)) if inter[i, j] > 0
-    ]
+    pairs = [(i, j) for i, j in assign(ratio(inter, union)) if inter[i, j] > 0]
     rest_a = set(range(len(predicted))) - {i for i, _ in pairs}
     rest_b = set(range(len(true))) - {j for _, j in pairs}
     return (
@@ -36,6 +32,15 @@ def match(
         + [(0, int(areas_a[i])) for i in sorted(rest_a)]
         + [(0, int(areas_b[j])) for j in sorted(rest_b)]
     )
+
+
+def intersections(
+    predicted: Sequence[Mask], true: Sequence[Mask]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pixels of each pair's intersection [N, M] and the areas [N] and [M], int64."""
+    both = np.array([[(a & b).area for b in true] for a in predicted], np.int64)
+    areas_a, areas_b = (np.array([mask.area for mask in masks], np.int64) for masks in (predicted, true))
+    return both.reshape(len(predicted), len(true)), areas_a, areas_b
 
 
 def assign(gain: np.ndarray) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ Notation: A predicted mask, B true mask, V the pixels not ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from askmask.errors import DataError
+from askmask.evaluation.average_precision import Detection, detections_of
+from askmask.evaluation.matching import match
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.truth import Truth
 from askmask.imaging.mask import Mask
@@ -40,6 +43,8 @@ class Row:
     conversation: str | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     pairs: tuple[tuple[int, int], ...] = ()  # (intersection, union) of matched single masks
+    true_masks: int = 0
+    detections: tuple[Detection, ...] | None = None  # of each predicted mask; None: masks without scores
 
     @property
     def union(self) -> int:
@@ -52,11 +57,39 @@ class Row:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Row:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote. Raises DataError for counts that no masks can have."""
         names = {f.name for f in fields(cls)}
         if not names >= data.keys() or not isinstance(data.get("id"), str):
             raise DataError("not a row of counts", got=repr(data)[:80])
-        return cls(**{**data, "pairs": tuple((int(i), int(u)) for i, u in data.get("pairs", ()))})
+        try:
+            pairs = tuple((both, either) for both, either in data.get("pairs", ()))
+            found = data.get("detections")
+            found = None if found is None else tuple((score, hits, void) for score, hits, void in found)
+            row = cls(**{**data, "pairs": pairs, "detections": found})
+            row._check()
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"id {data['id']!r}: impossible counts", got=repr(dict(data))[:200]) from error
+        return row
+
+    def _check(self) -> None:
+        detections = self.detections or ()
+        whole = [self.intersection, self.predicted, self.true, self.box_intersection, self.box_union]
+        whole += [self.true_masks, *(n for pair in self.pairs for n in pair)]
+        whole += [n for _, hits, void in detections for n in (hits, void)]
+        shares = [(self.intersection, self.predicted), (self.intersection, self.true)]
+        shares += [(self.box_intersection, self.box_union), *self.pairs]
+        flags = [self.no_target, self.missing, self.answered, self.said_none or False]
+        scores = [score for score in (self.score, *(d[0] for d in detections)) if score is not None]
+        texts = [self.conversation or "", *self.groups.keys(), *self.groups.values()]
+        if not (
+            all(type(n) is int and 0 <= n <= 1 << 40 for n in whole)
+            and all(part <= all_ for part, all_ in shares)
+            and all(type(flag) is bool for flag in flags)
+            and all(type(score) in (int, float) and math.isfinite(score) for score in scores)
+            and all(isinstance(text, str) for text in texts)
+            and (not self.no_target or self.true == 0)
+        ):
+            raise ValueError
 
 
 class Meter:
@@ -143,8 +176,6 @@ def count(
     area_a, area_both = a.area, both.area
     matched: tuple[tuple[int, int], ...] = ()
     if pairs and max(len(answer.masks), len(truth.masks)) > 1:
-        from askmask.evaluation.matching import match
-
         matched = tuple(match(answer.masks, truth.masks, ignore)) or ((0, 0),)
     elif pairs:
         matched = ((area_both, area_a + area_b - area_both),)
@@ -152,6 +183,9 @@ def count(
     if canvas:
         box_both, box_union = _box_counts(a, b)
         area_both, area_a, area_b = (_canvas_area(mask) for mask in (both, a, b))
+    detections = None
+    if pairs and answer.mask_scores is not None:
+        detections = detections_of(answer.masks, answer.mask_scores, truth.masks, truth.ignore)
     groups = dict(truth.groups) | {"size": truth.size_group}
     return Row(
         id=truth.id,
@@ -168,6 +202,8 @@ def count(
         conversation=truth.conversation,
         groups=groups,
         pairs=matched,
+        true_masks=sum(map(bool, truth.masks)),
+        detections=detections,
     )
 
 
@@ -182,16 +218,15 @@ def _canvas_area(mask: Mask) -> int:
     """
     height = mask.size[0]
     scale = CANVAS / max(mask.size)
-    before = []  # for rows, then columns: how many canvas lines are drawn from those before each
+    sources = []  # for rows, then columns: from which line each of the canvas's is drawn, in order
     for side in mask.size:
         drawn = max(1, int(side * scale + 0.5))
-        source = ((np.arange(drawn) + 0.5) * (side / drawn)).astype(np.int64)
-        before.append(np.concatenate(([0], np.cumsum(np.bincount(source, minlength=side)))))
-    rows, columns = before
+        sources.append(((np.arange(drawn) + 0.5) * (side / drawn)).astype(np.int64))
+    rows, columns = sources
     # Weight of all pixels before each end of a run, in the order of the code: column by column.
     column, row = np.divmod(np.cumsum(mask.runs()), height)
-    thick = np.diff(columns, append=columns[-1])  # [width + 1], 0 past the last column
-    weight = columns[column] * rows[-1] + thick[column] * rows[row]
+    before, after = (np.searchsorted(columns, column + more) for more in (0, 1))
+    weight = before * len(rows) + (after - before) * np.searchsorted(rows, row)
     return int(weight[1::2].sum() - weight[: 2 * (len(weight) // 2) : 2].sum())
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
+from askmask.formats.catalogue import kind_of
 from askmask.runs.content_hash import sha256
-from askmask.runs.json_text import read_rows
+from askmask.runs.json_text import read_json
+from askmask.runs.manifest import MANIFEST
 
 
 def open_truths(source: str | Path) -> Iterator[Truth]:
     """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT]."""
     path = Path(source)
-    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+    if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
         return read_truths(path)
     return truths_of(open_dataset(str(source)))
 
@@ -23,7 +25,7 @@ def open_truths(source: str | Path) -> Iterator[Truth]:
 def open_references(source: str | Path) -> Iterator[Reference]:
     """Yield the gold replies of the same sources, of rounds without mask too."""
     path = Path(source)
-    if path.is_file() and path.suffix == ".jsonl" and not _holds_rounds(path):
+    if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
         return (Reference(truth.id, truth.reply) for truth in read_truths(path) if truth.reply)
     return references_of(open_dataset(str(source)))
 
@@ -33,7 +35,10 @@ def truth_hash(source: str | Path) -> str | None:
     return sha256(source) if Path(source).is_file() else None
 
 
-def _holds_rounds(path: Path) -> bool:
-    for _, row in read_rows(path):
-        return "rounds" in row or ("image" in row and "masks" not in row)
-    return False
+def run_facts(predictions: str | Path) -> dict[str, str]:
+    """Return what the run that wrote a folder of predictions says of itself: model, protocol, history, ..."""
+    path = Path(predictions) / MANIFEST
+    manifest = read_json(path) if path.is_file() else None
+    facts = manifest.get("facts") if isinstance(manifest, dict) else None
+    facts = facts if isinstance(facts, dict) else {}
+    return {key: value for key, value in facts.items() if isinstance(value, str)}

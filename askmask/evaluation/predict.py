@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ def predict(
         total = sum(len(c.items) for picture in mine for c in picture.conversations)
         done = sum(name in answered for picture in mine for c in picture.conversations for name in c.ids)
         failed, before, start = 0, done, time.perf_counter()
+        used: Counter[str] = Counter()
         yield Progress(done, total)
         try:
             for picture in mine:
@@ -173,6 +175,7 @@ def predict(
                             files["failed"].append(row)
                         else:
                             done += 1
+                            used.update(getattr(replies[index], "usage", {}))
                             if digest is not None and hashes.setdefault(picture.image, "") != digest:
                                 hashes[picture.image] = digest
                                 files["pictures"].append({"image": picture.image, "sha256": digest})
@@ -185,7 +188,7 @@ def predict(
             folder.remove(*(name for name in names.values() if not (out / name).stat().st_size))
             if done > before:
                 with folder.log(f"stats-{tag}.jsonl") as log:
-                    log.append(statistics(done - before, seconds))
+                    log.append(statistics(done - before, seconds) | ({"used": dict(used)} if used else {}))
 
 
 KINDS = ("predictions", "replies", "failed", "pictures")

@@ -2,7 +2,8 @@
 
 One row of a prediction file (a field with ? may be absent):
 
-    {"id": "a1", "masks": [RLE or "path/of/mask.png", ...], "no_target"?: false, "score"?: 0.93, "text"?: "..."}
+    {"id": "a1", "masks": [RLE or "path/of/mask.png", ...], "no_target"?: false, "score"?: 0.93,
+     "mask_scores"?: [0.97, ...], "text"?: "..."}
 
 RLE is COCO's {"size": [height, width], "counts": compressed text or list of run lengths}. A path is relative to
 the file's folder and stays inside it; in its PNG every pixel whose luminance is not zero belongs to the mask.
@@ -16,12 +17,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from askmask.errors import AskMaskError, DataError
-from askmask.evaluation.truth import mask_list, mask_of_size
+from askmask.evaluation.truth import mask_list, mask_of_size, read_id
 from askmask.imaging.mask import Mask, union_of
-from askmask.runs.json_text import MAX_LINE_BYTES, locate_rows, parse_row
+from askmask.runs.json_text import read_rows
 
 MAX_MASKS = 1_000  # in one answer; matching them one to one is cubic
 
@@ -35,6 +36,16 @@ class Prediction:
     no_target: bool | None = None  # None: the model makes no such statement
     score: float | None = None
     text: str | None = None
+    scores: tuple[float, ...] | None = None  # of each mask
+
+    @property
+    def mask_scores(self) -> tuple[float, ...] | None:
+        """The score of each mask; of a single one, the answer's. None where a mask has none."""
+        if self.no_target or not self.masks:
+            return ()
+        if self.scores is None and self.score is not None and len(self.masks) == 1:
+            return (self.score,)
+        return self.scores
 
     def mask(self, size: tuple[int, int]) -> Mask:
         """Return the union of the masks."""
@@ -46,85 +57,56 @@ class Prediction:
         for name in ("no_target", "score", "text"):
             if getattr(self, name) is not None:
                 data[name] = getattr(self, name)
-        return data
+        return data if self.scores is None else data | {"mask_scores": list(self.scores)}
 
 
 class PredictionFiles:
     """Prediction files (one, or all `predictions*.jsonl` of a folder) as a mapping from id to Prediction.
 
-    Opening reads them once, keeps id -> place, and raises DataError for an unreadable line or an id that occurs
-    twice. Use as a context manager.
+    Opening reads every line once and keeps the rows; masks are decoded when asked for. Raises DataError for an
+    unreadable line or an id that occurs twice. `sha256` is the hash of the files' bytes in order of name.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.files = sorted(self.path.glob("predictions*.jsonl")) if self.path.is_dir() else [self.path]
-        if not self.files:
+        files = sorted(self.path.glob("predictions*.jsonl")) if self.path.is_dir() else [self.path]
+        if not files:
             raise DataError("the folder holds no predictions*.jsonl", got=self.path)
-        self._places: dict[str, tuple[int, int, int]] = {}  # id -> file, line number, byte offset
-        for index, file in enumerate(self.files):
-            for number, offset, row in locate_rows(file):
-                name = row.get("id")
-                if not isinstance(name, str) or not name:
+        self._rows: dict[str, tuple[Path, int, dict[str, Any]]] = {}  # id -> file, line number, row
+        digest = hashlib.sha256()
+        for file in files:
+            for number, row in read_rows(file, on_line=digest.update):
+                name = read_id(row, f"{file}, line {number}: a prediction")
+                if name in self._rows:
+                    other, line, _ = self._rows[name]
                     raise DataError(
-                        f'{file}, line {number}: a prediction needs a text "id"', got=repr(name)[:80]
-                    )
-                if name in self._places:
-                    other, line, _ = self._places[name]
-                    raise DataError(
-                        f"id {name!r} is predicted twice: {self.files[other]}, line {line} and {file}, line {number}",
+                        f"id {name!r} is predicted twice: {other}, line {line} and {file}, line {number}",
                         do="Keep one; which one counts is not ours to guess.",
                     )
-                self._places[name] = index, number, offset
-        self._open: dict[int, BinaryIO] = {}
+                self._rows[name] = file, number, row
+        self.sha256 = digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._rows
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __enter__(self) -> PredictionFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        return iter(self._rows)
 
     def get(self, name: str, size: tuple[int, int]) -> Prediction | None:
         """Return the prediction for a picture of `size`, None if there is none.
 
         Raises DataError naming file and line for anything that is not as documented, also another size.
         """
-        if name not in self._places:
+        if name not in self._rows:
             return None
-        index, number, offset = self._places[name]
-        if index not in self._open:
-            self._open[index] = self.files[index].open("rb")
-        self._open[index].seek(offset)
-        place = f"{self.files[index]}, line {number}"
-        row = parse_row(self._open[index].readline(MAX_LINE_BYTES + 1), place)
+        file, number, row = self._rows[name]
         try:
-            return prediction_of_row(row, size, folder=self.files[index].parent)
+            return prediction_of_row(row, size, folder=file.parent)
         except AskMaskError as error:
-            raise DataError(f"{place}: {error}") from error
-
-    def sha256(self) -> str:
-        """Hash the bytes of all files in order of name."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+            raise DataError(f"{file}, line {number}: {error}") from error
 
 
 def prediction_of_row(row: Mapping[str, Any], size: tuple[int, int], *, folder: Path) -> Prediction:
@@ -137,11 +119,15 @@ def prediction_of_row(row: Mapping[str, Any], size: tuple[int, int], *, folder: 
     values = [] if values is None and no_target else mask_list(values, name)
     if len(values) > MAX_MASKS:
         raise DataError(f"id {name!r}: more than {MAX_MASKS} masks", got=len(values))
-    score = row.get("score")
-    if score is not None and (
-        not isinstance(score, (int, float)) or isinstance(score, bool) or not math.isfinite(score)
-    ):
-        raise DataError(f'id {name!r}: "score" must be a finite number', got=repr(score)[:80])
+    score = None if row.get("score") is None else _finite(row["score"], f'id {name!r}: "score"')
+    scores = row.get("mask_scores")
+    if scores is not None:
+        if not isinstance(scores, list) or len(scores) != len(values):
+            raise DataError(
+                f'id {name!r}: "mask_scores" must be a list of one number for each of {len(values)} masks',
+                got=repr(scores)[:80],
+            )
+        scores = tuple(_finite(value, f'id {name!r}: each of "mask_scores"') for value in scores)
     text = row.get("text")
     if text is not None and not isinstance(text, str):
         raise DataError(f'id {name!r}: "text" must be text', got=repr(text)[:80])
@@ -149,14 +135,28 @@ def prediction_of_row(row: Mapping[str, Any], size: tuple[int, int], *, folder: 
         _mask_of_png(value, size, name, folder) if isinstance(value, str) else mask_of_size(value, size, name)
         for value in values
     )
-    return Prediction(name, masks, no_target, None if score is None else float(score), text)
+    return Prediction(name, masks, no_target, score, text, scores)
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # a whole number of 400 digits, too
+        number = math.nan
+    if type(value) not in (int, float) or not math.isfinite(number):
+        raise DataError(f"{what} must be a finite number", got=repr(value)[:80])
+    return number
 
 
 def _mask_of_png(value: str, size: tuple[int, int], name: str, folder: Path) -> Mask:
     """Read a PNG inside `folder` only: a prediction file must not make us read the rest of the disk."""
     inside = PurePosixPath(value.replace("\\", "/"))
-    folder = folder.resolve()
-    path = (folder / inside).resolve()
+    try:
+        folder = folder.resolve()
+        path = (folder / inside).resolve()
+        regular = path.is_file()  # not a fifo, which would wait for ever
+    except (OSError, ValueError) as error:  # a zero byte, a loop of links
+        raise DataError(f"id {name!r}: a mask's path cannot be read", got=ascii(value)[:120]) from error
     if inside.is_absolute() or ".." in inside.parts or not path.is_relative_to(folder):
         raise DataError(
             f"id {name!r}: a mask's path must stay inside the prediction file's folder",
@@ -165,6 +165,8 @@ def _mask_of_png(value: str, size: tuple[int, int], name: str, folder: Path) -> 
         )
     if path.suffix.lower() != ".png":
         raise DataError(f"id {name!r}: a mask's path must end in .png", got=repr(value)[:120])
+    if not regular:
+        raise DataError(f"id {name!r}: the mask's file cannot be read", got=ascii(str(path)))
     _check_png_size(path, size, name)
     return Mask.from_png(path)
 

@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from askmask.errors import SettingError
 from askmask.evaluation.meter import Row
+from askmask.imaging.overlap import ratio
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 TERMS = (
     "n", "iou", "intersection", "union", "predicted", "true", "targeted", "none", "none_right", "target_right",
-    "P", "R", "F1", "box_hit", *(f"hit@{t}" for t in THRESHOLDS),
+    "iou_target", "P", "R", "F1", "box_hit", *(f"hit@{t}" for t in THRESHOLDS),
 )  # fmt: skip
 _AT = {name: index for index, name in enumerate(TERMS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """One scorer's conventions. `epsilon` is added to a mask's union, `pooled_epsilon` to the sum of unions."""
+    """One scorer's conventions. `epsilon` is added to a mask's union, `pooled_epsilon` to the sum of unions.
+
+    `both_empty` is the one rule for an empty mask against an empty one; `flag_rules` say who decides that a model
+    found nothing: "none" the mask alone, "empties" a statement empties the mask, "rela" as ReLA has it.
+    """
 
     name: str
     source: str
     epsilon: float = 0.0
     pooled_epsilon: float = 0.0
-    both_empty: float = 1.0  # IoU of two empty masks
-    flag_rules: str = (
-        "none"  # who decides on "nothing matches": "none" the mask, "empties" or "rela" the flag
-    )
+    both_empty: float = 1.0
+    flag_rules: str = "none"
     use_ignore: bool = False
     canvas: bool = False
-    empty_scores_null: bool = (
-        True  # cIoU of a set with no pixel at all: null, or what the epsilon makes of it
-    )
+    empty_scores_null: bool = True  # cIoU of a set without any pixel: null, or what the epsilon makes of it
+    answered_only: bool = False  # also as its source does: items whose answer holds no mask left out
 
 
 PROTOCOLS = {
@@ -60,14 +62,18 @@ PROTOCOLS = {
         Protocol(
             name="segllm", source="SegLLM, evaluation in its trainer", epsilon=1e-4, both_empty=0.0, canvas=True
         ),
-        Protocol(name="prist", source="PRIST / MIRAS, eval_multiturn.py and table definitions"),
+        Protocol(
+            name="prist", source="PRIST / MIRAS, eval_multiturn.py and table definitions", answered_only=True
+        ),
     )
 }  # fmt: skip
+# What training watches: the mask counts also where the model says that nothing is there.
+UNGATED = replace(PROTOCOLS["askmask"], name="askmask-ungated", flag_rules="none")
 
 
 def protocol_named(name: str) -> Protocol:
     """Return a protocol by name."""
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise SettingError("no such protocol", got=repr(name), do=f"Choose of {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]
 
@@ -88,27 +94,26 @@ def terms_of(rows: Sequence[Row], protocol: Protocol, *, min_pixels: int = 0) ->
     if protocol.flag_rules == "empties":
         inter, pred = np.where(said, 0, inter), np.where(said, 0, pred)
     union = pred + true - inter
-    iou = np.divide(
-        inter, union + protocol.epsilon, out=np.full(len(rows), protocol.both_empty), where=union > 0
-    )
+    iou = ratio(inter, union, both_empty=protocol.both_empty, epsilon=protocol.epsilon)
     if protocol.flag_rules == "rela":
         # Rightly said: 1 and no pixels. Wrongly said: no intersection, but the union of the raw mask stays.
         iou = np.where(none, said, np.where(said, 0, iou)).astype(np.float64)
         union = np.where(none & said, 0, union)
         inter, pred = np.where(said, 0, inter), np.where(said, 0, pred)
     table = np.zeros((len(rows), len(TERMS)))
-    ratio_p = np.divide(inter, pred, out=(true == 0).astype(np.float64), where=pred > 0)
-    ratio_r = np.divide(inter, true, out=(pred == 0).astype(np.float64), where=true > 0)
-    total = ratio_p + ratio_r
+    share_p = np.divide(inter, pred, out=(true == 0).astype(np.float64), where=pred > 0)
+    share_r = np.divide(inter, true, out=(pred == 0).astype(np.float64), where=true > 0)
+    total = share_p + share_r
     box = np.array([2 * row.box_intersection > row.box_union for row in rows], np.float64)
     columns = {
         "n": np.ones(len(rows)), "iou": iou, "intersection": inter, "union": union, "predicted": pred, "true": true,
-        "targeted": ~none, "none": none, "none_right": none & said, "target_right": ~none & ~said,
-        "P": ratio_p, "R": ratio_r, "box_hit": box,
-        "F1": np.divide(2 * ratio_p * ratio_r, total, out=np.zeros(len(rows)), where=total > 0),
+        "iou_target": ~none * iou, "targeted": ~none, "none": none,
+        "none_right": none & said, "target_right": ~none & ~said,
+        "P": share_p, "R": share_r, "box_hit": box,
+        "F1": np.divide(2 * share_p * share_r, total, out=np.zeros(len(rows)), where=total > 0),
     }  # fmt: skip
     # Thresholds are held against the exact ratio: an epsilon must not turn 1/2 into a miss at 0.5.
-    exact = np.divide(inter, union, out=np.zeros(len(rows)), where=union > 0)
+    exact = ratio(inter, union, both_empty=0.0)
     columns |= {f"hit@{t}": ~none & (exact >= t) for t in THRESHOLDS}
     for name, column in columns.items():
         table[:, _AT[name]] = column
@@ -134,6 +139,7 @@ def scores_of(sums: np.ndarray, protocol: Protocol) -> dict[str, np.ndarray]:
     scores = {
         "gIoU": _ratio(term("iou"), n),
         "cIoU": pooled,
+        "gIoU_target": _ratio(term("iou_target"), term("targeted")),
         "N_acc": _ratio(term("none_right"), term("none")),
         "T_acc": _ratio(term("target_right"), term("targeted")),
     }
@@ -154,4 +160,7 @@ def scores_of(sums: np.ndarray, protocol: Protocol) -> dict[str, np.ndarray]:
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
+    ratio: np.ndarray = np.divide(
+        above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0
+    )
+    return ratio

@@ -12,14 +12,17 @@ import numpy as np
 
 from askmask import __version__
 from askmask.errors import DataError
+from askmask.evaluation.average_precision import average_precision
 from askmask.evaluation.bootstrap import intervals
 from askmask.evaluation.meter import Meter, Row, count
 from askmask.evaluation.predictions import PredictionFiles
-from askmask.evaluation.protocols import Protocol, protocol_named, scores_of, sum_terms, terms_of
+from askmask.evaluation.protocols import TERMS, Protocol, protocol_named, scores_of, sum_terms, terms_of
 from askmask.evaluation.truth import Truth
+from askmask.imaging.overlap import ratio
 
 SHOWN_IDS = 20  # of the missing and unknown ones, in notes
-GROUP_ORDER = ("concept", "round", "length", "hard", "size", "family", "split")
+SIZES = ("none", "small", "medium", "large")
+GROUP_ORDER = ("asked", "concept", "round", "length", "hard", "size", "family", "split")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Scored:
     notes: tuple[str, ...] = ()
     min_pixels: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
+    predictions: PredictionFiles | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
         """Return all scores, 0 to 1 and None where undefined, ready for JSON."""
@@ -46,6 +50,10 @@ class Scored:
         }
         data |= self.scores(rows)
         data |= self._extras(rows)
+        if apart := self.apart():
+            data["apart"] = {
+                name: part.to_dict(resamples=resamples, seed=seed) for name, part in apart.items()
+            }
         data["groups"] = {"concept": {}, "round": {}} | {
             key: {
                 value: {"n": len(part), "n_missing": sum(row.missing for row in part)}
@@ -67,9 +75,28 @@ class Scored:
         )
         return data | {"hashes": dict(self.hashes), "askmask": __version__, "versions": versions()}
 
+    def apart(self) -> dict[str, Scored]:
+        """Return the prompts asked alone and the rounds of dialogues, each as a run; {} unless there are both."""
+        parts = grouped(self.meter.rows).get("asked", {})
+        if len(parts) < 2:
+            return {}
+        return {
+            name: Scored(
+                self.protocol,
+                Meter(rows),
+                tuple(row.id for row in rows if row.missing),
+                min_pixels=self.min_pixels,
+            )
+            for name, rows in parts.items()
+        }
+
     def terms(self, rows: Sequence[Row]) -> np.ndarray:
         """Return the protocol's per-item terms [n, TERMS]."""
         return terms_of(rows, self.protocol, min_pixels=self.min_pixels)
+
+    def ious(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return each row's IoU [n] under the protocol."""
+        return self.terms(rows)[:, TERMS.index("iou")]
 
     def scores(self, rows: Sequence[Row]) -> dict[str, float | None]:
         """Return the scores of some of the rows."""
@@ -88,7 +115,10 @@ class Scored:
             pairs = [pair for row in rows for pair in row.pairs]
             if pairs:
                 extras["matched"] = matched_scores(pairs)
-        if self.protocol.name == "prist":
+        detections = [row.detections for row in rows if row.detections is not None]
+        if any(detections) and len(detections) == len(rows):
+            extras |= average_precision(detections, sum(row.true_masks for row in rows))
+        if self.protocol.answered_only:
             # The published script skips dialogues whose answer holds no mask; ours scores them.
             answered = [row for row in rows if row.answered]
             extras["answered_only"] = {"n": len(answered), "gIoU": self.scores(answered)["gIoU"]}
@@ -133,7 +163,8 @@ def score(
         notes.append(
             f"No predicted id occurs in the ground truth: predicted e.g. {unknown[0]!r}, true e.g. {missing[0]!r}."
         )
-    return Scored(protocol, meter, tuple(missing), unknown, tuple(notes), min_pixels)
+    hashes = {"predictions": predictions.sha256}
+    return Scored(protocol, meter, tuple(missing), unknown, tuple(notes), min_pixels, hashes, predictions)
 
 
 def versions() -> dict[str, str]:
@@ -149,7 +180,7 @@ def versions() -> dict[str, str]:
 def matched_scores(pairs: Sequence[tuple[int, int]]) -> dict[str, float | int | None]:
     """Score single masks matched one to one: mean and pooled IoU over pairs and over masks without partner."""
     inter, union = sum(i for i, _ in pairs), sum(u for _, u in pairs)
-    values = [i / u if u else 1.0 for i, u in pairs]
+    values = [ratio(i, u) for i, u in pairs]
     return {
         "n_masks": len(pairs),
         "gIoU": sum(values) / len(values) if values else None,
@@ -168,16 +199,19 @@ def grouped(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     for row in rows:
         for key, value in row.groups.items():
             groups.setdefault(key, {}).setdefault(str(value), []).append(row)
-    order = {"none": 0, "small": 1, "medium": 2, "large": 3}
     return {
-        key: dict(sorted(values.items(), key=lambda kv: (order.get(kv[0], 9), not kv[0].isdigit(),
-                                                         int(kv[0]) if kv[0].isdigit() else 0, kv[0])))
-        for key, values in sorted(groups.items(), key=lambda kv: _place(kv[0]))
-    }  # fmt: skip
+        key: dict(sorted(groups[key].items(), key=lambda item: _value_place(item[0])))
+        for key in sorted(groups, key=lambda key: (_place(key, GROUP_ORDER), key))
+    }
 
 
-def _place(key: str) -> tuple[int, str]:
-    return (GROUP_ORDER.index(key) if key in GROUP_ORDER else len(GROUP_ORDER), key)
+def _place(name: str, order: tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _value_place(value: str) -> tuple[int, bool, int, str]:
+    number = value.isascii() and value.isdecimal() and len(value) < 20
+    return (_place(value, SIZES), not number, int(value) if number else 0, value)
 
 
 def telling_groups(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

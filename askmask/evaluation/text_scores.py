@@ -17,7 +17,7 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
-from askmask.evaluation.truth import item_id
+from askmask.evaluation.truth import item_id, read_id
 from askmask.runs.json_text import read_rows
 
 _SPECIAL = re.compile(r"\[[A-Z]{2,}\]|<[^<>\s]{1,40}>|\{seg\}")
@@ -55,12 +55,12 @@ def read_texts(path: str | Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for file in files:
         for number, row in read_rows(file):
-            name, text = row.get("id"), row.get("text")
+            name, text = read_id(row, f"{file}, line {number}: a reply"), row.get("text")
             if name in texts:
                 raise DataError(f"{file}, line {number}: id {name!r} is answered twice")
             if text is not None and not isinstance(text, str):
                 raise DataError(f'{file}, line {number}: "text" must be text', got=repr(text)[:80])
-            if isinstance(name, str) and text is not None:
+            if text is not None:
                 texts[name] = text
     return texts
 
@@ -72,6 +72,13 @@ def text_scores(texts: Mapping[str, str], references: Iterable[Reference]) -> di
     and numbers with and without are not comparable. Dist-n depends on the number of replies: compare equal sets.
     """
     wanted = list(references)
+    ids: set[str] = set()
+    for reference in wanted:
+        if reference.id in ids:
+            raise DataError(
+                f"id {reference.id!r} is in the ground truth twice", do="Give every item its own id."
+            )
+        ids.add(reference.id)
     if not wanted:
         raise DataError("the ground truth holds no reply in words")
     gold = [tokenize(reference.text) for reference in wanted]
@@ -104,7 +111,7 @@ def _bleu(said: list[list[str]], gold: list[list[str]]) -> float:
         raise MissingExtra("sacrebleu", "eval") from error
     metric = BLEU(tokenize="none", smooth_method="none", force=True)
     hypotheses, references = ([" ".join(tokens) for tokens in side] for side in (said, gold))
-    return metric.corpus_score(hypotheses, [references]).score / 100
+    return float(metric.corpus_score(hypotheses, [references]).score) / 100
 
 
 def _rouge(said: list[list[str]], gold: list[list[str]]) -> float:
@@ -122,7 +129,7 @@ def _rouge(said: list[list[str]], gold: list[list[str]]) -> float:
     values = [
         scorer.score(" ".join(g), " ".join(s))["rougeL"].fmeasure for s, g in zip(said, gold, strict=True)
     ]
-    return sum(values) / len(values)
+    return float(sum(values) / len(values))
 
 
 def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
@@ -134,7 +141,7 @@ def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
         raise MissingExtra("nltk", "eval") from error
 
     class NoSynonyms:
-        def synsets(self, word: str) -> list:
+        def synsets(self, word: str) -> list[Any]:
             return []
 
     try:
@@ -143,4 +150,4 @@ def _meteor(said: list[list[str]], gold: list[list[str]]) -> tuple[float, bool]:
     except LookupError:
         source, synonyms = NoSynonyms(), False
     values = [meteor_score([g], s, wordnet=source) for s, g in zip(said, gold, strict=True)]
-    return sum(values) / len(values), synonyms
+    return float(sum(values) / len(values)), synonyms

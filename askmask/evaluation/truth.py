@@ -9,6 +9,7 @@ One row of a ground-truth file (a field with ? may be absent):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.conversation import Example
-from askmask.errors import AskMaskError, DataError
+from askmask.errors import AskMaskError, DataError, MaskError
 from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
 from askmask.runs.json_text import read_rows
 
@@ -28,6 +29,8 @@ GROUPINGS = (
     "hard",
     "split",
 )  # fields by which scores are also grouped
+_BROKEN = re.compile("[\ud800-\udfff]")  # half a letter: bytes that are no text
+ALONE, IN_DIALOGUE = "alone", "in a dialogue"  # how a prompt was meant
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
 
 
@@ -77,6 +80,7 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
     """Yield one Truth per labelled round; rounds without label (masks None) are context, not items."""
     for example in examples:
         many = len(example.rounds) > 1
+        dialogue = many and not example.independent
         for index, round in enumerate(example.rounds):
             if round.masks is None:
                 continue
@@ -89,10 +93,11 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
             groups = {
                 "concept": round.concept,
                 "family": round.family,
-                "round": str(index + 1) if many else None,
+                "round": str(index + 1) if dialogue else None,
                 "length": round.meta.get("length"),
                 "hard": "hard" if round.meta.get("hard") else None,  # in simulated scenes: shortcuts fail
                 "split": example.split,
+                "asked": IN_DIALOGUE if dialogue else ALONE,
             }
             yield Truth(
                 id=item_id(example, index),
@@ -109,36 +114,38 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
 
 def read_truths(path: str | Path) -> Iterator[Truth]:
     """Yield the Truths of a ground-truth JSONL file in order. Raises DataError naming file and line."""
-    path = Path(path)
+    path, lines = Path(path), dict[str, int]()
     for number, row in read_rows(path):
         try:
-            yield truth_of_row(row, folder=path.parent)
+            truth = truth_of_row(row, folder=path.parent)
+            first = lines.setdefault(truth.id, number)
+            if first != number:
+                raise DataError(f"id {truth.id!r} is on line {first} too", do="Give every item its own id.")
         except AskMaskError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
+        yield truth
 
 
 def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth:
     """Read one row of the ground-truth format; relative images are taken from `folder`."""
-    name = row.get("id")
-    if not isinstance(name, str) or not name:
-        raise DataError('ground truth needs a text "id"', got=repr(name)[:80])
+    name = read_id(row, "ground truth")
     size = size_of(row.get("size"))
     masks = tuple(mask_of_size(mask, size, name) for mask in mask_list(row.get("masks"), name))
     ignore = None if row.get("ignore") is None else mask_of_size(row["ignore"], size, name)
-    image = row.get("image")
-    if image is not None and not isinstance(image, str):
-        raise DataError('"image" must be a path', got=repr(image)[:80])
-    conversation = row.get("conversation")
+    texts = {
+        key: _text(row[key], key, name) for key in ("image", "prompt", "reply") if row.get(key) is not None
+    }
+    image, conversation = texts.get("image"), row.get("conversation")
     truth = Truth(
         id=name,
         size=size,
         masks=masks,
         ignore=ignore,
-        conversation=None if conversation is None else str(conversation),
-        groups={key: str(row[key]) for key in GROUPINGS if row.get(key) is not None},
+        conversation=None if conversation is None else _label(conversation, "conversation", name),
+        groups={key: _label(row[key], key, name) for key in GROUPINGS if row.get(key) is not None},
         image=str(folder / image) if folder is not None and image else image,
-        prompt=row.get("prompt"),
-        reply=row.get("reply"),
+        prompt=texts.get("prompt"),
+        reply=texts.get("reply"),
     )
     said = row.get("no_target")
     if said is not None and said is not truth.no_target:
@@ -146,12 +153,31 @@ def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth
     return truth
 
 
+def read_id(row: Mapping[str, Any], what: str) -> str:
+    """Return the id of a row, or say that `what` needs one."""
+    name = row.get("id")
+    if not isinstance(name, str) or not name or (not name.isascii() and _BROKEN.search(name)):
+        raise DataError(f'{what} needs a text "id"', got=ascii(name)[:80])
+    return name
+
+
+def _text(value: Any, key: str, name: str) -> str:
+    if not isinstance(value, str) or _BROKEN.search(value):
+        raise DataError(f'id {name!a}: "{key}" must be text', got=ascii(value)[:80])
+    return value
+
+
+def _label(value: Any, key: str, name: str) -> str:
+    """Read what items are grouped by: text, or a number."""
+    return str(value) if isinstance(value, (int, float)) else _text(value, key, name)
+
+
 def size_of(value: Any) -> tuple[int, int]:
     """Check a [height, width]."""
     if (
         not isinstance(value, (list, tuple))
         or len(value) != 2
-        or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
+        or not all(type(side) is int and side > 0 for side in value)
     ):
         raise DataError('"size" must be [height, width] in whole pixels', got=repr(value)[:80])
     if value[0] * value[1] > MAX_PIXELS:
@@ -168,11 +194,19 @@ def mask_list(value: Any, name: str) -> list[Any]:
 
 def mask_of_size(value: Any, size: tuple[int, int], name: str) -> Mask:
     """Read a run-length code and hold its size against the picture's, before it is decoded."""
-    if not isinstance(value, Mapping) or list(value.get("size") or ()) != list(size):
-        got = value.get("size") if isinstance(value, Mapping) else repr(value)[:80]
+    found = value.get("size") if isinstance(value, Mapping) else None
+    if (
+        not isinstance(found, (list, tuple))
+        or list(found) != list(size)
+        or any(type(n) is not int for n in found)
+    ):
+        got = repr(value if found is None else found)[:80]
         raise DataError(
             f"id {name!r}: a mask must be a run-length code of the picture's size {list(size)} (height, width)",
             got=got,
             do="Give masks at the original size of the upright picture; they are never resized or transposed.",
         )
-    return Mask.from_dict(value)
+    try:
+        return Mask.from_dict(value)
+    except MaskError as error:
+        raise DataError(f"id {name!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""The data sets by name, opened by NAME:ROOT[@SPLIT][?OPTION=VALUE&...]."""
+"""The data sets by name, opened by NAME:ROOT[@SPLIT][?OPTION=VALUE&...], or recognised by their files."""
 
 from __future__ import annotations
 
@@ -11,34 +11,57 @@ from urllib.parse import parse_qsl
 
 from askmask.conversation import Example
 from askmask.errors import DataError, SettingError
-from askmask.formats import own
+from askmask.formats import converseg, own
 from askmask.formats.coco import read_coco
 from askmask.formats.converseg import read_converseg
 from askmask.formats.grefcoco import read_grefcoco
 from askmask.formats.mmr import read_mmr
 from askmask.formats.mrseg import read_mrseg
 from askmask.formats.muse import read_muse
-from askmask.formats.parquet import read_parquet
+from askmask.formats.panoptic import read_panoptic
+from askmask.formats.parquet import read_parquet, read_table
 from askmask.formats.prist import read_prist
+from askmask.formats.reading import choose_split
 from askmask.formats.reasonseg import read_reasonseg
 from askmask.formats.refcoco import read_refcoco
+from askmask.notes import Notes
+from askmask.runs.json_text import parse_row, read_rows
 
 Loader = Callable[..., Iterator[Example]]
 
 
-def read_own(root: str | Path, split: str | None = None) -> Iterator[Example]:
-    """Yield askmask's own Examples: a JSONL or Parquet file, or a folder of either; of one split if named."""
+def read_own(
+    root: str | Path, split: str | None = None, *, notes: Notes, prefer: str | None = None
+) -> Iterator[Example]:
+    """Yield askmask's own Examples of one split: a JSONL or Parquet file, or a folder of either."""
     root = Path(root)
     if root.is_dir() and not (root / "examples.jsonl").exists():
         files = sorted(root.rglob("*.parquet")) or sorted(root.rglob("examples*.jsonl"))
         if not files:
             raise DataError("no examples.jsonl and no Parquet file", got=root)
     else:
-        files = [root]
+        files = [root / "examples.jsonl" if root.is_dir() else root]
+    if split is None:
+        split = choose_split(root, {name for file in files for name in _splits(file)}, None, prefer)
+    found = set()
     for file in files:
         for example in read_parquet(file) if file.suffix == ".parquet" else own.read_examples(file):
-            if split is None or example.split == split:
+            found.add(example.split)
+            if example.split == split:
                 yield example
+    if found:
+        choose_split(root, found, split)
+
+
+def _splits(file: Path) -> Iterator[str]:
+    """Yield the split of every row; what is wrong with a row is said when it is read."""
+    if file.suffix == ".parquet":
+        rows = (parse_row(row["example"], f"{file}, row {n}") for n, row in read_table(file, ["example"]))
+    else:
+        rows = (row for _, row in read_rows(file))
+    for row in rows:
+        split = row.get("split", "")
+        yield split if isinstance(split, str) else ""
 
 
 def _refer(name: str) -> Loader:
@@ -60,42 +83,82 @@ LOADERS: dict[str, Loader] = {
     "muse": read_muse,
     "mmr": read_mmr,
     "coco": read_coco,
+    "panoptic": read_panoptic,
 }
 
 
-def open_dataset(source: str) -> Iterator[Example]:
-    """Yield the Examples of NAME:ROOT[@SPLIT][?OPTION=VALUE&...], or of a path to askmask's own files.
+def open_dataset(source: str, *, prefer: str | None = None, notes: Notes | None = None) -> Iterator[Example]:
+    """Yield the Examples of NAME:ROOT[@SPLIT][?OPTION=VALUE&...], or of a path PATH[@SPLIT] to files known by sight.
 
-    Raises SettingError for an unknown name or option, DataError for files that are not as documented.
+    Where the source names no split, `prefer` ("train" or "val") is read if there are several. What is left out is
+    counted in `notes`; without that, it is said at the end. Raises SettingError for an unknown name or option,
+    DataError for files that are not as documented, and if all had to be left out.
     """
     name, colon, rest = source.partition(":")
     if not colon or name not in LOADERS:
-        path = Path(source)
-        if path.exists():
-            return read_converseg(path) if _is_converseg(path) else read_own(path)
-        raise SettingError(
-            "no such file, and not a data set NAME:ROOT[@SPLIT]",
-            got=repr(source),
-            do=f"Names: {', '.join(LOADERS)}.",
-        )
-    rest, _, query = rest.partition("?")
-    root, at, split = rest.rpartition("@")
-    if not at:
-        root, split = rest, ""
-    options = dict(parse_qsl(query, keep_blank_values=True))
+        path, split = (source, "") if Path(source).exists() else _parted(source)
+        if not Path(path).exists():
+            raise SettingError(
+                "no such file, and not a data set NAME:ROOT[@SPLIT]",
+                got=repr(source),
+                do=f"Names: {', '.join(LOADERS)}.",
+            )
+        kind = kind_of(path)
+        if kind not in LOADERS:
+            raise DataError("a data set is needed", got=f"{path}, which holds {kind}")
+        name, root, options = kind, path, {}
+    else:
+        rest, _, query = rest.partition("?")
+        root, split = _parted(rest)
+        options = dict(parse_qsl(query, keep_blank_values=True))
     loader = LOADERS[name]
-    arguments = ({"split": split} if split else {}) | options
+    accepted = signature(loader).parameters
+    if {"notes", "prefer", "name"} & options.keys():
+        raise SettingError(f"data set {name!r} has no such option", got=repr(source))
+    arguments: dict[str, str] = ({"split": split} if split else {}) | options
+    if prefer and "prefer" in accepted:
+        arguments["prefer"] = prefer
+    elif prefer and not split and name != "mrseg":
+        arguments["split"] = f"{prefer}2017" if name in ("coco", "panoptic") else prefer
+    said = Notes() if notes is None else notes
     try:
-        signature(loader).bind(Path(root), **arguments)
+        signature(loader).bind(Path(root), notes=said, **arguments)
     except TypeError as error:
         raise SettingError(f"data set {name!r} has no such option", got=f"{source!r} ({error})") from error
-    return loader(Path(root), **arguments)
+    return _counted(source, loader(Path(root), notes=said, **arguments), said, say=notes is None)
 
 
-def _is_converseg(path: Path) -> bool:
-    """Recognise ConverSeg's plain files, so that its users need not name the set."""
-    if path.name == "items.json":
-        return True
-    if path.suffix != ".jsonl":
-        return False
-    return any("mask_merged" in row for _, row in islice(own.read_rows(path), 1))
+def kind_of(path: str | Path) -> str:
+    """Say what a file or folder holds: "own", "converseg", or "truth" (ground truth of the scorer, a JSONL file)."""
+    path = Path(path)
+    if path.is_dir():
+        plain = not (path / "examples.jsonl").exists() and any(
+            (path / file).is_file() for file in converseg.SPLITS
+        )
+        return "converseg" if plain else "own"
+    if path.name == converseg.ITEMS:
+        return "converseg"
+    if path.suffix == ".json":
+        return "JSON of which the form must be named, as coco:FILE"
+    row = next((row for _, row in islice(read_rows(path), 1)), None) if path.suffix == ".jsonl" else None
+    if row is None:
+        return "own"
+    if "mask_merged" in row:
+        return "converseg"
+    return "own" if "rounds" in row or ("image" in row and "masks" not in row) else "truth"
+
+
+def _parted(rest: str) -> tuple[str, str]:
+    root, at, split = rest.rpartition("@")
+    return (root, split) if at else (rest, "")
+
+
+def _counted(source: str, examples: Iterator[Example], notes: Notes, *, say: bool) -> Iterator[Example]:
+    count = 0
+    for example in examples:
+        count += 1
+        yield example
+    if not count and notes.counts:
+        raise DataError(f"{source}: nothing of it can be used", got="; ".join(notes.lines()))
+    if say:
+        notes.say(source)

@@ -1,10 +1,11 @@
-"""COCO instances: "all of one category" as a prompt, crowds as ignored regions.
+"""COCO's instances, read and written: "all of one category" as a prompt, crowds as ignored regions.
 
 https://cocodataset.org
 
     ROOT/annotations/instances_val2017.json      pictures: ROOT/val2017/
+    FILE.json                                    any COCO file; its pictures lie beside it
 
-One annotation:
+One annotation, with the category "mug"; files that askmask wrote say what was asked in "caption":
 
     {"id": 1, "image_id": 9, "category_id": 3, "bbox": [x, y, w, h], "area": 12.5, "iscrowd": 0,
      "segmentation": [[x0, y0, x1, y1, ...]]}      (iscrowd 1: {"size": [h, w], "counts": [run, ...]})
@@ -12,51 +13,172 @@ One annotation:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from askmask.conversation import Example, Round
+from askmask.conversation import CONCEPTS, Example, Round
+from askmask.errors import DataError
 from askmask.formats.polygons import mask_of_coco
-from askmask.formats.reading import inside, naming, read_json
-from askmask.imaging.mask import union_of
+from askmask.formats.reading import (
+    ById,
+    Frames,
+    NoTruth,
+    id_of,
+    inside,
+    naming,
+    order_of,
+    read_json,
+    size_of,
+    text_of,
+    upright,
+    upright_size,
+)
+from askmask.imaging.mask import Mask, union_of
+from askmask.notes import Notes
+from askmask.runs.whole_files import write_json
+
+CROWDS = ("ignore", "instances")
 
 
 def read_coco(
-    root: str | Path, split: str = "val2017", *, annotations: str | None = None
+    root: str | Path,
+    split: str = "val2017",
+    *,
+    notes: Notes,
+    annotations: str | None = None,
+    pictures: str | None = None,
+    crowds: str = "ignore",
+    exif: str = "auto",
 ) -> Iterator[Example]:
-    """Yield one Example per picture and category in it, one mask per instance, ordered by both ids.
+    """Yield one Example per picture and prompt, one mask per instance, ordered by picture and category.
 
-    The prompt is the category's name. Crowds of that category are pixels nobody labelled one by one: ignored.
-    A category of which a picture has crowds alone is left out.
+    The prompt is the category's name, or the caption. Crowds are pixels that were not labelled one by one: ignored.
+    What has crowds alone, and what has a box without a mask among its instances, is left out and counted: its truth
+    is not known. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
+    `exif` says whether masks of photos turned by EXIF lie "upright" or as "stored", where sizes do not tell.
     """
     root = Path(root)
-    path = root / (annotations or f"annotations/instances_{split}.json")
+    if crowds not in CROWDS:
+        raise DataError(f"`crowds` must be one of {CROWDS}", got=repr(crowds)[:80])
+    path = root if root.is_file() else root / (annotations or f"annotations/instances_{split}.json")
+    split = "" if root.is_file() else split
+    folders = [root / pictures] if pictures else [root / split, root, path.parent]
     data = read_json(path)
     with naming(str(path)):
-        names = {row["id"]: row["name"] for row in data["categories"]}
-        images = {row["id"]: row for row in data["images"]}
-        found: dict[tuple[int, int], list[dict]] = {}
+        categories, images = ById(data["categories"], "categories"), ById(data["images"], "images")
+        found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         for row in data["annotations"]:
-            found.setdefault((row["image_id"], row["category_id"]), []).append(row)
-    for (image_id, category), rows in sorted(found.items()):
-        with naming(f"{path}, image {image_id}, category {category}"):
+            key = (
+                id_of(row["image_id"]),
+                id_of(row["category_id"]),
+                text_of(row.get("caption", ""), "caption"),
+            )
+            found.setdefault(key, []).append(row)
+    many = {key[:2] for key in found if key[2]}
+
+    def picture(image: dict[str, Any]) -> Path:
+        places = [inside(folder, image["file_name"]) for folder in folders]
+        return next((place for place in places if place.is_file()), places[0])
+
+    frames = Frames(((picture(row), size_of(row["height"], row["width"])) for row in images.values()), exif)
+    ordered = sorted(found.items(), key=lambda item: [order_of(part) for part in item[0][:2]])
+    for number, ((image_id, category, caption), rows) in enumerate(ordered):
+        where = f"{path}, image {image_id}, category {category}"
+        with naming(where):
             image = images[image_id]
-            size = (int(image["height"]), int(image["width"]))
-            masks = {row["id"]: mask_of_coco(row["segmentation"], size) for row in rows}
-            things = tuple(masks[row["id"]] for row in rows if not row.get("iscrowd"))
-            crowds = [masks[row["id"]] for row in rows if row.get("iscrowd")]
-            if things:
-                yield Example(
-                    id=f"coco-{split}-{image_id}-{category}",
-                    image=str(inside(root / split, image["file_name"])),
-                    size=size,
-                    source="coco",
-                    split=split,
-                    rounds=(
-                        Round.of(
-                            prompt=names[category],
-                            masks=things,
-                            ignore=union_of(crowds, size) if crowds else None,
-                        ),
+            stated = size_of(image["height"], image["width"])
+            name = text_of(categories[category]["name"], "name")
+            try:
+                turn = frames.orientation(picture(image), stated)
+                masks = [upright(mask_of_coco(row.get("segmentation"), stated), turn) for row in rows]
+                apart = [crowds == "ignore" and bool(row.get("iscrowd")) for row in rows]
+                if all(apart):
+                    raise NoTruth(
+                        "prompts left out: crowds alone", do="Add crowds=instances if they are none."
+                    )
+            except NoTruth as error:
+                notes.add(str(error), where)
+                continue
+            size = upright_size(stated, turn)
+            crowd = [mask for mask, one in zip(masks, apart, strict=True) if one]
+            yield Example(
+                id=f"coco-{split}-{image_id}-{category}"
+                + (f"-{number}" if (image_id, category) in many else ""),
+                image=str(picture(image)),
+                size=size,
+                source="coco",
+                split=split,
+                rounds=(
+                    Round.of(
+                        caption or name,
+                        masks=[mask for mask, one in zip(masks, apart, strict=True) if not one],
+                        ignore=union_of(crowd, size) if crowd else None,
+                        concept=name if caption and name in CONCEPTS else None,
                     ),
-                )
+                ),
+            )
+
+
+def write_coco(examples: Iterable[Example], path: str | Path, *, name: str, notes: Notes) -> int:
+    """Write a COCO file whole or not at all; return the number of annotations.
+
+    One annotation per segment, its prompt as "caption"; the category is the round's concept, or else the prompt.
+    Ignored pixels become a crowd of the same caption. COCO has no place for prompts that nothing matches, nor for
+    prompts that need the rounds before them: they are counted in `notes`.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories = {concept: number for number, concept in enumerate(CONCEPTS, 1)}
+
+    def add(round: Round, mask: Mask, image_id: int, crowd: bool = False) -> None:
+        box = mask.box
+        assert box is not None, "only masks with pixels come here"
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": categories.setdefault(round.concept or round.text, len(categories) + 1),
+                "caption": round.text,
+                "segmentation": mask.to_dict(),
+                "area": mask.area,
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "iscrowd": int(crowd),
+            }
+        )
+
+    places: dict[str, int] = {}
+    for example in examples:
+        if example.size is None:
+            raise DataError(f"example {example.id!r}: the picture's size is unknown")
+        if example.image not in places:
+            places[example.image] = len(images) + 1
+            images.append(
+                {
+                    "id": len(images) + 1,
+                    "file_name": example.image,
+                    "height": example.size[0],
+                    "width": example.size[1],
+                }
+            )
+        for round in example.rounds:
+            if round.needs_history:
+                notes.add("prompts that need the rounds before them are not in the COCO file", example.id)
+            elif not any(round.masks or ()):
+                notes.add("prompts without a mask are not in the COCO file", example.id)
+            else:
+                for mask in filter(None, round.masks or ()):
+                    add(round, mask, places[example.image])
+                if round.ignore:
+                    add(round, round.ignore, places[example.image], crowd=True)
+    write_json(
+        path,
+        {
+            "info": {"description": name},
+            "licenses": [],
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": number, "name": name} for name, number in categories.items()],
+        },
+    )
+    return len(annotations)

@@ -1,133 +1,182 @@
-"""ConverSeg in the three forms it is handed around in.
+"""ConverSeg in the three forms it is handed around in, read and written.
 
 Hugging Face: aadarsh99/ConverSeg, named ConvSeg in its own script.
 
     Hub       ROOT/**/{sam_seeded,human_annotated}-*.parquet   columns id, image, mask, prompt, concept
     eval      items.json      {"dataset": "x", "count": 1, "items": [{"id": "1", "image": "images/1.jpg",
                                "mask": "masks/1.png", "prompt": "what could roll off", "concept"?: "physics"}]}
-    training  dataset.jsonl   {"image": "images/1.jpg", "mask_merged": "masks/1.png", "prompt": "..."}
+    train     dataset.jsonl   {"image": "images/1.jpg", "mask_merged": "masks/1.png", "prompt": "...",
+                               "concept"?: "physics"}
 
-One prompt and one merged mask each. A pixel belongs to the mask where its value is not zero; in the Hub form
-where its alpha is not zero, if the mask has one. Paths are relative to the file, or absolute.
+One prompt and one merged mask each; a black mask says that nothing matches. What of a mask's file belongs to it, see
+`imaging.files.read_mask_pixels`. Paths are relative to the file, or absolute.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from askmask.conversation import Example, Round
-from askmask.errors import DataError
+from askmask.errors import DataError, PictureError
 from askmask.formats.parquet import read_table
 from askmask.formats.pictures import keep_picture
-from askmask.formats.reading import inside, naming, picture_size, read_json
-from askmask.imaging.files import MAX_PICTURE_PIXELS
+from askmask.formats.reading import choose_split, id_of, inside, naming, read_json, text_of
+from askmask.imaging.files import picture_size
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
 from askmask.runs.json_text import read_rows
+from askmask.runs.whole_files import write_json, write_rows
 
-SPLITS = ("sam_seeded", "human_annotated")
+ITEMS, LINES = "items.json", "dataset.jsonl"
+SPLITS = {LINES: "train", ITEMS: "eval"}  # what the plain files are, since their rows do not say
 
 
-def read_converseg(root: str | Path, split: str | None = None) -> Iterator[Example]:
-    """Yield one Example per row of a file (.parquet, .json, .jsonl) or of a folder in the Hub's layout.
+def read_converseg(
+    root: str | Path, split: str | None = None, *, notes: Notes, prefer: str | None = None
+) -> Iterator[Example]:
+    """Yield one Example per row of a file (.parquet, .json, .jsonl) or of a folder.
 
-    In a folder `split` chooses the Parquet files; without Parquet, items.json or dataset.jsonl is read.
+    `split` chooses among Parquet files by their name or folder; of plain files dataset.jsonl is "train", items.json
+    "eval". Rows whose mask cannot be read are left out and counted.
     """
     root = Path(root)
-    if root.is_file():
-        yield from _read_file(root, split or root.stem.split("-")[0])
-        return
-    tables = sorted(root.rglob("*.parquet"))
-    if tables:
-        if split is None:
-            found = sorted({table.stem.split("-")[0] for table in tables})
-            raise DataError(
-                "splits are never pooled: one must be named", got=root, do=f"Add @ and one of {found}."
-            )
-        chosen = [
-            table for table in tables if table.stem.split("-")[0] == split or table.parent.name == split
-        ]
-        if not chosen:
-            raise DataError(
-                f"{root} has no Parquet file of split {split!r}", got=[t.name for t in tables][:6]
-            )
-        for table in chosen:
-            yield from _read_file(table, split)
-        return
-    for name in ("items.json", "dataset.jsonl"):
-        if (root / name).is_file():
-            yield from _read_file(root / name, split or "")
-            return
-    raise DataError("no Parquet file, items.json or dataset.jsonl", got=root)
+    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
+    files = files or [root / name for name in SPLITS if (root / name).is_file()]
+    if not files:
+        raise DataError(f"no Parquet file, {ITEMS} or {LINES}", got=root)
+    if any(path.suffix != ".parquet" for path in files):
+        of_file = {
+            path: {SPLITS.get(path.name, "eval" if path.suffix == ".json" else "train")} for path in files
+        }
+        if prefer == "val":
+            prefer = "eval"
+    else:
+        of_file = {path: {path.stem.split("-")[0], *([path.parent.name] if split else [])} for path in files}
+    split = choose_split(root, set().union(*of_file.values()), split, prefer)
+    for path in files:
+        if split in of_file[path]:
+            yield from _read_file(path, split or "", notes)
 
 
-def _read_file(path: Path, split: str) -> Iterator[Example]:
+def training_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, row) of a dataset.jsonl. Raises DataError naming a line that lacks a field."""
+    for number, row in read_rows(path):
+        if not all(isinstance(row.get(key), str) for key in ("image", "mask_merged", "prompt")):
+            raise DataError(
+                f'{path}, line {number}: "image", "mask_merged" and "prompt" are needed', got=sorted(row)
+            )
+        yield number, row
+
+
+def training_row(path: Path, number: int, row: Mapping[str, Any]) -> Example:
+    """Return the Example of one row of dataset.jsonl; its mask's file is read now."""
+    return _example(row, "mask_merged", path, number, SPLITS[LINES])
+
+
+def merged_rows(
+    examples: Iterable[Example], folder: Path, *, notes: Notes, negatives: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Write a mask's PNG below FOLDER/masks for each prompt that the format can hold, and yield its row.
+
+    Rows are what `write_lines` and `write_items` take. Left out, and counted in `notes`: prompts without truth, those
+    that need the rounds before them, and, unless `negatives`, those that nothing matches.
+    """
+    taken: set[str] = set()
+    for example in examples:
+        if example.size is None:
+            raise DataError(f"example {example.id!r}: the picture's size is unknown")
+        for round in example.rounds:
+            mask = round.mask(example.size)
+            why = (
+                "no truth"
+                if mask is None
+                else "they need the rounds before them"
+                if round.needs_history
+                else ""
+            )
+            if mask is None or why or not (mask or negatives):
+                notes.add(f"prompts not in ConverSeg's format: {why or 'nothing matches them'}", example.id)
+                continue
+            name = example.id if len(example.rounds) == 1 else f"{example.id}-{round.id}"
+            file = re.sub(r"[^\w.-]|^\.", "_", name)[:120]
+            file = file if file not in taken else f"{file}-{len(taken)}"
+            taken.add(file)
+            mask.to_png(folder / "masks" / f"{file}.png")
+            row = {"id": name, "image": example.image, "mask": f"masks/{file}.png", "prompt": round.text}
+            yield row | ({"concept": round.concept} if round.concept else {})
+
+
+def write_lines(rows: Iterable[Mapping[str, Any]], folder: Path) -> int:
+    """Write FOLDER/dataset.jsonl, whole or not at all; return the number of rows."""
+    keys = {"image": "image", "mask": "mask_merged", "prompt": "prompt", "concept": "concept"}
+    return write_rows(
+        folder / LINES, ({new: row[key] for key, new in keys.items() if key in row} for row in rows)
+    )
+
+
+def write_items(rows: Sequence[Mapping[str, Any]], folder: Path, *, name: str) -> int:
+    """Write FOLDER/items.json, whole or not at all; return the number of rows."""
+    write_json(folder / ITEMS, {"dataset": name, "count": len(rows), "items": list(rows)})
+    return len(rows)
+
+
+def _read_file(path: Path, split: str, notes: Notes) -> Iterator[Example]:
     if path.suffix == ".parquet":
-        for number, row in read_table(path, ["id", "image", "mask", "prompt", "concept"]):
-            with naming(f"{path}, row {number}"):
-                image = _stored(row["image"], path.parent)
-                mask = _alpha_or_luminance(_stored(row["mask"], path.parent))
-                name = str(row["id"]) if row["id"] is not None else f"{split}-{number}"
-                yield _example(name, image, mask, row["prompt"], row["concept"], split)
-        return
-    if path.suffix == ".json":
+        rows: Any = read_table(path, ["id", "image", "mask", "prompt", "concept"])
+        key, what = "mask", "row"
+    elif path.suffix == ".json":
         items = read_json(path).get("items")
         if not isinstance(items, list):
             raise DataError(f'{path}: a list "items" is needed', got=type(items).__name__)
-        rows: Any = enumerate(items)
-        mask_key, what = "mask", "item"
+        rows, key, what = enumerate(items), "mask", "item"
     else:
-        rows, mask_key, what = read_rows(path), "mask_merged", "line"
+        rows, key, what = training_rows(path), "mask_merged", "line"
     for number, row in rows:
-        with naming(f"{path}, {what} {number}"):
-            yield _row(path, number, row, mask_key, split)
+        where = f"{path}, {what} {number}"
+        try:
+            with naming(where):
+                example = _example(row, key, path, number, split)
+        except DataError as error:
+            if not isinstance(error.__cause__, PictureError):
+                raise
+            notes.add("rows left out: their mask cannot be read", f"{where}: {error.__cause__}")
+            continue
+        yield example
 
 
-def training_row(path: Path, number: int, row: dict[str, Any]) -> Example:
-    """Return the Example of one row of dataset.jsonl; its mask's file is read now."""
-    return _row(path, number, row, "mask_merged", "")
-
-
-def _row(path: Path, number: int, row: dict[str, Any], mask_key: str, split: str) -> Example:
-    image = inside(path.parent, row["image"])
-    mask = Mask.from_png(inside(path.parent, row[mask_key]))
-    name = str(row.get("id", f"{path.stem}-{number}"))
-    return _example(name, image, mask, row.get("prompt") or "", row.get("concept"), split)
-
-
-def _example(name: str, image: Path, mask: Mask, prompt: str, concept: str | None, split: str) -> Example:
-    size = picture_size(image)
+def _example(row: Mapping[str, Any], key: str, path: Path, number: int, split: str) -> Example:
+    image = _stored(row["image"], path.parent)
+    mask = Mask.from_png(_stored(row[key], path.parent, keep=False))
+    try:
+        size = picture_size(image)
+    except PictureError:
+        size = mask.size  # whoever reads the picture will hear what is wrong with it
     if mask.size != size:
         raise DataError("picture and mask differ in size", got=f"{list(size)} and {list(mask.size)}")
+    concept = row.get("concept")
     return Example(
-        id=name,
+        id=f"{path.stem}-{number}" if row.get("id") is None else id_of(row["id"]),
         image=str(image),
         size=size,
         source="converseg",
         split=split,
-        rounds=(Round.of(prompt, masks=(mask,) if mask else (), concept=concept),),
+        rounds=(
+            Round.of(
+                text_of(row.get("prompt", ""), "prompt"),
+                masks=(mask,) if mask else (),
+                concept=None if concept is None else text_of(concept, "concept"),
+            ),
+        ),
     )
 
 
-def _stored(value: Any, folder: Path) -> Path:
-    """Return the path of a picture that a table holds as {"bytes", "path"}, as bytes, or as a path."""
+def _stored(value: Any, folder: Path, *, keep: bool = True) -> Any:
+    """Return the path, or with `keep` off the bytes, of a picture that a table holds as {"bytes", "path"} or either."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
-        return keep_picture(value)
+        return keep_picture(value) if keep else value
     return inside(folder, value)
-
-
-def _alpha_or_luminance(path: Path) -> Mask:
-    height, width = picture_size(path)
-    if height * width > MAX_PICTURE_PIXELS:
-        raise DataError("a mask of too many pixels", got=f"{width} x {height}")
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
-        has_alpha = image.mode in ("RGBA", "LA", "PA")
-        array = np.asarray(image.getchannel("A") if has_alpha else image.convert("L"))
-    return Mask.from_array(array)

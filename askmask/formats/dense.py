@@ -5,7 +5,6 @@ The format is described in docs/world.md. Numpy alone: reading needs neither the
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,22 @@ from typing import Any
 import numpy as np
 
 from askmask.errors import DataError
+from askmask.formats.reading import naming
 from askmask.imaging.mask import Mask
 from askmask.runs.json_text import read_rows
 from askmask.runs.whole_files import open_whole, write_rows
 
 FORMAT = 1
 WALL, TABLE, FLOOR, TABLE_REST = 0, 200, 201, 202  # ids of what is no object (`parts`: 200 = the table's top)
-ARRAYS = ("rgb", "objects", "parts", "depth", "scene", "view")
+# array: its type and its number of axes
+ARRAYS = {
+    "rgb": ("u1", 4),
+    "objects": ("u1", 3),
+    "parts": ("u1", 3),
+    "depth": ("f2", 3),
+    "scene": ("i4", 1),
+    "view": ("u1", 1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +74,36 @@ def read_shard(path: str | Path) -> Shard:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in ARRAYS}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on damaged files
         raise DataError(f"{path} is no shard of dense truth", got=error) from error
-    if any(row.get("format", FORMAT) > FORMAT for row in scenes):
-        raise DataError(f"{path}: a newer format than {FORMAT}", do="Upgrade askmask.")
-    if arrays["rgb"].shape[:3] != arrays["objects"].shape or arrays["scene"].max(initial=-1) >= len(scenes):
-        raise DataError(f"{path}: its pixels and its facts do not belong together")
+    with naming(str(path)):
+        if any(row.get("format", FORMAT) > FORMAT for row in scenes):
+            raise DataError(f"a newer format than {FORMAT}", do="Upgrade askmask.")
+        for name, (kind, axes) in ARRAYS.items():
+            if arrays[name].dtype != np.dtype(kind) or arrays[name].ndim != axes:
+                got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+                raise DataError(f"the array {name!r} must be {np.dtype(kind)} with {axes} axes", got=got)
+        shapes = {arrays[name].shape[:3] for name in ("rgb", "objects", "parts", "depth")}
+        views = [(int(s), int(v)) for s, v in zip(arrays["scene"], arrays["view"], strict=True)]
+        if (
+            len(shapes) != 1
+            or {len(views)} != {shape[0] for shape in shapes}
+            or arrays["rgb"].shape[3] != 3
+            or not all(0 <= s < len(scenes) and v < len(scenes[s]["views"]) for s, v in views)
+        ):
+            raise DataError("its pixels and its facts do not belong together")
+        for scene, view in views:
+            for prompt in scenes[scene]["views"][view].get("prompts", ()):
+                _check_answer(prompt["answer"])
     return Shard(**arrays, scenes=scenes)
+
+
+def _check_answer(answer: Mapping[str, Any]) -> None:
+    """Raise DataError for what `answer_masks` could not read; masks are checked when they are decoded."""
+    name = next(name for name in ("objects", "parts", "masks") if name in answer or name == "masks")
+    kind = dict if name == "masks" else int
+    if not isinstance(answer[name], list) or not all(type(part) is kind for part in answer[name]):
+        raise DataError(f"an answer needs a list of {name}", got=repr(answer)[:80])
 
 
 def write_shard(path: str | Path, shard: Shard) -> None:

@@ -20,14 +20,21 @@ from pathlib import Path
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.plain_pickle import read_plain_pickle
-from askmask.formats.reading import naming, read_json
-from askmask.formats.refcoco import PICTURES, Instances, in_split
+from askmask.formats.reading import NoTruth, naming, read_json, text_of
+from askmask.formats.refcoco import PICTURES, Instances, refs_of
+from askmask.notes import Notes
 
 NO_TARGET = -1
 
 
 def read_grefcoco(
-    root: str | Path, split: str = "val", *, by: str = "unc", text: str = "raw", pictures: str = PICTURES
+    root: str | Path,
+    split: str = "val",
+    *,
+    notes: Notes,
+    by: str = "unc",
+    text: str = "raw",
+    pictures: str = PICTURES,
 ) -> Iterator[Example]:
     """Yield one Example per sentence: one mask per referred instance, none where nothing matches."""
     folder = Path(root) / "grefcoco"
@@ -37,27 +44,29 @@ def read_grefcoco(
     else:
         path = path.with_suffix(".p")
         refs = read_plain_pickle(path)
-    instances = Instances.read(folder / "instances.json")
-    for number, ref in enumerate(refs):
-        with naming(f"{path}, ref {number}"):
-            if not in_split(ref["split"], split):
-                continue
+    instances = Instances(folder / "instances.json", Path(root) / pictures)
+    for number, ref in refs_of(refs, path, split):
+        where = f"{path}, ref {number}"
+        with naming(where):
             ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
             if NO_TARGET in ids and len(ids) > 1:
                 raise DataError("-1 (nothing matches) beside other annotations", got=ids)
-            masks = tuple(
-                instances.mask(ann_id, image_id=ref["image_id"], drop_invalid=True)
-                for ann_id in ids
-                if ann_id != NO_TARGET and not instances.annotations.get(ann_id, {}).get("iscrowd")
-            )
-            image = instances.images[ref["image_id"]]
+            singles = [i for i in ids if i != NO_TARGET and not instances.annotations[i].get("iscrowd")]
+            try:
+                size = instances.size(ref["image_id"])
+                masks = tuple(instances.mask(i, ref["image_id"], drop_invalid=True) for i in singles)
+                if ids != [NO_TARGET] and not masks:
+                    raise NoTruth("prompts left out: they mean crowds alone")
+            except NoTruth as error:
+                notes.add(str(error), where)
+                continue
             for sentence in ref["sentences"]:
                 yield Example(
                     id=f"grefcoco-{by}-{ref['ref_id']}-{sentence['sent_id']}",
-                    image=str(Path(root) / pictures / image["file_name"]),
-                    size=instances.size(ref["image_id"]),
+                    image=str(instances.picture(ref["image_id"])),
+                    size=size,
                     source="grefcoco",
                     split=split,
-                    rounds=(Round.of(sentence[text].strip(), masks=masks),),
+                    rounds=(Round.of(text_of(sentence[text], text).strip(), masks=masks),),
                     meta={"ref_id": ref["ref_id"], "ann_id": ids, "text": text},
                 )

@@ -21,8 +21,11 @@ from pathlib import Path
 
 from askmask.conversation import Example
 from askmask.formats.muse import read_muse
+from askmask.notes import Notes
 
 
-def read_mmr(root: str | Path, split: str = "val", *, mismatched: str = "skip") -> Iterator[Example]:
+def read_mmr(
+    root: str | Path, split: str = "val", *, notes: Notes, mismatched: str = "skip"
+) -> Iterator[Example]:
     """Yield one Example per question; see `muse.read_muse`."""
-    return read_muse(root, split, name="MMR", mismatched=mismatched)
+    return read_muse(root, split, notes=notes, name="MMR", mismatched=mismatched)

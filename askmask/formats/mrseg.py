@@ -29,18 +29,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.errors import DataError, MissingExtra
-from askmask.formats.polygons import mask_of_coco
-from askmask.formats.reading import inside, naming, picture_size, read_json
-from askmask.formats.reasonseg import paint_shapes
+from askmask.formats.labelme import label_of, paint_shapes
+from askmask.formats.polygons import drawn, mask_of_coco
+from askmask.formats.reading import (
+    ById,
+    Frames,
+    NoTruth,
+    choose_split,
+    id_of,
+    inside,
+    naming,
+    read_bytes,
+    read_json,
+    size_of,
+    text_of,
+    upright,
+)
+from askmask.imaging.files import picture_size, read_ids
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
 
 _MARKER = re.compile(r"\[(IMAGE256|MASK-ENCODE|BOX-ENCODE|MASK-DECODE):([^\]]*)\]")
 CLASS_MAPS = {"ade20k": 1, "cocostuff": 0}  # stored value of class 0
+MAX_YAML_BYTES = 1 << 20
 NO_ID = ("", "none", "None")
 
 
@@ -61,28 +74,37 @@ class Target:
 
 
 def read_mrseg(
-    root: str | Path, split: str = "", *, annotations: str = "annotations.yaml"
+    root: str | Path, split: str | None = None, *, notes: Notes, annotations: str = "annotations.yaml"
 ) -> Iterator[Example]:
     """Yield one Example per conversation of the file(s) at ROOT/conversations_folder/SPLIT (a file or a folder).
 
     A reference to a mask that an earlier round answered becomes `refers_to` that round: the one `ind` names,
-    else the latest. A mask given from outside (the "hard" files) is kept in the round's meta as "given_masks".
+    else the latest. A mask given from outside (the "hard" files) is one of the prompt's.
     """
     root = Path(root)
+    folder = root / "conversations_folder"
+    if split is None:
+        split = choose_split(root, {path.stem for path in folder.glob("*")}, None) or ""
     store = AnnotationStore(root, read_annotation_list(root / annotations), evaluating="train" not in split)
-    place = root / "conversations_folder" / split
+    place = folder / split
     files = sorted(place.rglob("*.json")) if place.is_dir() else [place.with_suffix(".json")]
     for path in files:
         for number, row in enumerate(read_json(path, kind=list)):
-            with naming(f"{path}, conversation {number}"):
+            where = f"{path}, conversation {number}"
+            with naming(where):
                 name = f"mrseg-{path.stem}-{row.get('conv_id', number)}"
-                yield _conversation(row, name, path.stem, store, root / "images_folder")
+                try:
+                    yield _conversation(row, name, path.stem, store, root / "images_folder")
+                except NoTruth as error:
+                    notes.add(str(error), where)
 
 
 def _conversation(
     row: dict[str, Any], name: str, split: str, store: AnnotationStore, images: Path
 ) -> Example:
     turns = row["conversations"]
+    for turn in turns:
+        text_of(turn["value"], "value")
     if not turns or len(turns) % 2:
         raise DataError("turns must come in pairs of human and gpt", got=f"{len(turns)} turns")
     rounds: list[Round] = []
@@ -168,12 +190,25 @@ def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
         raise MissingExtra("pyyaml", "eval") from error
     if not path.is_file():
         raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
+
+    class Plain(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """Refuse aliases, a few lines of which can stand for gigabytes, and deep nesting."""
+            if self.check_event(yaml.events.AliasEvent) or self.depth > 20:
+                raise yaml.YAMLError("it has aliases, or is nested deeper than any such list")
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
     with naming(str(path)):
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.load(read_bytes(path, MAX_YAML_BYTES).decode("utf-8"), Plain)
         except yaml.YAMLError as error:
-            raise DataError("not YAML", got=error) from error
-        return {str(entry["name"]): entry for entry in data["datasets"]}
+            raise DataError("not YAML that can be read", got=str(error)[:200]) from error
+        return {id_of(entry["name"]): entry for entry in data["datasets"]}
 
 
 class AnnotationStore:
@@ -184,21 +219,26 @@ class AnnotationStore:
         self._table = cache(self._read_table)
 
     def mask(self, target: Target) -> Mask:
-        """Return the mask that a marker means. Raises DataError if the files do not hold it."""
+        """Return the mask that a marker means, upright. Raises DataError if the files do not hold it."""
         path = self._path(target.dataset)
-        if target.dataset in CLASS_MAPS:
-            return self._class_mask(path, target)
         if target.dataset == "reason_seg":
             return self._reasonseg_mask(path, target)
+        of_file = self._class_mask if target.dataset in CLASS_MAPS else self._coded_mask
+        mask = of_file(path, target)
+        return upright(
+            mask, Frames().orientation(inside(self.root / "images_folder", target.image), mask.size)
+        )
+
+    def _coded_mask(self, path: Path, target: Target) -> Mask:
         table = self._table(path)
         if target.mask_id not in table:
             raise DataError(f"{path} has no mask", got=f"id {target.mask_id!r}")
         entry = table[target.mask_id]
         with naming(f"{path}, id {target.mask_id}"):
             if "counts" in entry:
-                return Mask.from_dict(entry)
+                return drawn(Mask.from_dict(entry))
             size = entry["image_dim"] if "image_dim" in entry else entry["segmentation"]["size"]
-            return mask_of_coco(entry["segmentation"], (int(size[0]), int(size[1])))
+            return mask_of_coco(entry["segmentation"], size_of(size[0], size[1]))
 
     def _path(self, dataset: str) -> Path:
         if dataset not in self.files:
@@ -207,25 +247,26 @@ class AnnotationStore:
         name = entry.get("path_eval") if self.evaluating else None
         return inside(self.root, name or entry["path"])
 
-    def _read_table(self, path: Path) -> dict[str, dict[str, Any]]:
+    def _read_table(self, path: Path) -> Mapping[str, dict[str, Any]]:
         data = read_json(path)
         with naming(str(path)):
             if "annotations" not in data:
                 return {str(key): value for key, value in data.items()}
-            sizes = {row["id"]: [row["height"], row["width"]] for row in data["images"]}
-            return {
-                str(row["id"]): {"segmentation": row["segmentation"], "image_dim": sizes[row["image_id"]]}
-                for row in data["annotations"]
-            }
+            images = ById(data["images"], "images")
+            sizes = {id_of(i): [row["height"], row["width"]] for i, row in images.items()}
+            return ById(
+                (
+                    {"id": row["id"], "segmentation": row["segmentation"]}
+                    | {"image_dim": sizes[id_of(row["image_id"])]}
+                    for row in data["annotations"]
+                ),
+                "annotations",
+            )
 
     def _class_mask(self, folder: Path, target: Target) -> Mask:
         path = folder / (Path(target.image).stem + ".png")
         stored = int(target.mask_id) + CLASS_MAPS[target.dataset]
-        picture_size(path)  # refuses what is no picture, or too large, before pixels are decoded
-        with Image.open(path) as image:
-            if image.mode not in ("L", "P"):
-                raise DataError(f"{path}: a class map must have one 8-bit channel", got=image.mode)
-            mask = Mask.from_array(np.asarray(image) == stored)
+        mask = Mask.from_array(read_ids(path) == stored)
         if not mask:
             raise DataError(f"{path} holds no pixel of the class", got=target.mask_id)
         return mask
@@ -237,6 +278,6 @@ class AnnotationStore:
         if not paths:
             raise DataError(f"{folder} has no annotation", got=name)
         data = read_json(paths[0], encodings=("utf-8", "cp1252"))
-        shapes = [shape for shape in data["shapes"] if "ignore" not in shape["label"].lower()]
+        shapes = [shape for shape in data["shapes"] if "ignore" not in label_of(shape).lower()]
         size = picture_size(inside(self.root / "images_folder", target.image))
-        return paint_shapes(shapes, size)[0]
+        return drawn(paint_shapes(shapes, size)[0])

@@ -24,11 +24,22 @@ from typing import Any
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.polygons import mask_of_coco
-from askmask.formats.reading import inside, naming, read_json
+from askmask.formats.reading import (
+    Frames,
+    NoTruth,
+    inside,
+    naming,
+    read_json,
+    size_of,
+    text_of,
+    upright,
+    upright_size,
+)
+from askmask.notes import Notes
 
 
 def read_muse(
-    root: str | Path, split: str = "val", *, name: str = "muse", mismatched: str = "skip"
+    root: str | Path, split: str = "val", *, notes: Notes, name: str = "muse", mismatched: str = "skip"
 ) -> Iterator[Example]:
     """Yield one Example per question, one mask per target in the order of the answer.
 
@@ -36,10 +47,12 @@ def read_muse(
     loader does; `mismatched="error"` stops there instead.
     """
     path = Path(root) / f"{name}_{split}.json"
-    for number, row in enumerate(read_json(path, kind=list)):
+    rows = read_json(path, kind=list)
+    frames = Frames((inside(Path(root), _picture(row)), size_of(row["height"], row["width"])) for row in rows)
+    for number, row in enumerate(rows):
         with naming(f"{path}, row {number}"):
-            size = (int(row["height"]), int(row["width"]))
-            image = str(inside(Path(root), _picture(row)))
+            stated = size_of(row["height"], row["width"])
+            image = inside(Path(root), _picture(row))
             questions, answers = row["questions"], row["answers"]
             texts = row.get("text_answers") or [None] * len(questions)
             if not len(questions) == len(answers) == len(texts):
@@ -48,26 +61,35 @@ def read_muse(
                     got=f"{len(questions)}, {len(answers)}, {len(texts)}",
                 )
             for index, (question, targets, text) in enumerate(zip(questions, answers, texts, strict=True)):
-                if text is not None and text.count("{seg}") != len(targets):
-                    if mismatched == "error":
-                        raise DataError(
-                            f"question {index}: {len(targets)} targets",
-                            got=f"{text.count('{seg}')} {{seg}} in the text",
+                try:
+                    if text is not None and text_of(text, "text_answers").count("{seg}") != len(targets):
+                        raise NoTruth(
+                            "questions left out: their text has another number of {seg} than they have targets"
                         )
+                    if not targets:
+                        raise NoTruth("questions left out: without a target")
+                    turn = frames.orientation(image, stated)
+                    masks = [
+                        upright(mask_of_coco(target["segmentation"], stated), turn) for target in targets
+                    ]
+                except NoTruth as error:
+                    where = f"{path}, row {number}, question {index}"
+                    if mismatched == "error" and "{seg}" in error.what:
+                        raise DataError(
+                            f"question {index}: {len(targets)} targets", got=repr(text)[:80]
+                        ) from error
+                    notes.add(str(error), where)
                     continue
                 names = [target.get("rephrased_name") or target["category_name"] for target in targets]
                 yield Example(
                     id=f"{name}-{split}-{number}-{index}",
-                    image=image,
-                    size=size,
+                    image=str(image),
+                    size=upright_size(stated, turn),
                     source=name,
                     split=split,
                     rounds=(
                         Round.of(
-                            prompt=question,
-                            masks=tuple(mask_of_coco(target["segmentation"], size) for target in targets),
-                            reply=text,
-                            meta={"names": names},
+                            text_of(question, "questions"), masks=masks, reply=text, meta={"names": names}
                         ),
                     ),
                 )

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from askmask.conversation import Example
-from askmask.errors import AskMaskError, DataError
+from askmask.errors import DataError
+from askmask.formats.reading import inside, naming
 from askmask.runs.json_text import read_rows
 from askmask.runs.whole_files import write_rows
 
@@ -27,11 +29,23 @@ def read_examples(path: str | Path, *, absolute_images: bool = True) -> Iterator
     path = Path(path)
     path = path / "examples.jsonl" if path.is_dir() else path
     for number, row in read_rows(path):
-        try:
-            example = Example.from_dict(row)
-        except (AskMaskError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: {error}") from error
-        yield replace(example, image=str(path.parent / example.image)) if absolute_images else example
+        with naming(f"{path}, line {number}"):
+            example = example_of(row, path.parent if absolute_images else None)
+        yield example
+
+
+def example_of(row: dict[str, Any], folder: Path | None) -> Example:
+    """Read one row; masks must be of one size. A relative image is taken from `folder` if that is given."""
+    example = Example.from_dict(row)
+    sizes = {
+        mask.size
+        for round in example.rounds
+        for mask in (*(round.masks or ()), round.ignore)
+        if mask is not None
+    }
+    if len(sizes | ({example.size} if example.size else set())) > 1:
+        raise DataError(f"example {example.id!r}: masks of different sizes", got=sorted(sizes))
+    return example if folder is None else replace(example, image=str(inside(folder, example.image)))
 
 
 def write_examples(examples: Iterable[Example], path: str | Path) -> int:

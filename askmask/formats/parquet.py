@@ -14,9 +14,10 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
+from askmask.formats.own import example_of
 from askmask.formats.pictures import keep_picture
 from askmask.formats.reading import naming
-from askmask.runs.json_text import json_text
+from askmask.runs.json_text import json_text, parse_row
 from askmask.runs.whole_files import open_whole
 
 ROWS_PER_GROUP = 64  # pictures are read a group at a time
@@ -38,8 +39,15 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> Iterator[t
                 f"{path}: columns are missing", got=f"{file.schema_arrow.names} without {sorted(missing)}"
             )
         number = 0
-        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
-            for row in batch.to_pylist():
+        batches = file.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
+        while True:
+            try:
+                rows = next(batches).to_pylist()
+            except StopIteration:
+                return
+            except Exception as error:  # as above, for damaged pages
+                raise DataError(f"{path}, after row {number}: the file is damaged", got=error) from error
+            for row in rows:
                 yield number, row
                 number += 1
 
@@ -101,13 +109,12 @@ def read_parquet(path: str | Path, *, pictures: str | Path | None = None) -> Ite
     path = Path(path)
     for number, row in read_table(path, ["image", "example"]):
         with naming(f"{path}, row {number}"):
-            example = Example.from_dict(json.loads(row["example"]))
+            example = example_of(parse_row(row["example"], "column example"), path.parent)
             image = row["image"] or {}
             if image.get("bytes"):
                 kept = keep_picture(image["bytes"], folder=None if pictures is None else Path(pictures))
-                yield replace(example, image=str(kept))
-            else:
-                yield replace(example, image=str(path.parent / example.image))
+                example = replace(example, image=str(kept))
+        yield example
 
 
 def _pyarrow_parquet() -> Any:

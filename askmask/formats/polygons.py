@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from askmask.errors import DataError
-from askmask.imaging.mask import Mask
+from askmask.formats.reading import BOX_ALONE, NO_PIXEL, NoTruth
+from askmask.imaging.mask import MAX_OUTLINE, Mask
 
 MAX_COORDINATE = 1 << 17  # pixels: a corner further out is an error in the file, not a shape
 MAX_CORNERS = 100_000
@@ -26,46 +27,50 @@ def paint_polygon(canvas: np.ndarray, points: Any, value: int = 1) -> None:
 
     A single point or a line paints its outline. Raises DataError for what are no finite pairs.
     """
+    whole = corners_of(points).astype(np.int64)  # towards zero, as the published loaders cut
+    _fill(canvas, whole, value)
+    _outline(canvas, whole, value)
+
+
+def corners_of(points: Any) -> np.ndarray:
+    """Check a list of [x, y] and return it as float64 [N, 2]."""
     try:
         corners = np.asarray(points, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError("a polygon must be a list of [x, y]", got=repr(points)[:80]) from error
     if corners.ndim != 2 or corners.shape[1:] != (2,) or not 1 <= len(corners) <= MAX_CORNERS:
         raise DataError("a polygon must be a list of [x, y]", got=f"shape {list(corners.shape)}")
     if not np.isfinite(corners).all() or np.abs(corners).max() > MAX_COORDINATE:
         raise DataError("a polygon's corners must be finite and near the picture", got=repr(points)[:80])
-    whole = corners.astype(np.int64)  # towards zero, as the published loaders cut
-    _fill(canvas, whole, value)
-    height, width = canvas.shape
-    for start, end in zip(whole, np.roll(whole, -1, axis=0), strict=True):
-        x, y = _line(start, end)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        canvas[y[inside], x[inside]] = value
-
-
-def polygon_area(points: Any, size: tuple[int, int]) -> int:
-    """Count the pixels that `paint_polygon` sets."""
-    canvas = np.zeros(size, np.uint8)
-    paint_polygon(canvas, points)
-    return int(canvas.sum())
+    return corners
 
 
 def mask_of_coco(segmentation: Any, size: tuple[int, int], *, drop_invalid: bool = False) -> Mask:
     """Read COCO's "segmentation": polygons, or a run-length code (whose counts may be text, bytes or a list).
 
-    With `drop_invalid` rings of fewer than three points or of odd length are left out, as gRefCOCO needs.
+    With `drop_invalid` rings of fewer than three points or of odd length are left out, as gRefCOCO needs. Raises
+    NoTruth where nothing is drawn: by then it is not known what the annotation covers.
     """
+    if segmentation is None or segmentation == [] or segmentation == {}:
+        raise NoTruth(BOX_ALONE)
     if isinstance(segmentation, dict):
         mask = Mask.from_dict(segmentation)
         if mask.size != tuple(size):
             raise DataError(
                 f"a run-length code of the picture's size {list(size)} is needed", got=list(mask.size)
             )
-        return mask
+        return drawn(mask)
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
         raise DataError("a segmentation must be polygons or a run-length code", got=repr(segmentation)[:80])
     rings = [ring for ring in segmentation if not drop_invalid or (len(ring) >= 6 and len(ring) % 2 == 0)]
-    return Mask.from_polygons(rings, size)
+    return drawn(Mask.from_polygons(rings, size))
+
+
+def drawn(mask: Mask) -> Mask:
+    """Return an annotation's mask; raises NoTruth for one without a pixel."""
+    if not mask:
+        raise NoTruth(NO_PIXEL)
+    return mask
 
 
 def _fill(canvas: np.ndarray, corners: np.ndarray, value: int) -> None:
@@ -80,20 +85,38 @@ def _fill(canvas: np.ndarray, corners: np.ndarray, value: int) -> None:
         crossed = (y0 <= y) & (y < y1)
         a, b, top, bottom = x0[crossed], x1[crossed], y0[crossed], y1[crossed]
         crossings = np.sort(a + (y - top) * (b - a) / np.maximum(bottom - top, 1))
-        for left, right in zip(crossings[::2], crossings[1::2], strict=False):
-            first, last = max(0, int(np.ceil(left))), min(width - 1, int(np.floor(right)))
-            canvas[y, first : max(first, last + 1)] = value  # a span left of the picture ends below 0
+        first = np.maximum(np.ceil(crossings[::2]), 0).astype(np.int64)
+        last = np.minimum(np.floor(crossings[1::2]), width - 1).astype(np.int64)
+        first = first[: len(last)]
+        shown = first <= last
+        covered = np.zeros(width + 1, np.int64)
+        np.add.at(covered, first[shown], 1)
+        np.add.at(covered, last[shown] + 1, -1)
+        canvas[y, covered[:-1].cumsum() > 0] = value
 
 
-def _line(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels x, y of the 8-connected line, drawn from left to right (ties depend on that)."""
-    if end[0] < start[0]:
-        start, end = end, start
-    dx, dy = int(end[0] - start[0]), int(end[1] - start[1])
-    along, across = max(dx, abs(dy)), min(dx, abs(dy))
-    steps = np.arange(along + 1)
-    aside = np.maximum(0, (2 * across * steps + along - 1) // max(2 * along, 1))
-    sign = 1 if dy >= 0 else -1
-    if dx >= abs(dy):
-        return start[0] + steps, start[1] + sign * aside
-    return start[0] + aside, start[1] + sign * steps
+def _outline(canvas: np.ndarray, corners: np.ndarray, value: int) -> None:
+    """Draw the 8-connected line of every edge, from left to right (ties depend on that), the part in the canvas."""
+    height, width = canvas.shape
+    start, end = corners, np.roll(corners, -1, axis=0)
+    swap = end[:, :1] < start[:, :1]
+    start, end = np.where(swap, end, start), np.where(swap, start, end)
+    dx, dy = (end - start).T
+    sign = np.where(dy >= 0, 1, -1)
+    along, across = np.maximum(dx, np.abs(dy)), np.minimum(dx, np.abs(dy))
+    flat = dx >= np.abs(dy)
+    # The steps along an edge's longer axis at which it is within the canvas on that axis.
+    at = np.where(flat, start[:, 0], start[:, 1] * sign)
+    low = np.where(flat | (sign > 0), 0, 1 - height)
+    high = np.where(flat, width - 1, np.where(sign > 0, height - 1, 0))
+    first, last = np.maximum(0, low - at), np.minimum(along, high - at)
+    counts = np.maximum(0, last - first + 1)
+    if counts.sum() > MAX_OUTLINE:
+        raise DataError(f"a polygon's edges cross the picture on more than {MAX_OUTLINE} pixels")
+    edge = np.repeat(np.arange(len(counts)), counts)
+    steps = np.arange(len(edge)) - np.repeat(counts.cumsum() - counts, counts) + first[edge]
+    aside = np.maximum(0, (2 * across[edge] * steps + along[edge] - 1) // np.maximum(2 * along[edge], 1))
+    x = start[edge, 0] + np.where(flat[edge], steps, aside)
+    y = start[edge, 1] + sign[edge] * np.where(flat[edge], aside, steps)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    canvas[y[inside], x[inside]] = value

@@ -21,15 +21,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
-from askmask.formats.polygons import paint_polygon
-from askmask.formats.reading import inside, naming, read_json
+from askmask.formats.labelme import label_of, union_of_shapes
+from askmask.formats.polygons import drawn
+from askmask.formats.reading import (
+    Frames,
+    NoTruth,
+    choose_split,
+    inside,
+    naming,
+    read_json,
+    size_of,
+    text_of,
+    upright,
+)
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
 
 FOLDERS = {
     "train": ("textcaps/train", "textcaps/masks"),
@@ -42,6 +51,7 @@ def read_prist(
     root: str | Path,
     split: str = "test",
     *,
+    notes: Notes,
     pictures: str | None = None,
     masks: str | None = None,
     labels: str = "yes",
@@ -54,27 +64,37 @@ def read_prist(
     """
     root = Path(root)
     path = root / f"{split}.json"
-    place, mask_place = FOLDERS.get(split, FOLDERS["test"])
+    if not (pictures and (masks or labels == "no")):
+        choose_split(path.parent, FOLDERS, split)
+    place, mask_place = FOLDERS.get(split, ("", ""))
     for number, row in enumerate(read_json(path, kind=list)):
-        with naming(f"{path}, dialogue {number}"):
+        where = f"{path}, dialogue {number}"
+        with naming(where):
             turns = row["dialogue"]
             speakers = [turn["from"] for turn in turns]
             if not turns or speakers != ["human", "gpt"] * (len(turns) // 2):
                 raise DataError("a dialogue must alternate human, gpt", got=speakers[:8])
-            pairs = list(zip(turns[::2], turns[1::2], strict=True))
+            said = [
+                (text_of(a["value"], "value"), text_of(b["value"], "value"))
+                for a, b in zip(turns[::2], turns[1::2], strict=True)
+            ]
             image = inside(root / (pictures or place), row["img_id"])
             mask, match, size = None, None, None
             if labels != "no":
                 shapes = inside(root / (masks or mask_place), Path(row["img_id"]).stem + ".json")
-                mask, match, size = focus_mask(shapes, row["focus"])
-            rounds = [Round.of(human["value"], reply=gpt["value"]) for human, gpt in pairs[:-1]]
-            human, gpt = pairs[-1]
+                try:
+                    mask, match = focus_mask(shapes, row["focus"], image)
+                except NoTruth as error:
+                    notes.add(str(error), where)
+                    continue
+                size = mask.size
+            rounds = [Round.of(prompt, reply=reply) for prompt, reply in said[:-1]]
             rounds.append(
                 Round.of(
-                    prompt=human["value"],
-                    reply=gpt["value"],
+                    prompt=said[-1][0],
+                    reply=said[-1][1],
                     masks=None if mask is None else (mask,),
-                    refers_to=[f"r{number}" for number in range(1, len(pairs))],  # "the conversation above"
+                    refers_to=[f"r{number}" for number in range(1, len(said))],  # "the conversation above"
                     meta={"focus": row["focus"]} | ({"match": match} if match else {}),
                 )
             )
@@ -88,27 +108,21 @@ def read_prist(
             )
 
 
-def focus_mask(path: Path, focus: str) -> tuple[Mask, str, tuple[int, int]]:
-    """Return the focus's mask, how its label matched ("exact" or "substring"), and the picture's size."""
+def focus_mask(path: Path, focus: str, image: Path) -> tuple[Mask, str]:
+    """Return the focus's mask, upright, and how its label matched ("exact" or "substring")."""
     data = read_json(path, encodings=("utf-8", "cp1252"))
     with naming(str(path)):
-        size = (int(data["imageHeight"]), int(data["imageWidth"]))
-        wanted = _plain(focus)
+        size = size_of(data["imageHeight"], data["imageWidth"])
+        wanted = _plain(text_of(focus, "focus"))
         match = "exact"
-        shapes = [shape for shape in data["shapes"] if _plain(shape["label"]) == wanted]
+        shapes = [shape for shape in data["shapes"] if _plain(label_of(shape)) == wanted]
         if not shapes:
             match = "substring"
-            shapes = [shape for shape in data["shapes"] if wanted and wanted in _plain(shape["label"])]
+            shapes = [shape for shape in data["shapes"] if wanted and wanted in _plain(label_of(shape))]
         if not shapes:
             raise DataError("no shape is labelled as the focus", got=repr(focus))
-        return _union(shapes, size), match, size
-
-
-def _union(shapes: list[dict[str, Any]], size: tuple[int, int]) -> Mask:
-    canvas = np.zeros(size, np.uint8)
-    for shape in shapes:
-        paint_polygon(canvas, shape["points"])
-    return Mask.from_array(canvas)
+        turn = Frames().orientation(image, size)
+        return upright(drawn(union_of_shapes(shapes, size)), turn), match
 
 
 def _plain(label: str) -> str:

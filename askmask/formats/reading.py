@@ -1,20 +1,31 @@
-"""Read other people's data files: size limits, and errors that name file and row."""
+"""Read other people's data files: limits, errors that name file and row, and one rule for each thing all sets have.
+
+The rules: what a file does not say is never read as "nothing" (NoTruth), ids are used or refused (ById), sizes and
+EXIF orientations are held against the pictures (Frames), splits are never pooled (choose_split).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from askmask.errors import AskMaskError, DataError
-from askmask.imaging.files import MAX_PICTURE_PIXELS
+from askmask.errors import AskMaskError, DataError, PictureError
+from askmask.imaging.files import MAX_PICTURE_PIXELS, MAX_SIDE, Header, read_header, turned
+from askmask.imaging.mask import Mask
+from askmask.notes import say_once
+from askmask.runs.json_text import parse_json
 
 MAX_JSON_BYTES = 4 << 30  # the largest published annotation file is below 2 GB
-_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
+BOX_ALONE = "annotations left out: a box without a mask"
+NO_PIXEL = "annotations left out: a mask without a pixel"
+
+
+class NoTruth(DataError):
+    """A row that does not say what is true of it; it is left out and counted, never read as "nothing matches"."""
 
 
 def read_json(path: str | Path, *, encodings: tuple[str, ...] = ("utf-8",), kind: type = dict) -> Any:
@@ -22,28 +33,36 @@ def read_json(path: str | Path, *, encodings: tuple[str, ...] = ("utf-8",), kind
 
     Raises DataError naming the file for what is absent, too large, undecodable, no JSON, or of another kind.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{path}: larger than {MAX_JSON_BYTES >> 30} GB")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError("no such file", got=path, do="Check the root folder and the split.") from error
-    except IsADirectoryError as error:
-        raise DataError("a file is needed", got=f"the folder {path}") from error
+    data = read_bytes(path, MAX_JSON_BYTES)
     for encoding in encodings:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        try:
-            value = json.loads(text.removeprefix("\ufeff"))
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}: not JSON", got=error) from error
+        value = parse_json(text.removeprefix("\ufeff"), str(path))
         if not isinstance(value, kind):
             raise DataError(f"{path}: a JSON {kind.__name__} is needed", got=type(value).__name__)
         return value
     raise DataError(f"{path}: not text in {' or '.join(encodings)}", got=repr(data[:40]))
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes. Raises DataError naming it."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            kind = "the folder" if path.is_dir() else "no regular file:"
+            raise DataError("a file is needed", got=f"{kind} {path}")
+        with path.open("rb") as file:  # its size first: `read` would take room for as much as it may read
+            if os.fstat(file.fileno()).st_size > most:
+                raise DataError(f"{path}: larger than {most >> 20} MB")
+            return file.read()
+    except FileNotFoundError as error:
+        raise DataError("no such file", got=path, do="Check the root folder and the split.") from error
+    except AskMaskError:
+        raise
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a zero byte in the name
+        raise DataError(f"{path}: cannot be read", got=getattr(error, "strerror", None) or error) from error
 
 
 @contextmanager
@@ -53,30 +72,189 @@ def naming(place: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise DataError(f"{place}: a field is missing", got=f"no {error}") from error
+    except NoTruth:
+        raise  # its loader counts it
     except AskMaskError as error:
         raise DataError(f"{place}: {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DataError(f"{place}: not as documented", got=error) from error
-
-
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) of the upright picture from the file's header alone."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112) in _SIDEWAYS:
-                width, height = height, width
-    except FileNotFoundError as error:
-        raise DataError("no such picture", got=path) from error
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged headers
-        raise DataError("not a picture that can be read", got=f"{path} ({error})") from error
-    if width * height > MAX_PICTURE_PIXELS:
-        raise DataError(f"a picture of more than {MAX_PICTURE_PIXELS} pixels", got=f"{width} x {height}")
-    return height, width
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise DataError(f"{place}: not as documented", got=str(error)[:200]) from error
+    except MemoryError as error:
+        raise DataError(f"{place}: it asks for more memory than there is") from error
 
 
 def inside(folder: Path, name: Any) -> Path:
-    """Join a path that a file gives to its folder; an absolute one stands as it is."""
+    """Join a path that a file gives to its folder; an absolute one stands as it is.
+
+    Backslashes, as Windows writes them, part folders unless there is a file of just that name.
+    """
     if not isinstance(name, str) or not name or "\0" in name:
         raise DataError("a path is needed", got=repr(name)[:80])
-    return folder / name
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
+
+
+def text_of(value: Any, what: str) -> str:
+    """Check that a field is text."""
+    if not isinstance(value, str):
+        raise DataError(f'"{what}" must be text', got=repr(value)[:80])
+    return value
+
+
+def size_of(height: Any, width: Any) -> tuple[int, int]:
+    """Check the height and width in pixels that a file states."""
+    for side in (height, width):
+        if (
+            isinstance(side, bool)
+            or not isinstance(side, (int, float))
+            or side != side
+            or side not in range(1, MAX_SIDE + 1)
+        ):
+            raise DataError(
+                f"height and width must be 1 to {MAX_SIDE} pixels", got=repr((height, width))[:80]
+            )
+    if height * width > MAX_PICTURE_PIXELS:
+        raise DataError(f"a picture of more than {MAX_PICTURE_PIXELS} pixels", got=f"{width} x {height}")
+    return int(height), int(width)
+
+
+# -- ids ------------------------------------------------------------------------------------------------------
+
+
+def id_of(value: Any) -> str:
+    """Return an id as text: 7, 7.0 and "7" are the same one, as the programs that write them mean it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+        raise DataError("an id must be a whole number or text", got=repr(value)[:80])
+    return str(value)
+
+
+def order_of(name: str) -> tuple[int, int, str]:
+    """Sort ids that are numbers by their value, before those that are not."""
+    return (0, int(name), "") if name.isdecimal() and len(name) < 19 else (1, 0, name)
+
+
+class ById(Mapping[str, dict[str, Any]]):
+    """Rows by their id. An id of two different rows means neither: using it raises DataError naming it."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]], what: str):
+        self.what = what
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            same = self._rows.setdefault(id_of(row["id"]), [])
+            if row not in same:
+                same.append(row)
+
+    def __getitem__(self, key: Any) -> dict[str, Any]:
+        rows = self._rows.get(id_of(key), [])
+        if len(rows) != 1:
+            raise DataError(
+                f"{len(rows) or 'no'} {self.what} with id {id_of(key)[:40]}", do="Number them anew."
+            )
+        return rows[0]
+
+    def __contains__(self, key: object) -> bool:
+        return id_of(key) in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+# -- splits ---------------------------------------------------------------------------------------------------
+
+
+def choose_split(
+    source: object, found: Collection[str], wanted: str | None, prefer: str | None = None
+) -> str | None:
+    """Return which of the splits that a source holds is read; None if it does not tell any apart.
+
+    `wanted` was named by the user. Without it a single split is read, of several the caller's `prefer`, and that is
+    said. Raises DataError for an unknown split, and where one must be named.
+    """
+    listed = ", ".join(sorted(name or "(none)" for name in found))
+    if wanted is not None:
+        if wanted not in found:
+            raise DataError(f"{source} has no split {wanted!r}", got=listed or "no splits")
+        return wanted
+    if len(found) < 2:
+        return next(iter(found), None)
+    if prefer not in found:
+        raise DataError(
+            "splits are never pooled: one must be named", got=source, do=f"Add @ and one of {listed}."
+        )
+    say_once(f"{source}: split {prefer!r} is read, of {listed}")
+    return prefer
+
+
+# -- sizes and EXIF -------------------------------------------------------------------------------------------
+
+
+class Frames:
+    """Which way round the masks of an annotation file lie.
+
+    Annotation tools show a turned photo upright or as it is stored; the size that they wrote tells which. Where it
+    does not (a square, a half turn), the file's other pictures do, which `pictures` are: (path, stated size).
+    """
+
+    def __init__(self, pictures: Iterable[tuple[Path, tuple[int, int]]] = (), exif: str = "auto"):
+        if exif not in ("auto", "upright", "stored"):
+            raise DataError('`exif` must be "auto", "upright" or "stored"', got=repr(exif)[:80])
+        self._pictures, self._exif = pictures, exif
+
+    def orientation(self, path: Path, size: tuple[int, int]) -> int:
+        """Return the EXIF orientation by which masks of `size` are to be turned; 1: they lie upright already.
+
+        A picture that cannot be read is not held against `size`: reading it will say so. Raises DataError if the
+        sizes contradict, NoTruth if it cannot be told.
+        """
+        header = _header_of(path)
+        if header is None:
+            return 1
+        if size not in (header.size, header.stored):
+            raise DataError(
+                "the annotation is of another size than the picture",
+                got=f"{size[1]} x {size[0]} and {header.size[1]} x {header.size[0]}: {path.name}",
+            )
+        if header.orientation == 1:
+            return 1
+        way = self._exif if self._exif != "auto" else _way(header, size) or self._of_the_others
+        if way is None:
+            raise NoTruth(
+                "pictures left out: turned by EXIF, and nothing tells whether the masks are",
+                do='Add "exif=upright" or "exif=stored".',
+            )
+        return header.orientation if way == "stored" else 1
+
+    @cached_property
+    def _of_the_others(self) -> str | None:
+        for path, size in self._pictures:
+            header = _header_of(path)
+            if header is not None and header.orientation != 1 and (way := _way(header, size)):
+                return way
+        return None
+
+
+def upright(mask: Mask, orientation: int) -> Mask:
+    """Turn a mask over the stored pixels of a picture of that EXIF orientation into one over the upright picture."""
+    return mask if orientation == 1 else Mask.from_array(turned(mask.to_array(), orientation))
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Turn a stored (height, width) likewise."""
+    return Header(size, orientation).size
+
+
+def _header_of(path: Path) -> Header | None:
+    try:
+        return read_header(path)
+    except PictureError:
+        return None
+
+
+def _way(header: Header, size: tuple[int, int]) -> str | None:
+    if header.size == header.stored or size not in (header.size, header.stored):
+        return None
+    return "upright" if size == header.size else "stored"

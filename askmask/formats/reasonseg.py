@@ -17,20 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
-from askmask.formats.polygons import paint_polygon, polygon_area
-from askmask.formats.reading import naming, picture_size, read_json
-from askmask.imaging.mask import Mask
+from askmask.formats.labelme import paint_shapes
+from askmask.formats.reading import naming, read_json, text_of
+from askmask.imaging.files import picture_size
+from askmask.notes import Notes
 
-IGNORED = 255
 
-
-def read_reasonseg(root: str | Path, split: str = "val") -> Iterator[Example]:
+def read_reasonseg(root: str | Path, split: str = "val", *, notes: Notes) -> Iterator[Example]:
     """Yield the Examples of a split by file name; their length is "long" (a sentence) or "short" (a phrase).
 
     val and test ask `text[0]`, as every published number does; train yields each of its phrasings.
@@ -47,11 +43,14 @@ def read_reasonseg(root: str | Path, split: str = "val") -> Iterator[Example]:
             image = path.with_suffix(".jpg")
             size = picture_size(image)
             mask, ignore = paint_shapes(data["shapes"], size)
+            if not mask:
+                notes.add("pictures left out: no shape marks a target", path)
+                continue
             texts = data["text"] if split == "train" else data["text"][:1]
             if isinstance(texts, str) or not texts:
                 raise DataError('"text" must be a list of one phrasing or more', got=repr(texts)[:80])
             length = "long" if data["is_sentence"] else "short"
-            for index, text in enumerate(texts):
+            for index, prompt in enumerate(texts):
                 yield Example(
                     id=f"reasonseg-{split}-{path.stem}" + (f"-{index}" if len(texts) > 1 else ""),
                     image=str(image),
@@ -60,28 +59,14 @@ def read_reasonseg(root: str | Path, split: str = "val") -> Iterator[Example]:
                     split=split,
                     rounds=(
                         Round.of(
-                            prompt=text,
-                            masks=(mask,) if mask else (),
+                            prompt=text_of(prompt, "text"),
+                            masks=(mask,),
                             ignore=ignore,
                             reply=replies.get(image.name),
                             meta={"length": length},
                         ),
                     ),
                 )
-
-
-def paint_shapes(shapes: list[dict[str, Any]], size: tuple[int, int]) -> tuple[Mask, Mask | None]:
-    """Paint LabelMe shapes, largest first so that small ones lie on top; return target and ignored region.
-
-    Shapes labelled "flag" are no regions; a label containing "ignore" marks pixels that are not scored.
-    """
-    regions = [shape for shape in shapes if shape["label"].lower() != "flag"]
-    regions.sort(key=lambda shape: -polygon_area(shape["points"], size))
-    canvas = np.zeros(size, np.uint8)
-    for shape in regions:
-        paint_polygon(canvas, shape["points"], IGNORED if "ignore" in shape["label"].lower() else 1)
-    ignore = canvas == IGNORED
-    return Mask.from_array(canvas == 1), Mask.from_array(ignore) if ignore.any() else None
 
 
 def _explanations(root: Path) -> dict[str, str]:
@@ -91,5 +76,5 @@ def _explanations(root: Path) -> dict[str, str]:
     replies = {}
     for number, row in enumerate(read_json(path, kind=list)):
         with naming(f"{path}, row {number}"):
-            replies[Path(row["image"]).name] = row["outputs"]
+            replies[Path(row["image"]).name] = text_of(row["outputs"], "outputs")
     return replies

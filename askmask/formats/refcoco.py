@@ -19,7 +19,6 @@ sentence is one Example, as all scorers count them. The pickle is read without e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,49 +26,68 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError, SettingError
 from askmask.formats.plain_pickle import read_plain_pickle
 from askmask.formats.polygons import mask_of_coco
-from askmask.formats.reading import naming, read_json
+from askmask.formats.reading import (
+    ById,
+    Frames,
+    NoTruth,
+    inside,
+    naming,
+    read_json,
+    size_of,
+    text_of,
+    upright,
+    upright_size,
+)
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
 
 COMPILED_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "refclef": "unc"}
 PICTURES = "images/mscoco/images/train2014"
 CLEF_PICTURES = "images/saiapr_tc-12"
 
 
-@dataclass(frozen=True)
 class Instances:
-    """The pictures and annotations of one instances.json, by id."""
+    """The pictures and annotations of one instances.json, by id; masks come upright."""
 
-    path: Path
-    images: dict[int, dict[str, Any]]
-    annotations: dict[int, dict[str, Any]]
-
-    @classmethod
-    def read(cls, path: Path) -> Instances:
-        """Read and index a COCO file."""
+    def __init__(self, path: Path, pictures: Path):
+        """Read and index a COCO file; `pictures` is the folder of its pictures."""
         data = read_json(path)
+        self.path, self.pictures = path, pictures
         with naming(str(path)):
-            return cls(path, *({row["id"]: row for row in data[key]} for key in ("images", "annotations")))
+            self.images = ById(data["images"], "images")
+            self.annotations = ById(data["annotations"], "annotations")
+        self._frames = Frames((self.picture(i), self._stated(i)) for i in self.images)
 
-    def size(self, image_id: int) -> tuple[int, int]:
-        """Return (height, width) of a picture."""
-        image = self.images[image_id]
-        return int(image["height"]), int(image["width"])
+    def picture(self, image_id: Any) -> Path:
+        """Return where a picture lies."""
+        return inside(self.pictures, self.images[image_id]["file_name"])
 
-    def mask(self, ann_id: int, *, image_id: int | None = None, drop_invalid: bool = False) -> Mask:
-        """Return one annotation's mask; it must lie on the picture `image_id` if that is given."""
-        if ann_id not in self.annotations:
-            raise DataError(f"{self.path} has no annotation", got=ann_id)
+    def size(self, image_id: Any) -> tuple[int, int]:
+        """Return (height, width) of a picture, upright."""
+        return upright_size(self._stated(image_id), self._orientation(image_id))
+
+    def mask(self, ann_id: Any, image_id: Any, *, drop_invalid: bool = False) -> Mask:
+        """Return one annotation's mask, upright; it must lie on the picture `image_id`."""
         annotation = self.annotations[ann_id]
-        if image_id is not None and annotation["image_id"] != image_id:
+        if annotation["image_id"] != image_id:
             raise DataError(f"annotation {ann_id} lies on another picture", got=annotation["image_id"])
-        size = self.size(annotation["image_id"])
-        return mask_of_coco(annotation["segmentation"], size, drop_invalid=drop_invalid)
+        size = self._stated(image_id)
+        mask = mask_of_coco(annotation.get("segmentation"), size, drop_invalid=drop_invalid)
+        return upright(mask, self._orientation(image_id))
+
+    def _stated(self, image_id: Any) -> tuple[int, int]:
+        image = self.images[image_id]
+        return size_of(image["height"], image["width"])
+
+    def _orientation(self, image_id: Any) -> int:
+        return self._frames.orientation(self.picture(image_id), self._stated(image_id))
 
 
 def read_refcoco(
     root: str | Path,
     split: str = "val",
     *,
+    notes: Notes,
     name: str = "refcoco",
     by: str | None = None,
     text: str = "sent",
@@ -88,29 +106,46 @@ def read_refcoco(
     by = by or COMPILED_BY[name]
     path = folder / f"refs({by}).p"
     refs = read_plain_pickle(path)
-    if not isinstance(refs, list):
-        raise DataError(f"{path}: a list of refs is needed", got=type(refs).__name__)
-    instances = Instances.read(folder / "instances.json")
     place = Path(root) / (pictures or (CLEF_PICTURES if name == "refclef" else PICTURES))
-    for number, ref in enumerate(refs):
-        with naming(f"{path}, ref {number}"):
-            if not in_split(ref["split"], split):
+    instances = Instances(folder / "instances.json", place)
+    for number, ref in refs_of(refs, path, split):
+        where = f"{path}, ref {number}"
+        with naming(where):
+            try:
+                size = instances.size(ref["image_id"])
+                mask = instances.mask(ref["ann_id"], ref["image_id"])
+            except NoTruth as error:
+                notes.add(str(error), where)
                 continue
-            image = instances.images[ref["image_id"]]
-            mask = instances.mask(ref["ann_id"], image_id=ref["image_id"])
             for sentence in ref["sentences"]:
-                prompt = sentence[text].strip()
+                prompt = text_of(sentence[text], text).strip()
                 if not prompt:
                     raise DataError("an empty sentence", got=f"sent_id {sentence['sent_id']}")
                 yield Example(
                     id=f"{name}-{by}-{ref['ref_id']}-{sentence['sent_id']}",
-                    image=str(place / image["file_name"]),
-                    size=instances.size(ref["image_id"]),
+                    image=str(instances.picture(ref["image_id"])),
+                    size=size,
                     source=name,
                     split=split,
                     rounds=(Round.of(prompt.lower() if text == "sent" else prompt, masks=(mask,)),),
                     meta={"ref_id": ref["ref_id"], "ann_id": ref["ann_id"], "text": text, "by": by},
                 )
+
+
+def refs_of(refs: Any, path: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number, ref) of a split. Raises DataError if the file has no such split."""
+    if not isinstance(refs, list):
+        raise DataError(f"{path}: a list of refs is needed", got=type(refs).__name__)
+    found, count = set(), 0
+    for number, ref in enumerate(refs):
+        with naming(f"{path}, ref {number}"):
+            found.add(text_of(ref["split"], "split"))
+            wanted = in_split(ref["split"], split)
+        if wanted:
+            count += 1
+            yield number, ref
+    if not count:
+        raise DataError(f"{path} has no split {split!r}", got=", ".join(sorted(found)) or "no refs")
 
 
 def in_split(found: str, wanted: str) -> bool:

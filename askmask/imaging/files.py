@@ -115,6 +115,18 @@ def read_mask_pixels(source: str | Path | bytes) -> tuple[np.ndarray, tuple[str,
     return turned(pixels, turn), doubts
 
 
+def read_ids(path: str | Path) -> np.ndarray:
+    """Read a map of ids, int64 [H, W] as stored: greys and palettes by their number, colours as R + 256 G + 65536 B."""
+    name = str(path)
+    image, _, _ = _decode(path, name, MAX_PICTURE_PIXELS)
+    if image.format in LOSSY_FORMATS or image.mode not in ("1", "L", "P", "I", "I;16", "RGB", "RGBA"):
+        raise PictureError(
+            f"{name}: not a map of ids", got=f"{image.format}, {image.mode}", do="Save it as PNG."
+        )
+    pixels = _pixels(lambda image, _: np.asarray(image).astype(np.int64), image, name)
+    return pixels if pixels.ndim == 2 else pixels[..., :3] @ np.array([1, 256, 65536])
+
+
 def read_header(path: str | Path) -> Header:
     """Return a picture file's stored size and orientation, from its header where that tells both."""
     name = str(path)
@@ -363,15 +375,16 @@ def _mask_of(image: Image.Image, name: str) -> tuple[np.ndarray, tuple[str, ...]
         values = np.asarray(image)
         if image.mode == "F" and not np.isfinite(values).all():
             raise PictureError(f"{name}: a mask of numbers that are none", do="Save it as 8-bit PNG.")
-        return values != 0, ()
+        return np.asarray(values != 0), ()
     has_alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     if image.mode == "P" and not has_alpha:
         return _palette_mask(image, name), ()
     channels = np.asarray(image.convert("RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"))
     if channels.ndim == 2:
-        return channels != 0, ()
-    coloured: np.ndarray = channels[..., :3].any(-1)
-    if not has_alpha or (seen := channels[..., 3] != 0).all():
+        return np.asarray(channels != 0), ()
+    coloured = np.asarray(channels[..., :3].any(-1))
+    seen = np.asarray(channels[..., 3] != 0) if has_alpha else np.ones_like(coloured)
+    if seen.all():
         return coloured, ()
     if coloured[seen].any() and not coloured[seen].all():
         return seen, (THREE_KINDS,)

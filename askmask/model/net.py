@@ -31,6 +31,9 @@ class AskMaskNet(nn.Module):
 
     segmenter: Segmenter
     prompt_encoder: PromptEncoder
+    threads: int | None = (
+        None  # of the processor, in `at_most`'s words: what is fastest for a network of this size
+    )
 
     def __init__(self, segmenter: Segmenter, prompt_encoder: PromptEncoder, adapter: nn.Module):
         super().__init__()

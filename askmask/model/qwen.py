@@ -109,7 +109,7 @@ class QwenPromptEncoder(nn.Module):
         )
         out = self.base(input_ids=ids, position_ids=positions, use_cache=True, **inputs)
         words = out.last_hidden_state[:, self.words.is_text(ids)[0]]
-        return QwenPrefix(out.past_key_values, ids.shape[1], words, ids.shape[1] + int(delta))
+        return QwenPrefix(getattr(out, self._cache_argument), ids.shape[1], words, ids.shape[1] + int(delta))
 
     @torch.no_grad()
     def encode(self, prefix: QwenPrefix, tokens: QwenTokens) -> TokenStates:

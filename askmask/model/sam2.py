@@ -30,10 +30,11 @@ class Sam2Segmenter(nn.Module):
     `given`: the sizes of a network whose weights are loaded later, or a model with its weights.
     """
 
-    def __init__(self, given: dict[str, Any] | Sam2Model):
+    def __init__(self, given: dict[str, Any] | nn.Module):
         super().__init__()
         settings: Any
-        if isinstance(given, Sam2Model):
+        self.model: Any
+        if isinstance(given, nn.Module):  # Sam2Model, or EdgeTamModel, which has the same parts
             self.model, settings = given, given.config
         else:
             settings = Sam2Config(**given)

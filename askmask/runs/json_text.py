@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,17 +30,19 @@ def parse_json(text: str | bytes, place: str) -> Any:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # not JSON, not UTF-8, a number of 5,000 digits, nested too deep
+    ) as error:  # not JSON or UTF-8, a number of 5,000 digits, nested too deep
         raise DataError(f"{place}: not JSON", got=repr(text[:60])) from error
+    except TypeError as error:  # a table's column may hold anything
+        raise DataError(f"{place}: JSON is text", got=repr(text)[:60]) from error
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises DataError naming it if it is absent, larger than 1 GB, or not JSON."""
     path = Path(path)
-    with _open(path) as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB")
+    with _open(path) as file:  # its size first: `read` would take room for as much as it may read
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB")
+        data = file.read()
     return parse_json(data, str(path))
 
 
@@ -52,28 +55,23 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 
 def read_rows(
-    path: str | Path, on_bad: Callable[[int, str], None] | None = None
+    path: str | Path,
+    on_bad: Callable[[int, str], None] | None = None,
+    on_line: Callable[[bytes], None] = lambda line: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, JSON object) of a JSON-lines file; blank lines are passed over.
 
     A line that is no JSON object raises DataError naming file and line; with `on_bad` it is told (line number,
-    the error) and passed over. A line larger than 64 MB always raises.
+    the error) and passed over. A line larger than 64 MB always raises. `on_line` is told the bytes of every line.
     """
-    for number, _, row in locate_rows(path, on_bad):
-        yield number, row
-
-
-def locate_rows(
-    path: str | Path, on_bad: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield (line number from 1, byte offset of the line, JSON object); see `read_rows`."""
     path = Path(path)
     with _open(path) as file:
-        number = offset = 0
+        number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
+            on_line(line)
             if line.strip():
                 try:
                     row = parse_row(line, f"{path}, line {number}")
@@ -82,8 +80,7 @@ def locate_rows(
                         raise
                     on_bad(number, str(error))
                 else:
-                    yield number, offset, row
-            offset += len(line)
+                    yield number, row
 
 
 def parse_row(line: bytes, place: str) -> dict[str, Any]:

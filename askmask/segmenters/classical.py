@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from askmask.errors import PromptError
 from askmask.imaging.mask import Mask
-from askmask.segmenters.segmenter import BoxXyxy, ScoredMask, suppress
+from askmask.segmenters.segmenter import BoxXyxy, Marked, ScoredMask, suppress
 
 WORK_PX = 256  # longer side at which it works
 ROUNDS = 4
@@ -29,6 +30,32 @@ class ClassicalSegmenter:
         """Return a mask and how clearly it stands out, for each box."""
         lab, scale = _working_copy(rgb)
         return [self._segment(rgb.shape[:2], lab, scale, box) for box in boxes_xyxy]
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the picture: nothing is known of it beforehand."""
+        return rgb
+
+    def draw(self, encoded: np.ndarray, marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return a mask for each box, less the pieces of it that lie apart from the points inside, if any are hit.
+
+        Points without a box get one of a quarter of the picture around the first.
+        """
+        results: list[ScoredMask] = []
+        height, width = encoded.shape[:2]
+        for one in marked:
+            inside = [(x, y) for x, y, within in one.points if within]
+            box = one.box
+            if box is None:
+                if not inside:
+                    raise PromptError("a box, or a point inside, is needed")
+                x, y = inside[0]
+                box = (
+                    max(0.0, x - width / 8), max(0.0, y - height / 8),
+                    min(float(width), x + width / 8), min(float(height), y + height / 8),
+                )  # fmt: skip
+            mask, score = self.segment_boxes(encoded, [box])[0]
+            results.append((_hit(mask, inside), score))
+        return results
 
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return connected regions of like colour, coarse and fine."""
@@ -147,6 +174,14 @@ def _paste(region: np.ndarray, size: tuple[int, ...], x: int, y: int) -> np.ndar
     whole = np.zeros(size, bool)
     whole[y : y + region.shape[0], x : x + region.shape[1]] = region
     return whole
+
+
+def _hit(mask: Mask, points: Sequence[tuple[float, float]]) -> Mask:
+    """Return the connected pieces that points lie in; the whole mask where they hit none."""
+    parts, count = ndimage.label(mask.to_array())
+    height, width = mask.size
+    hit = {int(parts[min(int(y), height - 1), min(int(x), width - 1)]) for x, y in points} - {0}
+    return Mask.from_array(np.isin(parts, list(hit))) if hit and len(hit) < count else mask
 
 
 def _to_mask(region: np.ndarray, size: tuple[int, ...]) -> Mask:

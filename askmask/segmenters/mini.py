@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from askmask.errors import PictureError
+from askmask.errors import PictureError, PromptError
 from askmask.imaging.mask import Mask
 from askmask.model.mini.instances import geometry
 from askmask.model.mini.net import Mini, MiniPrefix
 from askmask.model.seams import Features
-from askmask.segmenters.segmenter import ScoredMask, suppress
+from askmask.model.threads import at_most
+from askmask.segmenters.segmenter import Marked, ScoredMask, suppress
 
 AT_ONCE = 64
 
@@ -39,6 +40,24 @@ class PromptableMini:
         places = np.asarray(points_xy, np.float32).reshape(-1, 1, 2) + 0.5
         return self._segment(rgb, places)
 
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Encode a picture, and keep it: the pixels say which it was."""
+        self._look(rgb)
+        return rgb
+
+    def draw(self, encoded: np.ndarray, marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return one (mask, score) for each: by its box, or by its first point inside where that mask leaves it out."""
+        results: list[ScoredMask] = []
+        for one in marked:
+            inside = [(x, y) for x, y, within in one.points if within]
+            if one.box is None and not inside:
+                raise PromptError("mini takes one point inside a thing, or one box around it")
+            drawn = self.segment_boxes(encoded, [one.box]) if one.box is not None else []
+            if inside and not (drawn and _covers(drawn[0][0], inside[0])):
+                drawn = self.segment_points(encoded, inside[:1])
+            results += drawn
+        return results
+
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return every object found as (mask, score), best first, without duplicates."""
         _, prefix = self._look(rgb)
@@ -56,9 +75,10 @@ class PromptableMini:
         units = torch.from_numpy(places / np.array([size[1], size[0]], np.float32))
         result: list[ScoredMask] = []
         for group in units.split(AT_ONCE) if len(units) else ():
-            prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
-            out = self.net.segmenter.decode(features, prompts, multimask=False)
-            masks = F.interpolate(out.logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+            with at_most(self.net.threads):
+                prompts = self.net.segmenter.click(prefix.instances, group.to(self.net.device))
+                out = self.net.segmenter.decode(features, prompts, multimask=False)
+                masks = F.interpolate(out.logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
             result += [
                 (Mask.from_array(mask), min(1.0, max(0.0, float(score))))
                 for mask, score in zip(masks.cpu().numpy(), out.scores[:, 0], strict=True)
@@ -71,7 +91,13 @@ class PromptableMini:
             raise PictureError("a picture must be uint8 [H, W, 3]", got=f"{rgb.dtype} {rgb.shape}")
         key = rgb.tobytes() + repr(rgb.shape).encode()
         if self._seen is None or self._seen[0] != key:
-            pixels: Tensor = self.net.segmenter.prepare(rgb)[None].to(self.net.device)
-            features = self.net.segmenter.encode(pixels)
-            self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
+            with at_most(self.net.threads):
+                pixels: Tensor = self.net.segmenter.prepare(rgb)[None].to(self.net.device)
+                features = self.net.segmenter.encode(pixels)
+                self._seen = (key, features, self.net.prompt_encoder.prefix(None, features))
         return self._seen[1:]
+
+
+def _covers(mask: Mask, point: tuple[float, float]) -> bool:
+    height, width = mask.size
+    return bool(mask.to_array()[min(int(point[1]), height - 1), min(int(point[0]), width - 1)])

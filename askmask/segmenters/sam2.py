@@ -8,6 +8,7 @@ predicted IoU 0.8, stability 0.95 at offset 1, suppression 0.7).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import Sam2Model
 
+from askmask.errors import CheckpointError, MissingExtra
 from askmask.imaging.mask import Mask
 from askmask.model.sam2 import Sam2Segmenter
 from askmask.model.seams import Features
-from askmask.segmenters.segmenter import BoxXyxy, ScoredMask, suppress
+from askmask.segmenters.segmenter import BoxXyxy, Marked, ScoredMask, suppress
 
 HUB_NAME = "facebook/sam2-hiera-large"
 POINTS_PER_SIDE = 64
@@ -38,9 +40,8 @@ class PromptableSam2:
         least_score: float = LEAST_SCORE,
         least_stability: float = LEAST_STABILITY,
     ):
-        if isinstance(model, str):
-            model = Sam2Model.from_pretrained(model, local_files_only=True)
-        self.net = Sam2Segmenter(model).to(device).eval()
+        loaded = strictly_loaded(model) if isinstance(model, str) else model
+        self.net = Sam2Segmenter(loaded).to(device).eval()
         self._device = device
         self._points, self._least = points_per_side, (least_score, least_stability)
 
@@ -64,6 +65,32 @@ class PromptableSam2:
             )
             results.append(self._read(logits, scores, rgb.shape[:2]))
         return results
+
+    @torch.inference_mode()
+    def encode(self, rgb: np.ndarray) -> tuple[Features, tuple[int, int]]:
+        """Encode a picture."""
+        return self._encode([rgb]), (rgb.shape[0], rgb.shape[1])
+
+    @torch.inference_mode()
+    def draw(self, encoded: tuple[Features, tuple[int, int]], marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return a mask and its predicted IoU for each; the best of three where one point is all there is."""
+        features, (height, width) = encoded
+        scale = np.array([self.net.image_size / width, self.net.image_size / height], np.float32)
+        masks: list[ScoredMask] = []
+        for one in marked:
+            points = np.array([p[:2] for p in one.points], np.float32).reshape(1, -1, 2) * scale
+            box = None if one.box is None else np.array(one.box, np.float32).reshape(1, 2, 2) * scale
+            labels = np.array([[p[2] for p in one.points]], np.int64)
+            logits, scores = self.net.decode_geometry(
+                features,
+                points=torch.from_numpy(points).to(self._device) if one.points else None,
+                labels=torch.from_numpy(labels).to(self._device) if one.points else None,
+                boxes=None if box is None else torch.from_numpy(box.reshape(1, 4)).to(self._device),
+                multimask=box is None and len(one.points) == 1,
+            )
+            drawn = self._read(logits, scores, (height, width))
+            masks.append(max(drawn, key=lambda pair: pair[1]))
+        return masks
 
     @torch.inference_mode()
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
@@ -98,3 +125,25 @@ class PromptableSam2:
             ]
             masks.append((Mask.from_array((full > 0).cpu().numpy()), round(float(score), 4)))
         return masks
+
+
+def strictly_loaded(folder: str) -> Any:
+    """Load SAM 2, SAM 2.1 or EdgeTAM from a folder. Raises CheckpointError if any weight would be left at random."""
+    from transformers import AutoConfig, EdgeTamModel
+
+    try:
+        kind: Any = EdgeTamModel if "edgetam" in AutoConfig.from_pretrained(folder).model_type else Sam2Model
+        model, loading = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except ImportError as error:  # EdgeTAM's encoder
+        raise MissingExtra("timm", "edgetam") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            "these weights cannot be loaded", got=str(error).splitlines()[0][:200]
+        ) from error
+    # The published files hold a video model too: what is too much does no harm, what is missing does.
+    missing = sorted(loading["missing_keys"]) + sorted(map(str, loading["mismatched_keys"]))
+    if missing:
+        raise CheckpointError(
+            f"{len(missing)} weights are missing and would be random", got=missing[0], do="Fetch them anew."
+        )
+    return model

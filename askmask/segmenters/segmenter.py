@@ -6,7 +6,8 @@ Masks have the size of the picture given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +16,15 @@ from askmask.imaging.mask import Mask
 
 ScoredMask = tuple[Mask, float]
 BoxXyxy = tuple[float, float, float, float]
-NAMES = ("classical", "mini", "sam2")
+SAM2 = {  # name -> on the Hub
+    "sam2": "facebook/sam2-hiera-large",
+    "sam2.1-tiny": "facebook/sam2.1-hiera-tiny",
+    "sam2.1-small": "facebook/sam2.1-hiera-small",
+    "sam2.1-base-plus": "facebook/sam2.1-hiera-base-plus",
+    "sam2.1-large": "facebook/sam2.1-hiera-large",
+    "edgetam": "yonigozlan/EdgeTAM-hf",
+}
+NAMES = ("classical", "mini", *SAM2)
 
 
 @runtime_checkable
@@ -27,6 +36,24 @@ class PromptableSegmenter(Protocol):
 
     def everything(self, rgb: np.ndarray) -> list[ScoredMask]:
         """Return masks of all that the segmenter can tell apart, without near duplicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What one mask is asked for by: a box, points (x, y, inside), or both, in pixels of the picture."""
+
+    box: BoxXyxy | None = None
+    points: tuple[tuple[float, float, bool], ...] = ()
+
+
+class Drawer(PromptableSegmenter, Protocol):
+    """A segmenter that encodes a picture once, and then draws one mask for each set of marks."""
+
+    def encode(self, rgb: np.ndarray) -> Any:
+        """Encode uint8 [H, W, 3]."""
+
+    def draw(self, encoded: Any, marked: Sequence[Marked]) -> list[ScoredMask]:
+        """Return a mask and a score in [0, 1] for each."""
 
 
 @runtime_checkable
@@ -52,7 +79,7 @@ def open_segmenter(
     at: str | None = None,
     device: str = "cpu",
     confirm: Callable[[str], bool] | None = None,
-) -> PromptableSegmenter:
+) -> Drawer:
     """Make a segmenter. `at`: its model folder or Hub name; `confirm` is asked before weights are fetched.
 
     Raises SettingError for an unknown name, CheckpointError for weights that are not there.
@@ -71,9 +98,9 @@ def open_segmenter(
         if not isinstance(net, Mini):
             raise SettingError("the segmenter is not a mini", got=at, do="Name the folder of a mini.")
         return PromptableMini(net)
-    if name == "sam2":
+    if name in SAM2:
         from askmask.hub import fetch_weights
-        from askmask.segmenters.sam2 import HUB_NAME, PromptableSam2
+        from askmask.segmenters.sam2 import PromptableSam2
 
-        return PromptableSam2(str(fetch_weights(at or HUB_NAME, confirm=confirm)), device=device)
+        return PromptableSam2(str(fetch_weights(at or SAM2[name], confirm=confirm)), device=device)
     raise SettingError("unknown segmenter", got=repr(name), do=f"Use one of: {', '.join(NAMES)}.")

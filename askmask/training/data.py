@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ import numpy as np
 
 from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError
-from askmask.formats.catalogue import open_dataset
-from askmask.formats.converseg import training_row
+from askmask.formats.catalogue import kind_of, open_dataset
+from askmask.formats.converseg import LINES, training_row, training_rows
 from askmask.history import context
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import union_of
+from askmask.notes import Notes
 from askmask.runs.content_hash import remembered_sha256
-from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 
 UNLABELLED, DIALOGUE, MARKED = "unlabelled", "needs the rounds before it", "asked by marks on the picture"
-FILES = ("examples.jsonl", "dataset.jsonl")  # of a folder, the first that is there: it has the negatives too
 
 
 class Source:
@@ -38,35 +36,29 @@ class Source:
     def __init__(self, name: str, split: str = "train"):
         """Read `name`: a folder or file, or NAME:ROOT[@SPLIT]. Raises DataError if nothing can be trained on.
 
-        Of several splits that the data themselves tell apart, `split` is read, or @SPLIT must say which.
+        Of several splits `split` is read, unless @SPLIT says which.
         """
         self.name, self.left_out = name, Counter[str]()
         self._rounds: list[tuple[str, int, Callable[[], Example]]] = []  # where, k, how to read
-        path = next((Path(name) / file for file in FILES if (Path(name) / file).is_file()), Path(name))
-        self.path = path if path.is_file() else None
-        if self.path is not None and _is_published(path):
+        files = (Path(name), *(Path(name) / file for file in ("examples.jsonl", LINES)))
+        self.path = path = next((file for file in files if file.is_file()), None)
+        if path is not None and path.suffix == ".jsonl" and kind_of(path) == "converseg":
             self._rounds = [
                 (f"{path}, line {number}", 0, partial(training_row, path, number, row))
-                for number, row in _published_rows(path)
+                for number, row in training_rows(path)
             ]
         else:
-            self._take(list(open_dataset(str(path) if self.path else name)), split)
+            notes = Notes()
+            self._take(open_dataset(name, prefer=split, notes=notes))
+            self.left_out.update(notes.counts)
         if not self._rounds:
             why = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             raise DataError("no round to train on", got=f"{name}: {why or 'it is empty'}")
 
-    def _take(self, examples: list[Example], split: str) -> None:
-        splits = {example.split for example in examples}
-        if len(splits) > 1 and split not in splits:
-            raise DataError(
-                "splits are never pooled: one must be named",
-                got=f"{self.name}: {', '.join(sorted(map(repr, splits)))}",
-                do="Write own:FOLDER@SPLIT.",
-            )
+    def _take(self, examples: Iterable[Example]) -> None:
         for example in examples:
-            other = len(splits) > 1 and example.split != split
             for k, round in enumerate(example.rounds):
-                if why := f"of split {example.split!r}" if other else _unusable(round):
+                if why := _unusable(round):
                     self.left_out[why] += 1
                 else:
                     where = f"{self.name}, example {example.id}, round {round.id}"
@@ -139,19 +131,6 @@ def _unusable(round: Round) -> str:
 
 def _itself(example: Example) -> Example:
     return example
-
-
-def _is_published(path: Path) -> bool:
-    return path.suffix == ".jsonl" and any("mask_merged" in row for _, row in islice(read_rows(path), 1))
-
-
-def _published_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, row in read_rows(path):
-        if not all(isinstance(row.get(key), str) for key in ("image", "mask_merged", "prompt")):
-            raise DataError(
-                f'{path}, line {number}: "image", "mask_merged" and "prompt" are needed', got=sorted(row)
-            )
-        yield number, row
 
 
 class Mixture:

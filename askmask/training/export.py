@@ -34,7 +34,7 @@ KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has 
 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
-    folder, state = _newest(run)
+    folder, state = newest(run)
     net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
     weights = weights_in(state, run)
     given = {name: tuple(value.shape) for name, value in weights.items()}
@@ -56,7 +56,7 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     These stay in the precision they were trained in. Raises CheckpointError for weights that are of another network,
     of another shape or not finite.
     """
-    folder, state = _newest(run)
+    folder, state = newest(run)
     source = Path((folder.root / "source.txt").read_text(encoding="utf-8").strip())
     net, config = load_checkpoint(source)
     whole = dict(net.state_dict())
@@ -97,7 +97,8 @@ def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]
     }
 
 
-def _newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+def newest(run: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+    """Return the run's folder and what its newest checkpoint holds. Raises CheckpointError where there is none."""
     folder = RunFolder(run)
     state = folder.load()
     if state is None:

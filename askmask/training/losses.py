@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import add
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from askmask.imaging.overlap import iou
 
 DICE_WEIGHT = 0.25  # paper, section 5
 
@@ -44,12 +45,7 @@ def dice_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> 
 
 def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
     """IoU of logits > 0 with target > 0.5 over the last two axes, where `counted`; two empty masks score 1."""
-    mask, true = logits > 0, target > 0.5
-    if counted is not None:
-        mask, true = mask & counted, true & counted
-    both = (mask & true).flatten(-2).sum(-1).float()
-    either = (mask | true).flatten(-2).sum(-1).float()
-    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
+    return iou(logits > 0, target > 0.5, True if counted is None else counted)
 
 
 def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from askmask.evaluation.meter import Meter, Row
+from askmask.evaluation.protocols import UNGATED
+from askmask.evaluation.scoring import Scored
 from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.language import pad_regions
 from askmask.model.mini.net import Mini, MiniPrefix
@@ -55,29 +58,31 @@ def val_views(net: Mini, folders: Sequence[str], count: int) -> list[ValView]:
 
 @torch.no_grad()
 def score_views(net: Mini, views: Sequence[ValView], *, decode: bool) -> dict[str, float]:
-    """Return gIoU per concept over prompts with a target, and how often presence is right."""
+    """Return gIoU per concept over prompts with a target, and how often presence is right.
+
+    The masks count whatever presence says of them: the two are learnt, and watched, apart.
+    """
     net.eval()
-    ious: dict[str, list[float]] = {}
-    presence: dict[bool, list[bool]] = {True: [], False: []}
-    for view in views:
+    meter = Meter()
+    targeted: dict[str, list[Row]] = {}
+    for place, view in enumerate(views):
         masks, says = answer(net, view, decode=decode)
         for number, ask in enumerate(view.asks):
-            presence[ask.present].append(bool(says[number] > 0) == ask.present)
-            if not ask.present:
-                continue
-            counted = torch.from_numpy(~view.ignored[number])
-            true, mask = torch.from_numpy(view.truth[number]) & counted, masks[number] & counted
-            both, either = (mask & true).sum(), (mask | true).sum()
-            iou = float(both / either.clamp(min=1))
-            for key in (ask.concept, "all", *(("parts",) if ask.parts else ())):
-                ious.setdefault(key, []).append(iou)
-            if ask.hard:
-                ious.setdefault("hard", []).append(iou)
-    scores = {f"giou_{key}": float(np.mean(values)) for key, values in sorted(ious.items())}
-    for name, values in (("target_right", presence[True]), ("no_target_right", presence[False])):
-        if values:
-            scores[name] = float(np.mean(values))
-    return scores
+            row = meter.update(
+                masks[number].numpy(),
+                view.truth[number],
+                ignore=view.ignored[number],
+                said_none=not bool(says[number] > 0),
+                id=f"{place}/{number}",
+            )
+            keys = (ask.concept, "all", *(("parts",) if ask.parts else ()), *(("hard",) if ask.hard else ()))
+            for key in () if row.no_target else keys:
+                targeted.setdefault(key, []).append(row)
+    scored = Scored(UNGATED, meter)
+    found = {f"giou_{key}": scored.scores(rows)["gIoU"] for key, rows in sorted(targeted.items())}
+    whole = scored.scores(meter.rows)
+    found |= {"target_right": whole["T_acc"], "no_target_right": whole["N_acc"]}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def prefix_now(net: Mini, view: ValView) -> MiniPrefix:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from askmask.formats.dense import Shard, read_shard, shards
+from askmask.imaging.overlap import iou
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import cluster
@@ -259,10 +260,5 @@ def _best_ious(masks: Tensor, objects: Tensor) -> list[float]:
         true = objects == number
         if true.sum() < 20:
             continue
-        if not len(found):
-            result.append(0.0)
-            continue
-        both = (found & true).flatten(1).sum(1)
-        either = (found | true).flatten(1).sum(1)
-        result.append(float((both / either).max()))
+        result.append(float(iou(found, true).max()) if len(found) else 0.0)
     return result

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
+from askmask.imaging.overlap import ratio
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
 from askmask.runs.whole_files import open_whole
@@ -126,5 +127,5 @@ def owners(instances: Instances, objects: np.ndarray, stuff: tuple[str, ...]) ->
         votes[0] = votes[200:] = 0
         best = int(votes.argmax())
         union = int(mask.sum()) + int(area[best]) - int(votes[best])
-        result.append(best if votes[best] > 0.3 * max(union, 1) else NOBODY)
+        result.append(best if ratio(int(votes[best]), union, both_empty=0) > 0.3 else NOBODY)
     return np.array(result, np.int16)

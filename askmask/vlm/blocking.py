@@ -41,6 +41,10 @@ class BlockingCaller:
         """Return the key and the raw reply, as `Caller.complete` does."""
         return self._wait(self.caller.complete(request))
 
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run any work of callers in the loop and return its result."""
+        return self._wait(work)
+
     def close(self) -> None:
         """Let calls in flight end, close the client and the loop."""
         if self._thread.is_alive():

@@ -17,7 +17,7 @@ from typing import Generic, NoReturn, TypeVar
 from pydantic import BaseModel
 
 from askmask.vlm.budget import Budget, Price, sane
-from askmask.vlm.errors import ADAPTED, FATAL, CallFailed, Quarantined, Refused, RunStopped
+from askmask.vlm.errors import ADAPTED, FATAL, BudgetSpent, CallFailed, Quarantined, Refused, RunStopped
 from askmask.vlm.ledger import Ledger
 from askmask.vlm.rate import Pace, pause
 from askmask.vlm.reply import read_reply
@@ -131,9 +131,14 @@ class Caller:
 
     async def _send_until_answered(self, key: str, request: Request) -> Completion:
         failed = adapted = 0
+        reason = ""
         while True:
             try:
                 return await self._send(key, request)
+            except BudgetSpent as spent:
+                if reason:  # why the calls came to nothing matters more than that they did
+                    raise BudgetSpent(f"{spent.what}; the last call failed: {reason}", do=spent.do) from None
+                raise
             except CallFailed as error:
                 if error.error_class in (ADAPTED, THINKING):
                     adapted += 1
@@ -141,6 +146,7 @@ class Caller:
                         raise CallFailed("request", error.reason) from None
                     continue
                 failed += 1
+                reason = error.reason
                 if not error.retryable or failed >= self._attempts:
                     raise
                 # Full jitter that grows exponentially, but never less than the server's Retry-After.

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL on this machine through transformers: no key, no network.
+"""Qwen2.5-VL or Qwen3-VL on this machine through transformers: no key, no network.
 
 Schemas are shown in the instructions, not enforced while decoding; a reply that does not fit goes through the same
 repair round and quarantine as any other. One request at a time: the model has the device to itself.
@@ -16,7 +16,7 @@ from askmask.vlm.request import Completion, Request, Turn
 
 
 class LocalVlm:
-    """A `Qwen2_5_VLForConditionalGeneration` from a folder, or of a Hub name that was fetched before."""
+    """A Qwen2.5-VL or Qwen3-VL from a folder, or of a Hub name that was fetched before."""
 
     provider = "local"
     extra: Mapping[str, Any] = {}
@@ -25,9 +25,11 @@ class LocalVlm:
         try:
             import torch
             from transformers import (
+                AutoConfig,
                 AutoTokenizer,
                 Qwen2_5_VLForConditionalGeneration,
                 Qwen2VLImageProcessorPil,
+                Qwen3VLForConditionalGeneration,
             )
         except ImportError as error:
             raise MissingExtra("transformers", "engine") from error
@@ -36,8 +38,10 @@ class LocalVlm:
         # Tokenizer and image processor apart: the joint processor would need torchvision.
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._images = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        net = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        self._net = net.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
+        newer = AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "qwen3_vl"
+        kind: Any = Qwen3VLForConditionalGeneration if newer else Qwen2_5_VLForConditionalGeneration
+        net = kind.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        self._net = net.to(device).eval()
         self._lock = asyncio.Lock()
 
     async def complete(self, request: Request) -> Completion:

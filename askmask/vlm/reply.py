@@ -24,6 +24,7 @@ MOST_CLOSERS = 4
 
 _THINKING = re.compile(r"<(/?)(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _FENCED = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
+_JSON_LIKE = re.compile(r"\{|\[(?=\s*[\[{\d.\"'-])")
 _BETWEEN = re.compile(r"[\s,;]*")
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 
@@ -51,6 +52,32 @@ def read_reply(text: str, schema: type[T]) -> T:
     if found:
         complaint = f"it holds {len(found)} different answers; give one JSON object"
     raise Quarantined("parse", complaint)
+
+
+def json_values(text: str) -> list[Any]:
+    """Return the objects and lists of a reply of any shape, mended where that is safe.
+
+    Raises Quarantined("parse") if there are none, or if one of them is broken: what is cut short must not pass for
+    less.
+    """
+    if len(text) > MOST_CHARS:
+        raise Quarantined("parse", f"a reply of {len(text)} characters; at most {MOST_CHARS} are read")
+    text = _after_thinking(text).strip()
+    if _unfenced(text).endswith((",", ":")):
+        raise Quarantined("parse", "the reply is cut short")
+    values, broken = _values_in(text), []
+    fenced = [found.strip() for found in _FENCED.findall(text)]
+    at, source = 0, _unfenced(text) if not any(_values_in(part) for part in fenced) else "\n".join(fenced)
+    while found := _JSON_LIKE.search(source, at):
+        value, at = _value_at(source, found.start())
+        broken += [value] if value is None else []
+        if len(broken) > MOST_CLOSERS:
+            break
+    if broken:
+        raise Quarantined("parse", "JSON that is broken or cut short")
+    if not values:
+        raise Quarantined("parse", "no JSON in it")
+    return values
 
 
 def faults_of(error: ValidationError) -> str:

@@ -254,17 +254,8 @@ def reask(path: Path, *, prompts: int = PER_VIEW, composed: int = 0) -> int:
     for row in range(len(shard.view)):
         scene, seen = shard.facts(row)
         surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
-        number = int(shard.view[row])
-        seen |= ask(
-            scene["objects"],
-            seen,
-            surface,
-            scene["seed"],
-            number,
-            scene["split"],
-            prompts=prompts,
-            composed=composed,
-        )
+        which = scene["seed"], int(shard.view[row]), scene["split"]
+        seen |= ask(scene["objects"], seen, surface, *which, prompts=prompts, composed=composed)
     dense.write_facts(path, shard.scenes)
     return len(shard.scenes)
 
@@ -282,19 +273,13 @@ def examples_of(found: SceneRecord, folder: str = "images") -> list[conversation
             "split": facts["split"],
             "licence": LICENCE,
         }
-        meta = {
-            "seed": facts["seed"],
-            "view": number,
-            "layout": facts["layout"],
-            "pair": facts["pair"],
-            "scene": facts["hash"],
-        }
-        for k, prompt in enumerate(seen["prompts"]):
-            rounds: tuple[conversation.Round, ...] = (to_round(prompt, view.objects, view.parts),)
-            examples.append(conversation.Example(id=f"world-{name}-{k}", rounds=rounds, meta=meta, **common))
-        for k, dialogue in enumerate(seen["dialogues"]):
-            rounds = tuple(to_round(prompt, view.objects, view.parts) for prompt in dialogue)
-            examples.append(conversation.Example(id=f"world-{name}-d{k}", rounds=rounds, meta=meta, **common))
+        meta = {"seed": facts["seed"], "view": number, "layout": facts["layout"], "pair": facts["pair"]}
+        common["meta"] = meta | {"scene": facts["hash"]}
+        chats = [(f"{k}", [prompt]) for k, prompt in enumerate(seen["prompts"])]
+        chats += [(f"d{k}", dialogue) for k, dialogue in enumerate(seen["dialogues"])]
+        for key, prompts in chats:
+            rounds = tuple(to_round(prompt, view.objects, view.parts) for prompt in prompts)
+            examples.append(conversation.Example(id=f"world-{name}-{key}", rounds=rounds, **common))
     return examples
 
 

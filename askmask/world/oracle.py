@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,12 @@ class Errors:
     false_accept: float = 0.0  # a verifier's yes where truth says no
     false_reject: float = 0.0
     choice: float = 0.0  # the worse of two masks preferred
+    # Of pointing:
+    shifted: float = 0.0  # a reply whose places are off by a tenth of the picture
+    swapped: float = 0.0  # a reply with y before x
+    resized: float = 0.0  # a reply in places of a picture that the server shrank by a third
+    missing: float = 0.0  # an instance left out
+    wrong: float = 0.0  # another thing pointed at
     # What is wrong with the reply, not with the answer:
     json: float = 0.0  # malformed
     truncate: float = 0.0
@@ -122,6 +128,7 @@ class Question:
     family: str
     mask: np.ndarray  # bool [H, W]
     negative: str | None = None
+    instances: tuple[np.ndarray, ...] = ()  # bool [H, W] each, those in sight
 
     @property
     def request(self) -> str:
@@ -245,7 +252,10 @@ def _scene_of(
         mask = np.any(instances, axis=0) if instances else np.zeros(objects.shape, bool)
         if instances and not mask.any():
             continue  # what answers it is out of sight
-        known = Question(prompt["prompt"], prompt["concept"], prompt["family"], mask, prompt.get("negative"))
+        known = Question(
+            prompt["prompt"], prompt["concept"], prompt["family"], mask, prompt.get("negative"),
+            tuple(one for one in instances if one.any()),
+        )  # fmt: skip
         questions.setdefault(known.request.casefold(), known)
     return TrueScene(rgb, things, list(questions.values()))
 
@@ -287,6 +297,8 @@ class Oracle:
             "ChoiceReply": self._choose,
             "PromptsReply": self._write,
             "AlignmentReply": self._align,
+            "PointingReply": self._point,
+            "LookReply": self._look_again,
         }
 
     def answer(
@@ -403,6 +415,63 @@ class Oracle:
         accept = self._verdict(right, draw)
         return {"reason": "it fits" if accept else "it does not fit", "accept": accept}
 
+    def _point(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
+        question = scene.question(inputs["asked"])
+        truth = () if question is None else question.instances
+        seen = [mask for mask in truth if not draw.chance(self.errors.missing)]
+        others = [
+            thing.mask for thing in scene.things if not any((thing.mask & mask).any() for mask in truth)
+        ]
+        seen = [draw.among(others) if others and draw.chance(self.errors.wrong) else mask for mask in seen]
+        write = self._writer(draw)
+        because = "" if seen else "nothing in the picture answers it"
+        return {
+            "instances": [write(mask) | {"label": f"thing {n}"} for n, mask in enumerate(seen, 1)],
+            "nothing_because": because,
+            "reply": "",
+        }
+
+    def _look_again(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
+        """Judge drawn regions by their boxes: one that fits no instance is withdrawn, one that nearly does mended."""
+        question = scene.question(inputs["asked"])
+        left = [] if question is None else list(question.instances)
+        write, verdicts = self._writer(draw), []
+        for region in inputs["regions"]:
+            overlaps = [_box_iou(region["bbox_2d"], _box_of(mask)) for mask in left]
+            best = max(overlaps, default=0.0)
+            verdict = "keep" if best >= FITS_IOU else "correct" if best >= 0.1 else "withdraw"
+            one: dict[str, Any] = {
+                "number": region["number"],
+                "verdict": verdict,
+                "bbox_2d": [],
+                "points_2d": [],
+            }
+            if verdict != "withdraw":
+                mask = left.pop(overlaps.index(best))
+                one |= write(mask) if verdict == "correct" else {}
+            verdicts.append(one)
+        return {"verdicts": verdicts, "missing": [write(mask) | {"label": "missing"} for mask in left]}
+
+    def _writer(self, draw: Draw) -> Callable[[np.ndarray], dict[str, Any]]:
+        """Return what writes a mask's box and a point deep inside it, with the faults that a whole reply has."""
+        shifted, swapped, resized = (
+            draw.chance(getattr(self.errors, name)) for name in ("shifted", "swapped", "resized")
+        )
+
+        def write(mask: np.ndarray) -> dict[str, Any]:
+            def place(x: float, y: float) -> list[float]:
+                x, y = (2 * x / 3, 2 * y / 3) if resized else (x, y)
+                x, y = (min(1000.0, x + 100), min(1000.0, y + 100)) if shifted else (x, y)
+                return [round(v, 1) for v in ((y, x) if swapped else (x, y))]
+
+            x0, y0, x1, y1 = _box_of(mask)
+            depth = distance_inside(mask)
+            y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+            inside = place(1000 * (float(x) + 0.5) / mask.shape[1], 1000 * (float(y) + 0.5) / mask.shape[0])
+            return {"bbox_2d": [*place(x0, y0), *place(x1, y1)], "points_2d": [inside]}
+
+        return write
+
     def _verdict(self, truth: bool, draw: Draw) -> bool:
         wrong = self.errors.false_reject if truth else self.errors.false_accept
         return truth != draw.chance(wrong)
@@ -437,15 +506,31 @@ def _families(schema: Mapping[str, Any]) -> list[str]:
 def _thing_at(scene: TrueScene, box: Sequence[float]) -> Thing | None:
     """Return the thing whose box a region's box (in thousandths) agrees with best."""
 
-    x0, y0, x1, y1 = box
-
     def overlap(thing: Thing) -> float:
-        a0, b0, a1, b1 = thing.box_in_thousandths
-        common = max(0.0, min(x1, a1) - max(x0, a0)) * max(0.0, min(y1, b1) - max(y0, b0))
-        return common / max(1e-9, (x1 - x0) * (y1 - y0) + (a1 - a0) * (b1 - b0) - common)
+        return _box_iou(box, thing.box_in_thousandths)
 
     best = max(scene.things, key=overlap, default=None)
     return best if best is not None and overlap(best) >= 0.5 else None
+
+
+def _box_of(mask: np.ndarray) -> tuple[float, ...]:
+    return Thing("", "thing", mask).box_in_thousandths
+
+
+def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    common = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return common / max(1e-9, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
+
+
+def distance_inside(mask: np.ndarray) -> np.ndarray:
+    """Return for each pixel [H, W] how many steps it lies inside the mask, counted in the four directions."""
+    depth, left = np.zeros(mask.shape, np.int32), np.pad(mask, 1)
+    while left.any():
+        inner = left[1:-1, 1:-1]
+        depth += inner
+        kept = inner & left[:-2, 1:-1] & left[2:, 1:-1] & left[1:-1, :-2] & left[1:-1, 2:]
+        left = np.pad(kept, 1)
+    return depth
 
 
 def _seen_mask(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -233,17 +233,15 @@ class _Handler(BaseHTTPRequestHandler):
         reply_id = self.server.next_id()
         message = {"role": "assistant", "content": text, "refusal": refusal}
         spoken = len(text or "") // 4
+        usage = {"prompt_tokens": question.tokens, "completion_tokens": spoken}
+        usage["total_tokens"] = question.tokens + spoken
         body = {
             "id": reply_id,
             "object": "chat.completion",
             "created": int(time.time()),
             "model": MODEL,
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
-            "usage": {
-                "prompt_tokens": question.tokens,
-                "completion_tokens": spoken,
-                "total_tokens": question.tokens + spoken,
-            },
+            "usage": usage,
         }
         if cut:
             self.server.note(key, "drop")
@@ -275,14 +273,16 @@ class _Question:
     def __init__(self, request: dict[str, Any]):
         form = request["response_format"]["json_schema"]
         self.schema_name, self.schema = str(form["name"]), form["schema"]
-        user = next(m for m in request["messages"] if m["role"] == "user")
-        texts = [part["text"] for part in user["content"] if part["type"] == "text"]
+        user = [m for m in request["messages"] if m["role"] == "user"]
+        # The last message with a picture: earlier turns are words alone, a repair round too.
+        asked = next(m for m in reversed(user) if not isinstance(m["content"], str))
+        texts = [part["text"] for part in asked["content"] if part["type"] == "text"]
         found = re.search(r"```json\n(.*?)\n```", texts[-1], re.DOTALL) if texts else None
         if found is None:
             raise ValueError("the last text must hold the inputs between ```json and ```")
         self.inputs = json.loads(found.group(1))
         self.pictures = [
-            _decode(part["image_url"]["url"]) for part in user["content"] if part["type"] == "image_url"
+            _decode(part["image_url"]["url"]) for part in asked["content"] if part["type"] == "image_url"
         ]
         words = sum(
             len(json.dumps(m["content"])) for m in request["messages"] if isinstance(m["content"], str)

@@ -207,7 +207,8 @@ def test_sam2_with_random_weights_batches_as_it_would_alone():
         alone = segmenter.segment_boxes(picture, own)
         for (a, score), (b, other) in zip(alone, masks, strict=True):
             assert a.size == picture.shape[:2] and a.iou(b) > 0.98 and score == pytest.approx(other, abs=1e-3)
-    assert all(mask.size == (160, 160) for mask, _ in segmenter.everything(rgb[0]))
+    everything = segmenter.everything(rgb[0])
+    assert everything and {mask.size for mask, _ in everything} == {(160, 160)}
 
 
 def test_classical_segmenter_follows_coloured_things():
@@ -223,7 +224,7 @@ def test_classical_segmenter_follows_coloured_things():
             assert 0 <= score <= 1
     assert np.mean(scores) > 0.9 and np.mean(best) > 0.9
     whole = segmenter.segment_boxes(rgb, [(0, 0, 160, 160), (0, 0, 1, 1)])
-    assert all(mask.size == (160, 160) for mask, _ in whole)
+    assert [mask.size for mask, _ in whole] == [(160, 160)] * 2
 
 
 def test_queue_is_bounded_batched_and_hands_errors_to_the_asker():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from askmask.engine.overlay import TINTS, mark, tint_for
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlay import fit
+from askmask.vlm.marked import TINTS, mark, tint_for
 from askmask.vlm.pictures import shrink
 from askmask.world.oracle import Draw, Errors, Oracle, as_request, read_truth
 from askmask.world.seen_masks import seen_mask, shrink_mask

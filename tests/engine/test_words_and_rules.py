@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askmask.engine.families import FAMILIES
 from askmask.engine.segment import clip, merge_duplicates
-from askmask.engine.templates import all_hashes, fill, fill_write, hash_of
+from askmask.engine.templates import FAMILIES, all_hashes, fill, fill_write, hash_of
 from askmask.engine.values import Region, WrittenPrompt
 from askmask.engine.verify import assign_pool
 from askmask.engine.words import caption_solves, normal_words, same_request, starts_with_verb

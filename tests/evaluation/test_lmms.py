@@ -72,8 +72,9 @@ def test_a_task_scores_as_the_scorer_does(tmp_path):
         rows.append(utils.process_results(doc, [to_wire(reply.masks, (), no_target=not reply.found)]))
     for _ in predict(predictor_of(ColourModel()), plan(examples), tmp_path / "run", facts={}):
         pass
-    with PredictionFiles(tmp_path / "run") as files:
-        expected = score(files, truths_of(examples), protocol="lisa").to_dict(resamples=0)
+    expected = score(PredictionFiles(tmp_path / "run"), truths_of(examples), protocol="lisa").to_dict(
+        resamples=0
+    )
     assert 0 < expected["gIoU"] < 1
     for metric in METRICS:
         found = aggregation(metric)([row[metric] for row in rows])

@@ -12,10 +12,13 @@ from askmask.evaluation.compare import compare, read_counts
 from askmask.evaluation.opening import open_truths
 from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.report import write_report
+from askmask.evaluation.report.cases import choose
+from askmask.evaluation.report.charts import bars
 from askmask.evaluation.scoring import score
 from askmask.imaging.mask import Mask
 
 SIZE = (20, 30)
+ABOUT = {"model": "mini <b>", "data set": "own:data", "date": "2026-01-02", "command": "askmask score x"}
 
 
 def square(x, y, side=8):
@@ -48,14 +51,13 @@ def files(tmp_path):
 
 
 def scored_run(files, protocol="askmask"):
-    with PredictionFiles(files[0]) as predictions:
-        return score(predictions, open_truths(files[1]), protocol=protocol)
+    return score(PredictionFiles(files[0]), open_truths(files[1]), protocol=protocol)
 
 
 def report(files, folder, protocol="askmask"):
     scored = scored_run(files, protocol)
     data = scored.to_dict(resamples=50)
-    return data, write_report(folder, scored, data, predictions=files[0], truth=files[1])
+    return data, write_report(folder, scored, data, truth=files[1], about=ABOUT)
 
 
 def test_the_page_needs_nothing_else_and_shows_the_numbers(files, tmp_path):
@@ -65,7 +67,33 @@ def test_the_page_needs_nothing_else_and_shows_the_numbers(files, tmp_path):
     assert "Content-Security-Policy" in html and not re.search(r"(src|href)=\"(?!data:)", html)
     assert html.count("<figure>") == 8 + 8 + 8
     assert "1 of 12 items have no prediction" in html
-    assert json.loads((tmp_path / "report/scores.json").read_text()) == json.loads(json.dumps(data))
+    assert json.loads((tmp_path / "report/scores.json").read_text()) == json.loads(
+        json.dumps(data | {"run": ABOUT})
+    )
+
+
+def test_the_report_says_of_what_it_is(files, tmp_path):
+    report(files, tmp_path / "report")
+    html, markdown = ((tmp_path / "report" / name).read_text() for name in ("report.html", "report.md"))
+    for page, model in ((html, "mini &lt;b&gt;"), (markdown, "mini &lt;b&gt;")):
+        assert model in page and "own:data" in page and "2026" in page and "askmask score x" in page
+        assert "in the truth alone" in page and "in the answer alone" in page
+
+
+def test_the_best_are_masks_before_empty_answers(files):
+    truth, predictions = files[1], files[0]
+    empty = [{"id": f"none{n}", "size": SIZE, "masks": []} for n in range(20)]
+    with truth.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in empty)
+    with predictions.open("a") as file:
+        file.writelines(json.dumps({"id": row["id"], "masks": []}) + "\n" for row in empty)
+    chosen = choose(scored_run(files))
+    assert len(chosen["best"]) == 8 and not any(name.startswith("none") for name in chosen["best"])
+
+
+def test_labels_of_groups_are_whole():
+    name = "a context-dependent affordance of a thing"
+    assert f">{name}</text>" in bars({name: {"n": 3, "gIoU": 0.5}})
 
 
 def test_text_from_files_never_becomes_markup(files, tmp_path):

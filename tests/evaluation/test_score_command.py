@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from askmask.conversation import Example
 from askmask.imaging.mask import Mask
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +153,29 @@ MALFORMED = {
     "absolute path": ({"id": "a", "masks": ["/etc/passwd.png"]}, "must stay inside"),
     "other suffix": ({"id": "a", "masks": ["mask.svg"]}, "must end in .png"),
     "absent file": ({"id": "a", "masks": ["nowhere.png"]}, "cannot be read"),
+    "zero byte": ({"id": "a", "masks": ["\0.png"]}, "cannot be read"),
+    "half a letter in a path": ({"id": "a", "masks": ["\ud800.png"]}, "cannot be read"),
+    "size is a number": ({"id": "a", "masks": [rle(size=5)]}, "must be a run-length code"),
+    "size is true": ({"id": "a", "masks": [rle(size=True)]}, "must be a run-length code"),
+    "size in fractions": (
+        {"id": "a", "masks": [rle(size=[float(n) for n in SIZE])]},
+        "must be a run-length code",
+    ),
+    "runs in fractions": ({"id": "a", "masks": [rle(counts=[SIZE[0] * SIZE[1] + 0.9])]}, "whole numbers"),
+    "runs as text": ({"id": "a", "masks": [rle(counts=[str(SIZE[0] * SIZE[1])])]}, "whole numbers"),
+    "runs as an object": ({"id": "a", "masks": [rle(counts={SIZE[0] * SIZE[1]: 1})]}, "whole numbers"),
+    "runs are true": ({"id": "a", "masks": [rle(counts=True)]}, "whole numbers"),
+    "a code longer than any": ({"id": "a", "masks": [rle(counts="0" * 100_000)]}, "at most"),
+    "score of 400 digits": (
+        b'{"id": "a", "masks": [], "score": 1' + b"0" * 400 + b"}",
+        '"score" must be a finite',
+    ),
+    "score is true": ({"id": "a", "masks": [], "score": True}, '"score" must be a finite'),
+    "scores of masks: too few": (
+        {"id": "a", "masks": [rle()], "mask_scores": []},
+        "one number for each of 1 masks",
+    ),
+    "half a letter in the id": ({"id": "\ud83d", "masks": []}, 'needs a text "id"'),
     "too many": ({"id": "a", "masks": [rle()] * 1001}, "more than 1000 masks"),
 }
 
@@ -166,8 +190,8 @@ def test_malformed_predictions_name_the_line(case, folder, tmp_path):
     content, message = MALFORMED[case]
     file = tmp_path / "predictions.jsonl"
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode() + b"\n")
-    with pytest.raises(DataError) as caught, PredictionFiles(file) as predictions:
-        score(predictions, open_truths(folder / "truth.jsonl"))
+    with pytest.raises(DataError) as caught:
+        score(PredictionFiles(file), open_truths(folder / "truth.jsonl"))
     assert message in str(caught.value) and "predictions.jsonl, line 1" in str(caught.value)
 
 
@@ -224,7 +248,7 @@ def test_truth_with_an_id_twice_is_an_error(folder, tmp_path):
     line = (folder / "truth.jsonl").read_text().splitlines()[0] + "\n"
     (tmp_path / "t.jsonl").write_text(line * 2)
     done = run("score", folder / "predictions.jsonl", "--gt", tmp_path / "t.jsonl", ok=2)
-    assert "scored twice" in done.stderr
+    assert "t.jsonl, line 2: id 'a' is on line 1 too" in done.stderr
 
 
 def test_scores_need_no_torch():
@@ -234,3 +258,94 @@ def test_scores_need_no_torch():
         "bad = {'torch', 'transformers', 'cv2', 'pyarrow', 'nltk'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
+
+
+def test_a_pipe_beside_the_predictions_is_not_waited_for(folder, tmp_path):
+    from askmask.errors import DataError
+    from askmask.evaluation.predictions import PredictionFiles
+
+    os.mkfifo(tmp_path / "x.png")
+    (tmp_path / "predictions.jsonl").write_text(json.dumps({"id": "a", "masks": ["x.png"]}) + "\n")
+    with pytest.raises(DataError, match=r"line 1.*cannot be read"):
+        PredictionFiles(tmp_path / "predictions.jsonl").get("a", tuple(SIZE))
+
+
+@pytest.mark.parametrize("field", ["prompt", "reply", "concept", "conversation", "id"])
+@pytest.mark.parametrize("value", ["\ud83d", ["x"], {"a": 1}])
+def test_truth_of_odd_text_names_the_line(field, value, tmp_path):
+    from askmask.errors import DataError
+    from askmask.evaluation.truth import read_truths
+
+    path = tmp_path / "truth.jsonl"
+    path.write_text(json.dumps({"id": "a", "size": SIZE, "masks": []} | {field: value}) + "\n")
+    with pytest.raises(DataError, match=r"line 1.*text"):
+        list(read_truths(path))
+
+
+def test_odd_digits_are_names_of_groups(folder):
+    rows = [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+    for row, value in zip(rows, ["²", "④", "9" * 4000, "10", "9", "x"], strict=True):
+        row["round"] = value
+    path = folder / "odd.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = json.loads(run("score", folder / "predictions.jsonl", "--gt", path, "--json").stdout)
+    assert list(data["groups"]["round"])[:2] == ["9", "10"]
+
+
+ROW = {"id": "a", "intersection": 1, "predicted": 2, "true": 2, "no_target": False}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"intersection": None},
+        {"intersection": 1e308},
+        {"intersection": -1},
+        {"intersection": 3},
+        {"predicted": True},
+        {"said_none": "x"},
+        {"score": 10**400},
+        {"pairs": [[2, 1]]},
+        {"pairs": 5},
+        {"detections": [["x", 0, 0]]},
+        {"groups": {"round": 1}},
+        {"protocol": []},
+        {"no_target": True},
+    ],
+)
+def test_impossible_counts_of_a_report_are_refused(change, tmp_path):
+    from askmask.errors import DataError
+    from askmask.evaluation.compare import read_counts
+
+    (tmp_path / "counts.jsonl").write_text(json.dumps(ROW) + "\n")
+    assert len(read_counts(tmp_path, "askmask").meter) == 1
+    (tmp_path / "counts.jsonl").write_text(json.dumps(ROW | change) + "\n")
+    with pytest.raises(DataError, match=r"counts\.jsonl, line 1"):
+        read_counts(tmp_path, "askmask")
+
+
+def test_dialogues_and_prompts_asked_alone_are_apart(tmp_path):
+    from askmask.evaluation.predictions import Prediction, PredictionFiles
+    from askmask.evaluation.scoring import score
+    from askmask.evaluation.truth import truths_of
+
+    target, other = box_mask((0, 0, 5, 5)), box_mask((6, 6, 9, 9))
+    rounds = [{"prompt": "a", "masks": [target.to_dict()]}, {"prompt": "it", "masks": [target.to_dict()]}]
+    rows = [{"id": "one", "image": "a.png", "size": SIZE, "rounds": rounds[:1]}]
+    rows += [{"id": "talk", "image": "a.png", "size": SIZE, "rounds": rounds}]
+    rows += [{"id": "many", "image": "a.png", "size": SIZE, "rounds": rounds, "independent": True}]
+    examples = [Example.from_dict(row) for row in rows]
+    answers = {"one": target, "many#1": target, "many#2": other, "talk#1": target, "talk#2": other}
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(Prediction(n, (m,)).to_dict()) + "\n" for n, m in answers.items()))
+    data = score(PredictionFiles(path), truths_of(examples)).to_dict(resamples=0)
+    assert {name: part["n"] for name, part in data["apart"].items()} == {"alone": 3, "in a dialogue": 2}
+    assert data["apart"]["alone"]["gIoU_target"] == pytest.approx(2 / 3)
+    assert set(data["groups"]["round"]) == {"1", "2"} and data["groups"]["round"]["2"]["n"] == 1
+
+
+def test_a_long_thin_picture_fits_the_canvas():
+    from askmask.evaluation.meter import Meter
+
+    row = Meter().update(Mask.full((1, 65535)), Mask.full((1, 65535)), canvas=True)
+    assert row.intersection == row.true == 1024

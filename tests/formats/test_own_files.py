@@ -1,5 +1,7 @@
 """askmask's own files: JSONL and Parquet hold the same Examples, whole or not at all."""
 
+import json
+
 import pytest
 from PIL import Image
 
@@ -35,10 +37,50 @@ def folder(tmp_path):
 
 def test_jsonl_is_read_back_by_name_and_by_path(folder):
     own.write_examples([example(0), example(1, "train")], folder / "examples.jsonl")
-    found = list(open_dataset(str(folder)))
-    assert [e.rounds for e in found] == [example(0).rounds, example(1).rounds]
-    assert found[0].image == str(folder / "images/a.png")
+    (found,) = open_dataset(f"{folder}@val")
+    assert found.rounds == example(0).rounds and found.image == str(folder / "images/a.png")
     assert [e.id for e in open_dataset(f"world:{folder}@train")] == ["e1"]
+
+
+def test_splits_are_never_pooled_and_unknown_ones_are_errors(folder, caplog):
+    own.write_examples([example(0), example(1, "train")], folder / "examples.jsonl")
+    with pytest.raises(DataError, match=r"one must be named.* Add @ and one of train, val"):
+        list(open_dataset(str(folder)))
+    assert [e.id for e in open_dataset(str(folder), prefer="train")] == ["e1"]
+    assert f"{folder}: split 'train' is read, of train, val" in caplog.text
+    with pytest.raises(DataError, match="has no split 'test'; got train, val"):
+        list(open_dataset(f"own:{folder}@test"))
+    own.write_examples([example(0)], folder / "examples.jsonl")
+    assert [e.id for e in open_dataset(str(folder), prefer="train")] == ["e0"]  # there is but one
+
+
+def test_masks_of_one_example_are_of_one_size(folder):
+    row = example(0).to_dict()
+    row["rounds"][1]["segments"] = [{"source": "gold", "id": "x"} | Mask.full((3, 3)).to_dict()]
+    (folder / "examples.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=r"examples\.jsonl, line 1: example 'e0': masks of different sizes"):
+        list(open_dataset(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"size": [6, 8]', '"size": [5]'),
+        ('"size": [6, 8]', '"size": [1e999, 8]'),
+        ('"meta": {"n": 0}', '"meta": 5'),
+        ('"id": "e0"', '"id": ' + "9" * 5000),
+        ('"rounds": [', '"rounds": [' + "[" * 100_000 + "]" * 100_000 + ","),
+        ('"prompt": "the cup"', '"prompt": 5'),
+        ('"concept": "entities"', '"concept": {}'),
+        ('"image": "images/a.png"', '"image": "a\\u0000b"'),
+    ],
+)
+def test_what_a_row_cannot_hold_is_named(folder, old, new):
+    text = json.dumps(example(0).to_dict())
+    assert old in text
+    (folder / "examples.jsonl").write_text(text.replace(old, new, 1) + "\n")
+    with pytest.raises(DataError, match=r"examples\.jsonl, line 1"):
+        list(open_dataset(f"own:{folder}"))
 
 
 def test_parquet_carries_the_pictures(folder, tmp_path, monkeypatch):

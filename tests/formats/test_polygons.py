@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askmask.errors import DataError, MaskError
-from askmask.formats.polygons import mask_of_coco, paint_polygon, polygon_area
+from askmask.formats.polygons import mask_of_coco, paint_polygon
 from askmask.imaging.mask import Mask
 
 GOLDEN = json.loads(Path(__file__).with_name("opencv_polygons.json").read_text())
@@ -65,7 +65,7 @@ def test_self_crossing_shapes_follow_the_even_odd_rule():
 )
 def test_what_is_no_polygon_is_refused(points):
     with pytest.raises(DataError, match="polygon"):
-        polygon_area(points, (4, 4))
+        painted(points, (4, 4))
 
 
 def test_coco_segmentations_in_all_their_forms():

@@ -13,12 +13,24 @@ import numpy as np
 from PIL import Image
 
 # Written as they are into JSON text: what json.dumps would not write.
-RAW = ("9" * 5000, "-" + "9" * 400, "1e999", "-1e999", "NaN", "[" * 3000 + "]" * 3000, '"\\ud83d"', '"\\u0000"', "1e308")
+RAW = (
+    "9" * 5000,
+    "-" + "9" * 400,
+    "1e999",
+    "-1e999",
+    "NaN",
+    "[" * 3000 + "]" * 3000,
+    '"\\ud83d"',
+    '"\\u0000"',
+    "1e308",
+)
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 0.5, 1e9, 60000, 2**31, 2**63, -(2**63), "", "x", "5", "²", "\u202e", "\x1b[31m", "../../etc/passwd",
-    "/etc/passwd", "/dev/zero", "a" * 10_000, [], {}, [[]], [None], {"size": 5}, [0, 0], [[0, 0, 1, 1]], [1e7, -1e7] * 3,
+    None, True, False, 0, -1, 1, 0.5, 1e9, 60000, 2**31, 2**63, -(2**63), "", "x", "5", "²", "\u202e", "\x1b[31m",
+    "../../etc/passwd", "/etc/passwd", "/dev/zero", "a" * 10_000, [], {}, [[]], [None], {"size": 5}, [0, 0], [[0, 0, 1, 1]],
+    [1e7, -1e7] * 3,
     [131000, -131000] * 20, {"size": [1, 268435456], "counts": "0"}, {"size": [12, 16], "counts": "1" * 50_000},
-    {"size": [12, 16], "counts": [0, 192]}, {"size": [12, 16], "counts": [100.9, 91.1]}, {"size": [12, 16], "counts": {"0": 192}},
+    {"size": [12, 16], "counts": [0, 192]}, {"size": [12, 16], "counts": [100.9, 91.1]},
+    {"size": [12, 16], "counts": {"0": 192}},
 )  # fmt: skip
 ALIASES = "datasets:\n" + "".join(
     f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x, x'}]\n" for n in range(12)
@@ -61,7 +73,9 @@ def damage_value(value: Any, random: random.Random) -> tuple[Any, str]:
     elif way == 2 and isinstance(old, int | float):
         parent[key] = random.choice((-old, old * 1000, old + 0.5, str(old), [old], 10**18 + old))
     elif way == 3 and isinstance(old, str):
-        parent[key] = random.choice((old[:-1], old * 1000, old + "\ud83d", old.upper(), [old], {"a": old}, old + "\x00"))
+        parent[key] = random.choice(
+            (old[:-1], old * 1000, old + "\ud83d", old.upper(), [old], {"a": old}, old + "\x00")
+        )
     elif way == 4:
         other, at = random.choice(places)
         parent[key] = json.loads(json.dumps(other[at]))
@@ -92,20 +106,46 @@ def _bytes(path: Path, random: random.Random) -> str:
         for _ in range(random.choice((1, 3, 30))):
             data[random.randrange(len(data))] = random.randrange(256)
     elif way == 2:
-        data[at:at] = random.choice((b"\x00" * 40, b"\xff\xfe", b"[" * 50_000, b"\xed\xa0\xbd", bytes(random.randrange(256) for _ in range(20))))
+        data[at:at] = random.choice(
+            (
+                b"\x00" * 40,
+                b"\xff\xfe",
+                b"[" * 50_000,
+                b"\xed\xa0\xbd",
+                bytes(random.randrange(256) for _ in range(20)),
+            )
+        )
     elif way == 3:
         del data[at : at + random.choice((1, 4, 100))]
     elif way == 4:
-        data = bytearray(random.choice((b"", b"null", b"[]", b"{}", b"\xef\xbb\xbf" + data, b"PK\x03\x04", b"%!PS-Adobe-3.0 EPSF-3.0\n")))
+        data = bytearray(
+            random.choice(
+                (
+                    b"",
+                    b"null",
+                    b"[]",
+                    b"{}",
+                    b"\xef\xbb\xbf" + data,
+                    b"PK\x03\x04",
+                    b"%!PS-Adobe-3.0 EPSF-3.0\n",
+                )
+            )
+        )
     else:
-        data[at : at + 4] = random.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00", b"\x80\x00\x00\x00"))
+        data[at : at + 4] = random.choice(
+            (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00", b"\x80\x00\x00\x00")
+        )
     path.write_bytes(data)
     return f"bytes: way {way} at {at}"
 
 
 def _json(path: Path, random: random.Random) -> str:
     lines = path.suffix == ".jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if lines else json.loads(path.read_text())
+    rows = (
+        [json.loads(line) for line in path.read_text().splitlines()]
+        if lines
+        else json.loads(path.read_text())
+    )
     said = []
     for _ in range(random.choice((1, 1, 2))):
         rows, how = damage_value(rows, random)
@@ -175,11 +215,16 @@ def _table(path: Path, random: random.Random) -> str:
         row[name] = text_of(damage_value(value, random)[0])
     elif how in ("picture", "no bytes"):
         name = random.choice(struct)
-        row[name] = {"bytes": None if how == "no bytes" else random.choice(odd_pictures(random)), "path": "x.png"}
+        row[name] = {
+            "bytes": None if how == "no bytes" else random.choice(odd_pictures(random)),
+            "path": "x.png",
+        }
     else:
         name = random.choice(sorted(row))
         for each in rows:
-            each.pop(name) if how == "column" else each.update({name: random.choice((1, 0.5, [1], True, b"x"))})
+            each.pop(name) if how == "column" else each.update(
+                {name: random.choice((1, 0.5, [1], True, b"x"))}
+            )
     try:
         parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, UnicodeEncodeError):  # rows that no table can hold

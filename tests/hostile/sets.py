@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,11 +70,15 @@ def read_examples(examples: Iterable[Example]) -> int:
         assert Example.from_dict(json.loads(json.dumps(example.to_dict()))) == example
         for round in example.rounds:
             assert isinstance(round.text, str) and isinstance(round.reply, str | None)
-            for mask in (*(round.masks or ()), *round.prompt.masks, *([round.ignore] if round.ignore else ())):
+            for mask in (
+                *(round.masks or ()),
+                *round.prompt.masks,
+                *([round.ignore] if round.ignore else ()),
+            ):
                 assert mask.to_array().shape == mask.size
         for truth in truths_of([example]):
             assert truth.mask.size == truth.size
-        if Path(example.image).exists():
+        if os.path.exists(example.image):
             read_picture(example.image)
     return count
 
@@ -157,9 +162,7 @@ def _instances(boxes: dict[int, tuple[int, ...]], name: str = COCO_NAME) -> dict
 
 def _coco(root: Path) -> None:
     picture(root / "val2017" / "a.jpg")
-    dump(
-        root / "annotations/instances_val2017.json", _instances({7: (0, 0, 4, 4), 8: (5, 5, 9, 9)}, "a.jpg")
-    )
+    dump(root / "annotations/instances_val2017.json", _instances({7: (0, 0, 4, 4), 8: (5, 5, 9, 9)}, "a.jpg"))
 
 
 def _ref(number: int, annotation: object, category: object = 1) -> dict:
@@ -288,8 +291,8 @@ def _read_score(root: Path) -> int:
     from askmask.evaluation.scoring import score
     from askmask.evaluation.truth import read_truths
 
-    with PredictionFiles(root / "predictions.jsonl") as files:
-        return len(json.dumps(score(files, read_truths(root / "truth.jsonl")).to_dict()))
+    scored = score(PredictionFiles(root / "predictions.jsonl"), read_truths(root / "truth.jsonl"))
+    return len(json.dumps(scored.to_dict(resamples=0)))
 
 
 def _questions(root: Path) -> None:
@@ -306,7 +309,13 @@ def _read_questions(root: Path) -> int:
 
 
 def _replay(root: Path) -> None:
-    row = {"stage": "verify", "schema": "MaskReply", "reply": '{"matches": true}', "picture": "0" * 16, "inputs": {}}
+    row = {
+        "stage": "verify",
+        "schema": "MaskReply",
+        "reply": '{"matches": true}',
+        "picture": "0" * 16,
+        "inputs": {},
+    }
     dump(root / "replies.jsonl", [row, row | {"refused": ["refusal", "no"], "inputs": {"a": 1}}])
 
 

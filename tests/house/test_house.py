@@ -20,17 +20,19 @@ ALLOWED = {
     "history": {"conversation", "imaging"},
     "answer": {"conversation", "imaging"},
     "backend": {"answer", "conversation", "imaging"},
-    "backends": {"backend", "answer", "conversation", "model", "imaging"},
+    "backends": {"backend", "answer", "conversation", "model", "imaging", "pointing", "segmenters", "vlm"},
     "formats": {"conversation", "imaging"},
     "model": {"imaging"},
     "vlm": {"imaging"},
     "segmenters": {"model", "imaging", "hub", "loading"},
-    "detectors": {"vlm", "imaging"},
+    "pointing": {"vlm", "conversation", "imaging"},
+    "catalogue": {"hub", "loading", "pointing", "segmenters"},
+    "detectors": {"vlm", "imaging", "pointing", "conversation"},
     "hub": {"model"},
-    "loading": {"model", "backends", "session", "hub"},
+    "loading": {"model", "backends", "session", "hub", "pointing", "segmenters", "detectors", "vlm"},
     "session": {"backend", "answer", "conversation", "history", "imaging"},
     "batch": {"session", "answer", "imaging", "formats"},
-    "doctor": {"answer", "loading", "model", "hub"},
+    "doctor": {"answer", "loading", "model", "hub", "pointing"},
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
@@ -117,7 +119,8 @@ def test_public_names_exist():
     import askmask
 
     for name in askmask.__all__:
-        assert getattr(askmask, name) is not None
+        assert name == "__version__" or callable(getattr(askmask, name)), name
+    assert set(askmask.__all__) <= set(dir(askmask))
     with pytest.raises(AttributeError):
         askmask.nothing  # noqa: B018
 

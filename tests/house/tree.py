@@ -33,7 +33,15 @@ def lines(folder: Path, deepest: int, depth: int = 1) -> Iterator[tuple[str, str
 def tree(depth: int) -> str:
     rows = [("askmask/", first_sentence(ROOT / "askmask" / "__init__.py")), *lines(ROOT / "askmask", depth)]
     column = max(len(name) for name, _ in rows) + 2
-    return "\n".join(f"{name:<{column}}{text}"[:WIDTH].rstrip() for name, text in rows)
+    return "\n".join(f"{name:<{column}}{fitting(text, WIDTH - column)}" for name, text in rows)
+
+
+def fitting(text: str, width: int) -> str:
+    """Return the text, or as many of its clauses as fit: a line ends with a whole phrase."""
+    if len(text) <= width:
+        return text
+    ends = [match.start() for match in re.finditer(r"[:;,] | and | -> ", text) if match.start() <= width]
+    return text[: ends[-1]] if ends else text[:width].rsplit(" ", 1)[0]
 
 
 if __name__ == "__main__":

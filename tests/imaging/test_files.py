@@ -190,7 +190,7 @@ def test_greys_of_more_than_eight_bits_keep_their_range(bits):
 def test_heic_is_named_for_what_it_is(tmp_path):
     (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     assert list_pictures(tmp_path) == [tmp_path / "a.HEIC"]
-    with pytest.raises(PictureError, match="HEIC cannot be read. Save it as JPEG"):
+    with pytest.raises(PictureError, match=r"HEIC cannot be read\. Save it as JPEG"):
         read_picture(tmp_path / "a.HEIC")
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import askmask
 from askmask.imaging.files import read_picture
+from tests.conftest import RECORDED
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 CASES = [
@@ -94,8 +95,12 @@ def test_every_step_between(golden, models, facts, path, case):
     torch.testing.assert_close(single.scores, record["iou_all4"][:, :1], **CLOSE)
 
 
-def adapter_cases(golden):
-    return json.loads((golden / "adapter" / "index.json").read_text())
+ADAPTER_CASES = json.loads((RECORDED / "adapter" / "index.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def language(recorded_language):
+    return askmask.load(recorded_language, protocol="published-eval", device="cpu").backend.net
 
 
 ADAPTER = (
@@ -114,13 +119,13 @@ ADAPTER = (
 
 
 @pytest.mark.parametrize("case", ADAPTER)
-def test_the_language_side_of_odd_prompts_and_pictures(golden, models, case):
-    fact = next(fact for fact in adapter_cases(golden) if fact["case"] == case)
-    record = load_file(golden / "adapter" / f"{case}.safetensors")
-    net = models["eval"].backend.net
+def test_the_language_side_of_odd_prompts_and_pictures(language, case):
+    fact = next(fact for fact in ADAPTER_CASES if fact["case"] == case)
+    record = load_file(RECORDED / "adapter" / f"{case}.safetensors")
+    net = language
     words = net.prompt_encoder.words
     if fact["images"]:
-        pictures = [read_picture(golden / "images" / name).rgb for name in fact["images"]]
+        pictures = [read_picture(RECORDED / "images" / name).rgb for name in fact["images"]]
         tokens = words.pairs(pictures, fact["prompts"])
     else:
         tokens = words.padded([words.bare(prompt) for prompt in fact["prompts"]])
@@ -138,8 +143,11 @@ def test_the_language_side_of_odd_prompts_and_pictures(golden, models, case):
     torch.testing.assert_close(prompts.dense, record["dense_vec"], **CLOSE)
 
 
-def test_all_recorded_cases_are_tested(golden, facts):
-    assert {fact["case"] for fact in adapter_cases(golden)} == set(ADAPTER)
+def test_all_recorded_cases_are_tested():
+    assert {fact["case"] for fact in ADAPTER_CASES} == set(ADAPTER)
+
+
+def test_all_recorded_photographs_are_tested(facts):
     assert set(facts) == set(CASES)
 
 

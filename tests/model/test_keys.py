@@ -1,7 +1,5 @@
 """Real sizes on the meta device: every published key finds its place, for 3B and 7B, without a byte of weights."""
 
-import json
-
 import pytest
 import torch
 
@@ -10,6 +8,7 @@ from askmask.model.checkpoint import compare_keys
 from askmask.model.config import NetConfig
 from askmask.model.published import LORA_ALPHA, net_state, sam2_settings
 from askmask.model.tiny import tiny_config
+from tests.conftest import recorded_keys
 
 LORA = {
     "r": 16,
@@ -26,11 +25,10 @@ SIZES = {
 }
 
 
-def meta(golden, name):
-    keys = json.loads((golden / "keys" / f"{name}.json").read_text())
+def meta(name):
     return {
         key: torch.empty(shape, dtype=getattr(torch, dtype), device="meta")
-        for key, (shape, dtype) in keys.items()
+        for key, (shape, dtype) in recorded_keys(name).items()
     }
 
 
@@ -52,11 +50,9 @@ def qwen(size, tokens):
 
 
 @pytest.mark.parametrize("size", ["3b", "7b"])
-def test_published_keys_of_real_sizes_fit_exactly(golden, tiny_folder, size):
-    sam2 = meta(golden, "real_sam2_hiera_l")
-    state = net_state(
-        sam2, meta(golden, f"real_plm_qwen2.5-vl-{size}"), meta(golden, f"real_lora_qwen2.5-vl-{size}")
-    )
+def test_published_keys_of_real_sizes_fit_exactly(tiny_folder, size):
+    sam2 = meta("real_sam2_hiera_l")
+    state = net_state(sam2, meta(f"real_plm_qwen2.5-vl-{size}"), meta(f"real_lora_qwen2.5-vl-{size}"))
     config = NetConfig(
         name="real",
         backend="sam2-qwen2.5-vl",
@@ -76,8 +72,8 @@ def test_published_keys_of_real_sizes_fit_exactly(golden, tiny_folder, size):
         assert parameters == pytest.approx(3.793e9 + 216.9e6 - 6e3, rel=0.01)
 
 
-def test_the_decoder_is_built_with_sam2_larges_windows(golden):
-    settings = sam2_settings(meta(golden, "real_sam2_hiera_l"), None)["vision_config"]["backbone_config"]
+def test_the_decoder_is_built_with_sam2_larges_windows():
+    settings = sam2_settings(meta("real_sam2_hiera_l"), None)["vision_config"]["backbone_config"]
     assert settings["global_attention_blocks"] == [23, 33, 43]
     assert settings["window_size_per_stage"] == [8, 4, 16, 8]
     assert settings["num_attention_heads_per_stage"] == [2, 4, 8, 16]

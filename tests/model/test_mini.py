@@ -1,5 +1,6 @@
 """mini's parts: invariances that hold for any weights, its checkpoint, clicks and boxes, its sense of domain."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 import askmask
 from askmask.errors import CheckpointError, PictureError
+from askmask.imaging.files import read_picture
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -29,6 +31,7 @@ from askmask.model.mini.reading import GROUPS, Read, Reading, names_of
 from askmask.model.mini.words import WordEmbedding, WordHasher, split
 from askmask.model.seams import Features
 from askmask.segmenters.mini import PromptableMini
+from tests.conftest import ROOT
 
 SIZES = MiniConfig(
     image_size=64,
@@ -249,9 +252,16 @@ def test_promptable_gives_one_mask_per_click_and_box_in_picture_pixels(mini, pic
     assert len(clicks) == 3 and len(boxes) == 1
     assert all(mask.size == (70, 90) and 0 <= score <= 1 for mask, score in clicks + boxes)
     assert segmenter.segment_boxes(picture, []) == []
-    assert all(mask.area for mask, _ in segmenter.everything(picture))
     with pytest.raises(PictureError, match="uint8"):
         segmenter.segment_points(picture.astype(np.float32), [(1, 1)])
+
+
+def test_everything_is_each_thing_once():
+    rgb = read_picture(ROOT / "examples/table.png").rgb
+    found = PromptableMini(askmask.load("mini", device="cpu").backend.net).everything(rgb)
+    assert len(found) >= 4 and [score for _, score in found] == sorted((s for _, s in found), reverse=True)
+    assert all(mask.size == rgb.shape[:2] and mask.area > 100 for mask, _ in found)
+    assert all(a.iou(b) < 0.8 for (a, _), (b, _) in itertools.combinations(found, 2))
 
 
 # -- domain -------------------------------------------------------------------------------------------------

@@ -183,3 +183,11 @@ def test_numbers_that_are_none_are_an_error_not_nothing_found(tiny_folder, pictu
         model.backend.net.adapter.to_sparse.weight.fill_(float("nan"))  # as an overflow in float16 leaves it
     with pytest.raises(AskMaskError, match="NaN instead of a mask"):
         model.open(picture_path).ask("a ball")
+
+
+def test_no_warning_of_a_library_reaches_the_user(tiny, picture_path, caplog, recwarn):
+    from transformers.utils import logging
+
+    logging.warning_once.cache_clear()
+    tiny.open(picture_path).ask_many(["the mug", "its handle"])
+    assert not caplog.records and not [w for w in recwarn if "deprecat" in str(w.message)]

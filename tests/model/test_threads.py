@@ -2,9 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pytest
 import torch
 
 import askmask
+from askmask.model.threads import at_most
+from askmask.segmenters.mini import PromptableMini
 
 PROMPT = "the <|im_end|> red ball"
 
@@ -22,3 +26,31 @@ def test_networks_loaded_at_once_are_whole_and_leave_torch_as_it_was(tiny_folder
         models = list(threads.map(lambda _: askmask.load(tiny_folder, device="cpu"), range(3)))
     assert len({model.open(picture_path).ask("a ball").mask for model in models}) == 1
     assert torch.nn.Linear(2, 2).weight.device.type == "cpu"
+
+
+def test_mini_uses_one_thread_and_gives_the_others_back():
+    """Two threads cost it up to 85 times the time where another program holds a core."""
+    model, rgb = askmask.load("mini", device="cpu"), np.zeros((40, 50, 3), np.uint8)
+    segmenter, used = PromptableMini(model.backend.net), set()
+    for part in model.backend.net.modules():
+        part.register_forward_pre_hook(lambda *_: used.add(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        model.open(rgb).ask("the mug")
+        segmenter.segment_points(rgb, [(3, 4)])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert used == {1}
+
+
+def test_a_limit_of_threads_concerns_the_calling_thread_alone_and_ends_with_an_error():
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyError), at_most(1), ThreadPoolExecutor(1) as other:
+            other.submit(torch.set_num_threads, 2).result()
+            assert (torch.get_num_threads(), other.submit(torch.get_num_threads).result()) == (1, 2)
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)

@@ -162,7 +162,7 @@ def test_of_several_splits_the_one_for_training_is_read(tmp_path):
     ]
     write_examples(examples, tmp_path / "examples.jsonl")
     assert [Source(str(tmp_path), split)[0].text for split in ("train", "val")] == ["train", "val"]
-    assert Source(str(tmp_path)).left_out == {"of split 'val'": 1}
+    assert len(Source(str(tmp_path))) == len(Source(f"own:{tmp_path}@val")) == 1
     with pytest.raises(DataError, match="never pooled"):
         Source(str(tmp_path), "test")
     assert Source(f"own:{tmp_path}@val")[0].text == "val"

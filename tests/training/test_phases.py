@@ -152,6 +152,8 @@ def test_a_network_without_lora_says_how_to_train_it(eight, tmp_path):
 
 def test_mini_goes_on_from_the_bundled_weights(tmp_path):
     """`start=mini` names the model of the package; a run that starts there has its eyes and its words."""
+    from askmask.model.config import NetConfig
+    from askmask.model.mini.config import MiniConfig
     from askmask.training.run import model_of, newest
     from askmask.training.run_folder import RunFolder
     from tests.training.discs import write_discs
@@ -171,7 +173,8 @@ def test_mini_goes_on_from_the_bundled_weights(tmp_path):
         newest(str(askmask.loading.find_checkpoint("mini")))["model"],
         newest(str(folder.root))["model"],
     )
-    assert model_of(folder, ()) is not None
+    bundled = NetConfig.load(askmask.loading.find_checkpoint("mini")).segmenter
+    assert model_of(folder, ()) == MiniConfig.from_dict(bundled)
     eyes = [name for name in ended if name.startswith("segmenter.encoder.")]
     assert eyes and all(torch.equal(ended[name], begun[name]) for name in eyes)
     assert any(not torch.equal(ended[n], begun[n]) for n in ended if n.startswith("prompt_encoder.language."))

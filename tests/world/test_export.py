@@ -35,13 +35,18 @@ def test_the_published_format_holds_the_same_prompts_and_masks(folder):
     count = to_converseg(folder)
     rows = [json.loads(line) for line in (folder / "dataset.jsonl").read_text().splitlines()]
     items = json.loads((folder / "items.json").read_text())
-    singles = [e for e in own.read_examples(folder, absolute_images=False) if len(e.rounds) == 1]
-    assert count == len(rows) == items["count"] == len(items["items"]) == len(singles)
-    for example, row, item in zip(singles, rows, items["items"], strict=True):
-        assert set(row) == {"image", "mask_merged", "prompt"}
+    alone = [
+        (example, round)
+        for example in own.read_examples(folder, absolute_images=False)
+        for round in example.rounds
+        if not round.needs_history
+    ]
+    assert count == len(rows) == items["count"] == len(items["items"]) == len(alone)
+    for (example, round), row, item in zip(alone, rows, items["items"], strict=True):
+        assert set(row) == {"image", "mask_merged", "prompt", "concept"}
         assert set(item) == {"id", "image", "mask", "prompt", "concept"}
-        assert row["prompt"] == item["prompt"] == example.rounds[0].text
-        assert Mask.from_png(folder / row["mask_merged"]) == example.rounds[0].mask(example.size)
+        assert row["prompt"] == item["prompt"] == round.text
+        assert Mask.from_png(folder / row["mask_merged"]) == round.mask(example.size)
         assert Image.open(folder / row["image"]).size == (64, 64)
 
 

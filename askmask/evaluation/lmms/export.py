@@ -39,22 +39,23 @@ metadata:
 _UTILS = '''"""Functions that the task beside this file calls."""
 
 from functools import partial
+from typing import Any
 
-from askmask.evaluation.lmms.results import METRICS, aggregation
+from askmask.evaluation.lmms.results import aggregation
 from askmask.evaluation.lmms.results import process_results as _process
 
 process_results = partial(_process, protocol="{protocol}")
 {aggregations}
 
 
-def doc_to_visual(doc):
+def doc_to_visual(doc: dict[str, Any]) -> list[Any]:
     """Return the pictures of a document."""
     return [doc["image"].convert("RGB")]
 
 
-def doc_to_text(doc):
+def doc_to_text(doc: dict[str, Any]) -> str:
     """Return the prompt."""
-    return doc.get("expression") or doc["prompt"]
+    return str(doc.get("expression") or doc["prompt"])
 '''
 
 
@@ -107,7 +108,7 @@ def utils_text(protocol: str) -> str:
     from askmask.evaluation.lmms.results import METRICS
 
     lines = "\n".join(f'{_name(metric)} = aggregation("{metric}")' for metric in METRICS)
-    return _UTILS.format(protocol=protocol, aggregations=lines).replace("import METRICS, ", "import ")
+    return _UTILS.format(protocol=protocol, aggregations=lines)
 
 
 def metric_list(utils: str) -> str:

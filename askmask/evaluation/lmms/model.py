@@ -33,7 +33,7 @@ class AskMask(lmms):
         super().__init__()
         self.model = askmask.load(pretrained or name, device=device, dtype=dtype, protocol=protocol)
         self.batch_size = batch_size
-        self._picture: tuple[tuple, Any] | None = None
+        self._picture: tuple[tuple[Any, ...], Any] | None = None
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         """Answer each request; one that cannot be answered becomes an empty text, which tasks count as missing."""
@@ -52,7 +52,7 @@ class AskMask(lmms):
             answers.append(to_wire(answer.masks, answer.scores, no_target=said, text=answer.text))
         return answers
 
-    def _session(self, key: tuple, doc_to_visual: Any, doc: Any) -> Any:
+    def _session(self, key: tuple[Any, ...], doc_to_visual: Any, doc: Any) -> Any:
         if self._picture is None or self._picture[0] != key:
             (picture, *_) = doc_to_visual(doc)
             self._picture = (key, self.model.open(picture))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from askmask.evaluation.opening import open_truths
-from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.report.cases import Case, choose, draw_cases
 from askmask.evaluation.report.markdown import markdown_page
 from askmask.evaluation.report.page import html_page
@@ -18,16 +18,20 @@ __all__ = ["write_report"]
 
 
 def write_report(
-    folder: str | Path, scored: Scored, data: dict[str, Any], *, predictions: str | Path, truth: str | Path
+    folder: str | Path,
+    scored: Scored,
+    data: dict[str, Any],
+    *,
+    truth: str | Path,
+    about: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, report.md with cases/*.jpg, scores.json and counts.jsonl; return the HTML's path.
 
     `counts.jsonl` holds the whole-number counts of every item: `askmask compare` reads it, and any protocol
-    that counts the same pixels can be computed from it again.
+    that counts the same pixels can be computed from it again. `about` says of what run: model, data set, date.
     """
-    chosen = choose(scored)
-    with PredictionFiles(predictions) as files:
-        cases: dict[str, list[Case]] = draw_cases(chosen, scored, files, open_truths(truth))
+    data = data | {"run": dict(about or {})}
+    cases: dict[str, list[Case]] = draw_cases(choose(scored), scored, open_truths(truth))
     drawn = list({case.id: case for part in cases.values() for case in part}.values())
     for number, case in enumerate(drawn, 1):
         case.file = f"cases/{number:02d}.jpg"

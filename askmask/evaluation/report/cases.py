@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from askmask.errors import PictureError
-from askmask.evaluation.predictions import Prediction, PredictionFiles
-from askmask.evaluation.protocols import TERMS
+from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.scoring import Scored
 from askmask.evaluation.truth import Truth
 from askmask.imaging.files import read_picture
@@ -40,10 +39,10 @@ class Case:
 def choose(scored: Scored, per_kind: int = PER_KIND) -> dict[str, list[str]]:
     """Return ids of the worst, the best and the most uncertain items (confidence nearest one half)."""
     rows = scored.meter.rows
-    iou = scored.terms(rows)[:, TERMS.index("iou")]
-    # Among equals the larger error tells more; right answers of nothing come last among the best.
+    iou = scored.ious(rows)
+    # Among equals the larger error tells more; rightly found nothing is no picture to look at, so it comes last.
     worst = sorted(range(len(rows)), key=lambda i: (iou[i], rows[i].intersection - rows[i].union))
-    best = sorted(range(len(rows)), key=lambda i: (-iou[i], rows[i].no_target, -rows[i].true))
+    best = sorted(range(len(rows)), key=lambda i: (rows[i].no_target, -iou[i], -rows[i].true))
     unsure = sorted(
         (i for i, row in enumerate(rows) if row.score is not None),
         key=lambda i: abs((rows[i].score or 0) - 0.5),
@@ -55,16 +54,16 @@ def choose(scored: Scored, per_kind: int = PER_KIND) -> dict[str, list[str]]:
 
 
 def draw_cases(
-    chosen: dict[str, list[str]], scored: Scored, predictions: PredictionFiles, truths: Iterable[Truth]
+    chosen: dict[str, list[str]], scored: Scored, truths: Iterable[Truth]
 ) -> dict[str, list[Case]]:
     """Draw the chosen items, reading the ground truth once more."""
     wanted = {name for names in chosen.values() for name in names}
     rows = scored.meter.rows
-    iou = dict(zip((row.id for row in rows), scored.terms(rows)[:, TERMS.index("iou")], strict=True))
+    iou = dict(zip((row.id for row in rows), scored.ious(rows), strict=True))
     drawn: dict[str, Case] = {}
     for truth in truths:
         if truth.id in wanted:
-            answer = predictions.get(truth.id, truth.size)
+            answer = scored.predictions.get(truth.id, truth.size) if scored.predictions else None
             drawn[truth.id] = _case(truth, answer, float(iou[truth.id]))
             if len(drawn) == len(wanted):
                 break
@@ -77,9 +76,9 @@ def _case(truth: Truth, answer: Prediction | None, iou: float) -> Case:
     if answer is None:
         notes.append("no prediction")
     elif answer.no_target:
-        notes.append("said: nothing matches")
+        notes.append("answer: nothing matches")
     if truth.no_target:
-        notes.append("rightly nothing matches")
+        notes.append("truth: nothing matches")
     return Case(
         id=truth.id,
         iou=iou,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,13 @@ def histogram(values: Sequence[float], *, bins: int = 20, label: str = "IoU") ->
     return "".join(parts) + "</svg>"
 
 
-def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float | None = None) -> str:
+def bars(
+    groups: Mapping[str, Mapping[str, Any]], *, score: str = "gIoU", overall: float | None = None
+) -> str:
     """Draw one bar per group with its interval as a whisker, and the score of the whole set as a line."""
     rows = list(groups.items())
-    width, left, row_height = 480, 116, 30
+    left, row_height = 20 + 7.5 * max((len(name) for name, _ in rows), default=0), 30
+    width = 364 + left
     height = len(rows) * row_height + 26
     span = width - left - 92
     parts = [_frame(width, height, f"{score} by group")]
@@ -52,10 +56,8 @@ def bars(groups: Mapping[str, Mapping], *, score: str = "gIoU", overall: float |
     for index, (name, part) in enumerate(rows):
         y = index * row_height + 6
         value = part.get(score)
-        short = name if len(name) <= 15 else name[:14] + "…"
         parts.append(
-            f'<text class="name" x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(short)}'
-            f"<title>{escape(name)}</title></text>"
+            f'<text class="name" x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
         )
         words = "undefined" if value is None else f"{100 * value:.1f}"
         if value is not None:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from askmask.evaluation.report.cases import Case
-from askmask.evaluation.report.page import interval, percent
+from askmask.evaluation.report.page import interval, percent, told
 from askmask.evaluation.scoring import Scored, telling_groups
 
 
@@ -16,6 +16,7 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
     lines = [
         "# Segmentation scores",
         "",
+        *(f"{plain(line)}\n" for line in [told(data["run"])] if line),
         f"Protocol **{data['protocol']}** ({plain(scored.protocol.source)}), {data['n']:,} items, "
         f"{data['n_no_target']:,} without target, {data['n_missing']:,} without prediction. Percent; 95 % intervals "
         f"from {bootstrap['resamples']} resamples over {bootstrap['over']}, seed {bootstrap['seed']}.",
@@ -31,6 +32,11 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
         lines += [
             f"Single masks matched one to one ({part['n_masks']:,}): gIoU {percent(part['gIoU'])}, "
             f"cIoU {percent(part['cIoU'])}.",
+            "",
+        ]
+    if "AP" in data:
+        lines += [
+            f"By each mask's score: AP@[.5:.95] {percent(data['AP'])}, AP50 {percent(data['AP50'])}.",
             "",
         ]
     for key, values in telling_groups(data).items():
@@ -51,7 +57,7 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
             lines += [
                 f"## {kind.capitalize()}",
                 "",
-                "Green right, orange surplus, blue missed, grey ignored.",
+                "Green: in answer and truth; orange: in the answer alone; blue: in the truth alone; grey: ignored.",
                 "",
             ]
             lines += _table(
@@ -67,6 +73,7 @@ def markdown_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Ca
                 ],
             )
     lines += ["## Provenance", ""]
+    lines += [f"- {plain(name)}: {plain(value)}" for name, value in data["run"].items()]
     lines += [f"- SHA-256 of {plain(name)}: `{value}`" for name, value in data["hashes"].items()]
     lines += ["- " + ", ".join(f"{name} {version}" for name, version in data["versions"].items()), ""]
     return "\n".join(lines)

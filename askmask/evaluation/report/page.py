@@ -6,7 +6,6 @@ import base64
 from html import escape
 from typing import Any
 
-from askmask.evaluation.protocols import TERMS
 from askmask.evaluation.report.cases import Case
 from askmask.evaluation.report.charts import bars, histogram, reliability
 from askmask.evaluation.scoring import Scored, telling_groups
@@ -27,9 +26,9 @@ p { margin: 6px 0; } .soft { color: var(--soft); }
 .tile b { display: block; font-size: 30px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .tile small, .tile span { color: var(--soft); font-size: 13px; } .tile span { font-weight: 600; }
 .two { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 16px; }
-.even { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); gap: 16px; align-items: start; }
+.even { display: grid; gap: 16px; }
 .even table { font-size: 14px; } .even th, .even td { padding: 5px 6px; }
-@media (max-width: 900px) { .two, .even { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 900px) { .two { grid-template-columns: minmax(0, 1fr); } }
 .card h3 { margin: 0 0 8px; font-size: 14px; color: var(--soft); font-weight: 600; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -64,7 +63,7 @@ HEADLINE = {
 def html_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]) -> str:
     """Return the page's markup. Everything that came from files is escaped."""
     rows = scored.meter.rows
-    iou = scored.terms(rows)[:, TERMS.index("iou")]
+    iou = scored.ious(rows)
     sections = [_tiles(data), *(f'<p class="note">{escape(note)}</p>' for note in data["notes"])]
     charts = f'<div class="card"><h3>Items by IoU</h3>{histogram(iou.tolist())}</div>'
     pairs = [(row.score, value) for row, value in zip(rows, iou, strict=True) if row.score is not None]
@@ -86,12 +85,19 @@ def html_page(scored: Scored, data: dict[str, Any], cases: dict[str, list[Case]]
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
         f"<title>{percent(data['gIoU'])} gIoU, protocol {escape(data['protocol'])}</title>"
         f"<style>{STYLE}</style></head><body><main><h1>Segmentation scores</h1>"
+        f"<p><b>{escape(told(data['run']))}</b></p>"
         f'<p class="soft">Protocol <b>{escape(data["protocol"])}</b> ({escape(scored.protocol.source)}), '
         f"{data['n']:,} items, {data['n_no_target']:,} of them without target, {data['n_missing']:,} without "
         f"prediction. Percent, with 95 % bootstrap intervals over {escape(data['bootstrap']['over'])}.</p>"
         + "".join(sections)
         + "</main></body></html>\n"
     )
+
+
+def told(run: dict[str, str]) -> str:
+    """Say in one line what was scored: model, data set, date."""
+    model = run.get("model") or run.get("predictions", "")
+    return ", ".join(part for part in (model, run.get("data set", ""), run.get("date", "")) if part)
 
 
 def percent(value: float | None) -> str:
@@ -138,6 +144,9 @@ def _all_scores(data: dict[str, Any]) -> str:
         if "matched" in data:
             value = percent(data["matched"][name])
             body += f"<tr><td>{name}, single masks matched</td><td>{value}</td><td></td></tr>"
+    for name, words in (("AP", "AP@[.5:.95], by each mask's score"), ("AP50", "AP50")):
+        if name in data:
+            body += f"<tr><td>{words}</td><td>{percent(data[name])}</td><td></td></tr>"
     if "answered_only" in data:
         part = data["answered_only"]
         body += f"<tr><td>gIoU, answered only (n {part['n']:,})</td><td>{percent(part['gIoU'])}</td><td></td></tr>"
@@ -149,8 +158,9 @@ def _all_scores(data: dict[str, Any]) -> str:
 
 def _legend() -> str:
     return (
-        '<p class="soft key">Pixels <i style="background:#26a65b;margin-left:2px"></i>right '
-        '<i style="background:#e65100"></i>surplus <i style="background:#2962ff"></i>missed '
+        '<p class="soft key">Pixels <i style="background:#26a65b;margin-left:2px"></i>in answer and truth '
+        '<i style="background:#e65100"></i>in the answer alone '
+        '<i style="background:#2962ff"></i>in the truth alone '
         '<i style="background:#787878"></i>ignored</p>'
     )
 
@@ -175,6 +185,7 @@ def _cases(cases: list[Case]) -> str:
 def _provenance(scored: Scored, data: dict[str, Any]) -> str:
     bootstrap = data["bootstrap"]
     entries = {
+        **data["run"],
         "protocol": f"{data['protocol']} ({scored.protocol.source})",
         "bootstrap": f"{bootstrap['resamples']} resamples over {bootstrap['over']}, seed {bootstrap['seed']}",
         "no-target threshold": f"{scored.min_pixels} px",

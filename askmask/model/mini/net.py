@@ -30,7 +30,8 @@ from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, Prompts
 
 UNLIKE = (
-    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers"
+    "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers. "
+    "For photographs: --model point --vlm-model ID --base-url URL (see `askmask models`)"
 )
 
 
@@ -150,6 +151,7 @@ class Mini(AskMaskNet):
 
     segmenter: MiniSegmenter
     prompt_encoder: MiniPromptEncoder
+    threads = 1
 
     def __init__(self, config: MiniConfig):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from askmask.world.appearance import COLOURS
+from askmask.world.concepts.kinds import query
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.phrases import ABSENT, NOUNS
 
 UNASKED = {"body", "base", "seat", "sides", "spokes", "head", "ring", "stripe"}  # parts without a plain name
 # Parts that things without such a part id have as well (every bowl has a rim), so "every rim" would be false.
 SINGLE = {"rim", "top", "cover", "knob"}
+MATERIALS = ("ceramic", "fabric", "glass", "metal", "paper", "plastic", "wood")  # asked for by name
 
 
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
@@ -22,6 +24,7 @@ def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
     yield from _parts(ground)
     yield from _states(ground)
     yield from _groups(ground)
+    yield from _sizes(ground)
 
 
 def _kinds(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
@@ -30,116 +33,33 @@ def _kinds(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
         noun, plural = choose(rng, NOUNS[category])
         words = {"n": noun, "ns": plural}
         yes, ignore = ground.matching(category=category)
-        yield Query(
-            concept="entities",
-            family="instances",
-            kind="category",
-            satisfying=yes,
-            candidates=ground.seen,
-            slots=words,
-            ignore=ignore,
-            facts={"category": category},
-        )
+        yield query("category", ground.seen, yes, ignore, words=words, facts={"category": category})
         colours = sorted({ground.things[n]["colour"] for n in yes})
         for colour in [*colours, str(choose(rng, list(COLOURS)))]:
-            both, ignore = ground.matching(category=category, colour=colour)
-            yield Query(
-                concept="entities",
-                family="instances",
-                kind="colour_category",
-                satisfying=both,
-                candidates=yes,
-                slots={**words, "c": colour},
-                ignore=ignore,
-                facts={"category": category, "colour": colour},
-            )
+            alike = {"category": category, "colour": colour}
+            both = ground.matching(**alike)
+            yield query("colour_category", yes, *both, words={**words, "c": colour}, facts=alike)
     for n in ground.seen:
-        yield Query(
-            concept="entities",
-            family="instances",
-            kind="one",
-            satisfying=[n],
-            candidates=ground.seen,
-            slots={"x": n},
-            facts={"thing": n},
-        )
-    absent = [
-        names
-        for category, names in NOUNS.items()
-        if category not in present and category not in ("box", "crate")
-    ]
-    for names in (choose(rng, absent), choose(rng, ABSENT)):
-        noun, plural = choose(rng, names) if isinstance(names[0], tuple) else names
-        yield Query(
-            concept="entities",
-            family="instances",
-            kind="category",
-            satisfying=[],
-            candidates=ground.seen,
-            slots={"n": noun, "ns": plural},
-            facts={"absent": noun},
-        )
+        yield query("one", ground.seen, [n], x=n, facts={"thing": n})
+    absent = [names for category, names in NOUNS.items() if category not in (*present, "box", "crate")]
+    names, other = choose(rng, absent), choose(rng, ABSENT)
+    for noun, plural in (choose(rng, names), other):
+        yield query("category", ground.seen, [], words={"n": noun, "ns": plural}, facts={"absent": noun})
     colours = sorted({ground.things[n]["colour"] for n in ground.seen})
     for colour in [*colours, choose(rng, list(COLOURS))]:
-        yes, ignore = ground.matching(colour=colour)
-        yield Query(
-            concept="entities",
-            family="instances",
-            kind="colour",
-            satisfying=yes,
-            candidates=ground.seen,
-            slots={"c": colour},
-            ignore=ignore,
-            facts={"colour": colour},
-        )
-    for material in sorted(
-        {ground.things[n]["material"] for n in ground.seen}
-        & {"metal", "wood", "glass", "ceramic", "fabric", "plastic", "paper"}
-    ):
-        yes, ignore = ground.matching(material=material)
-        word = "wood" if material == "wood" else material
-        yield Query(
-            concept="entities",
-            family="materials",
-            kind="material",
-            satisfying=yes,
-            candidates=ground.seen,
-            slots={"m": word},
-            ignore=ignore,
-            facts={"material": material},
-        )
-    yes, ignore = ground.having("transparent")
-    yield Query(
-        concept="entities",
-        family="materials",
-        kind="transparent",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"attribute": "transparent"},
-    )
+        found = ground.matching(colour=colour)
+        yield query("colour", ground.seen, *found, words={"c": colour}, facts={"colour": colour})
+    materials = {ground.things[n]["material"] for n in ground.seen}
+    for material in (name for name in MATERIALS if name in materials):
+        found = ground.matching(material=material)
+        yield query("material", ground.seen, *found, words={"m": material}, facts={"material": material})
+    yield query("transparent", ground.seen, *ground.having("transparent"), facts={"attribute": "transparent"})
 
 
 def _stuff(ground: Ground) -> Iterator[Query]:
     if ground.table_pixels > 0.03 * ground.size**2:
-        yield Query(
-            concept="entities",
-            family="stuff",
-            kind="table",
-            satisfying=[],
-            candidates=ground.seen,
-            special="table",
-            facts={"stuff": "table"},
-        )
-    yield Query(
-        concept="entities",
-        family="stuff",
-        kind="floor",
-        satisfying=[],
-        candidates=ground.seen,
-        special="floor",
-        facts={"stuff": "floor"},
-    )
+        yield query("table", ground.seen, [], special="table", facts={"stuff": "table"})
+    yield query("floor", ground.seen, [], special="floor", facts={"stuff": "floor"})
 
 
 def _parts(ground: Ground) -> Iterator[Query]:
@@ -148,101 +68,46 @@ def _parts(ground: Ground) -> Iterator[Query]:
     faint: set[str] = set()
     for n in [*ground.seen, *ground.glimpsed]:
         for part in ground.things[n]["parts"]:
-            name = part["name"]
+            name, pixels = part["name"], ground.part_pixels.get(part["id"], 0)
             if name in UNASKED:
                 continue
-            pixels = ground.part_pixels.get(part["id"], 0)
             if pixels >= enough and n in ground.seen:
                 by_name.setdefault(name, []).append((n, part["id"]))
-                yield Query(
-                    concept="entities",
-                    family="parts",
-                    kind="part",
-                    satisfying=[n],
-                    candidates=ground.seen,
-                    parts=[part["id"]],
-                    slots={"x": n, "p": name},
-                    facts={"part": name, "of": n},
-                )
+                facts = {"part": name, "of": n}
+                yield query("part", ground.seen, [n], x=n, words={"p": name}, parts=[part["id"]], facts=facts)
             elif pixels:
                 faint.add(name)
     for name, found in by_name.items():
         if name not in faint and name not in SINGLE:
-            yield Query(
-                concept="entities",
-                family="parts",
-                kind="parts",
-                satisfying=[n for n, _ in found],
-                candidates=ground.seen,
-                parts=[p for _, p in found],
-                slots={"p": name},
-                facts={"part": name},
-            )
-    for n in ground.seen:  # a part that this thing does not have
+            owners, parts = [n for n, _ in found], [p for _, p in found]
+            yield query("parts", ground.seen, owners, words={"p": name}, parts=parts, facts={"part": name})
+    for n in ground.traited("vessel"):  # a part that this thing does not have
         names = {part["name"] for part in ground.things[n]["parts"]}
-        if "vessel" in ground.things[n]["traits"]:
-            missing = [p for p in ("handle", "lid") if p not in names]
-            for name in missing[:1]:
-                yield Query(
-                    concept="entities",
-                    family="parts",
-                    kind="part",
-                    satisfying=[],
-                    candidates=ground.seen,
-                    slots={"x": n, "p": name},
-                    facts={"part": name, "of": n},
-                )
+        name = next((part for part in ("handle", "lid") if part not in names), None)
+        if name is not None:
+            yield query("part", ground.seen, [], x=n, words={"p": name}, facts={"part": name, "of": n})
 
 
 def _states(ground: Ground) -> Iterator[Query]:
-    for kind in ("lying", "upside_down"):
-        yes, ignore = ground.having(kind)
-        yield Query(
-            concept="entities",
-            family="state",
-            kind=kind,
-            satisfying=yes,
-            candidates=ground.seen,
-            ignore=ignore,
-            facts={"pose": kind},
-        )
-    yes, ignore = ground.having("covered")
-    yield Query(
-        concept="entities",
-        family="state",
-        kind="covered",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"attribute": "covered"},
-    )
-    yes, ignore = ground.having("container")
-    yield Query(
-        concept="entities",
-        family="state",
-        kind="open",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"attribute": "container"},
-    )
+    for kind, facts in (
+        ("lying", {"pose": "lying"}),
+        ("upside_down", {"pose": "upside_down"}),
+        ("covered", {"attribute": "covered"}),
+        ("open", {"attribute": "container"}),
+    ):
+        name = next(iter(facts.values()))
+        yield query(kind, ground.seen, *ground.having(name), facts=facts)
 
 
 def _groups(ground: Ground) -> Iterator[Query]:
     for n in ground.on_table:
         stack = ground.stack_of(n)
         if len(stack) >= 2:
-            ignore = [m for m in stack if m in ground.glimpsed]
-            yield Query(
-                concept="entities",
-                family="groups",
-                kind="stack",
-                satisfying=[m for m in stack if m in ground.seen],
-                candidates=ground.seen,
-                slots={"x": n},
-                ignore=ignore,
-                facts={"stack": stack},
-            )
+            seen, glimpsed = ([m for m in stack if m in some] for some in (ground.seen, ground.glimpsed))
+            yield query("stack", ground.seen, seen, glimpsed, x=n, facts={"stack": stack})
+
+
+def _sizes(ground: Ground) -> Iterator[Query]:
     whole = [n for n in ground.on_table if not ground.view[n]["cut"]]
     if len(whole) < 3 or len(whole) < len([n for n in ground.things if ground.things[n]["place"] == "table"]):
         return
@@ -250,14 +115,8 @@ def _groups(ground: Ground) -> Iterator[Query]:
         ("tallest", lambda n: ground.things[n]["size"][2]),
         ("largest", lambda n: float(np.prod(ground.things[n]["size"]))),
     ):
-        ranked = sorted(whole, key=measure, reverse=True)
-        if measure(ranked[0]) > 1.2 * measure(ranked[1]):
-            yield Query(
-                concept="entities",
-                family="size",
-                kind=kind,
-                satisfying=ranked[:1],
-                candidates=ground.on_table,
-                margin=round(measure(ranked[0]) / measure(ranked[1]) - 1, 3),
-                facts={"size": ground.things[ranked[0]]["size"]},
-            )
+        first, second, *_ = sorted(whole, key=measure, reverse=True)
+        ratio = measure(first) / measure(second)
+        if measure(first) > 1.2 * measure(second):
+            facts = {"size": ground.things[first]["size"]}
+            yield query(kind, ground.on_table, [first], margin=round(ratio - 1, 3), facts=facts)

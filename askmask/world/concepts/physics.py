@@ -1,7 +1,4 @@
-"""Physics: what would move, fall, tip, roll, carry, block or be caught. Truths come from trials.
-
-`hazard` (sharp, fragile) is the one family that a category decides; it is reported apart.
-"""
+"""Physics: what would move, fall, tip, roll, carry, block or be caught. Truths come from trials."""
 
 from __future__ import annotations
 
@@ -10,107 +7,67 @@ from collections.abc import Iterator
 import numpy as np
 
 from askmask.world.appearance import MATERIALS
+from askmask.world.concepts.kinds import query
 from askmask.world.ground import Ground, Query, closure
 
 
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
     """Yield the queries of this concept that the picture supports."""
-    pool = ground.on_table
-    tops = [n for n in pool if ground.things[n]["attributes"]["on_top"]]
-    loaded = [n for n in pool if n not in tops]
-    tall = [n for n in pool if "tall" in ground.things[n]["traits"]]
-    round_ones = [n for n in pool if "round" in ground.things[n]["traits"]]
+    yield from _attributes(ground)
+    for n in ground.on_table:
+        yield from _of_one(ground, n)
+    yield query("sharp", ground.seen, *ground.having("sharp"), facts={"attribute": "sharp"})
+    fragile = ground.where(lambda thing: MATERIALS[thing["material"]].fragile)
+    yield query("fragile", ground.seen, *fragile, facts={"attribute": "fragile"})
+
+
+def _attributes(ground: Ground) -> Iterator[Query]:
+    """What an attribute decides; the shortcuts are what a look at shape or place would say."""
+    pool, things = ground.on_table, ground.things
+    loaded = [n for n in pool if not things[n]["attributes"]["on_top"]]
+    tops = [n for n in pool if n not in loaded]
+    bottoms = [n for n in loaded if not things[n]["supported_by"]]
+    tall, rolling = ([n for n in pool if trait in things[n]["traits"]] for trait in ("tall", "round"))
+    still = [n for n in pool if n not in rolling]
     rim = _outermost(ground)
-    sets = (
-        ("removable", "stability", "removable", True, {"top": tops}),
-        ("not_removable", "counterfactual", "removable", False, {"loaded": loaded}),
-        ("tips", "stability", "tips", True, {"tall": tall}),
-        ("rolls_left", "motion", "rolls_left", True, {"round": round_ones}),
-        ("rolls_right", "motion", "rolls_right", True, {"round": round_ones}),
-        ("rolls_front", "motion", "rolls_front", True, {"round": round_ones}),
-        ("rolls_back", "motion", "rolls_back", True, {"round": round_ones}),
-        ("stays", "motion", "rolls", False, {"round": [n for n in pool if n not in round_ones]}),
-        (
-            "load_bearing",
-            "support",
-            "load_bearing",
-            True,
-            {"bottom": [n for n in pool if not ground.things[n]["supported_by"] and n in loaded]},
-        ),
-        ("near_edge", "edge", "near_edge", True, {"outermost": rim}),
-        ("overhangs", "edge", "overhangs", True, {"outermost": rim}),
-        ("contains_flow", "containment", "holds_liquid", True, {"vessel": ground.traited("vessel")}),
-    )
-    for kind, family, attribute, value, shortcuts in sets:
-        yes, ignore = ground.having(attribute, pool, value)
-        yield Query(
-            concept="physics",
-            family=family,
-            kind=kind,
-            satisfying=yes,
-            candidates=pool,
-            ignore=ignore,
-            shortcuts=shortcuts,
-            facts={"attribute": attribute, "value": value},
-            margin=_margin(ground, attribute),
-        )
-    for n in pool:
-        thing = ground.things[n]
-        others = [m for m in pool if m != n]
-        removable = thing["attributes"]["removable"]
-        if removable is not None and (thing["touches"] or removable is False):
-            falls = [m for m in thing["falls_with"] if m in ground.seen]
-            unsure = [m for m in thing["falls_with"] if m not in ground.seen]
-            yield Query(
-                concept="physics",
-                family="counterfactual",
-                kind="falls_with",
-                satisfying=falls,
-                candidates=others,
-                slots={"x": n},
-                ignore=unsure,
-                shortcuts={"above": closure(ground, n)},
-                facts={"removed": n, "falls": thing["falls_with"]},
-            )
-        if thing["attributes"]["reachable"] is not None:
-            blocking = [m for m in thing["blocked_by"] if m in ground.seen]
-            unsure = [m for m in thing["blocked_by"] if m not in ground.seen]
-            nearer = [
-                m
-                for m in others
-                if ground.far(m) < ground.far(n) - 0.03 and abs(ground.x(m) - ground.x(n)) < 0.12
-            ]
-            yield Query(
-                concept="physics",
-                family="obstruction",
-                kind="blocked_by",
-                satisfying=blocking,
-                candidates=others,
-                slots={"x": n},
-                ignore=unsure,
-                shortcuts={"nearer": nearer},
-                facts={"blocked_by": thing["blocked_by"]},
-            )
-    yes, ignore = ground.having("sharp")
-    yield Query(
-        concept="physics",
-        family="hazard",
-        kind="sharp",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"attribute": "sharp"},
-    )
-    yes, ignore = ground.where(lambda t: MATERIALS[t["material"]].fragile)
-    yield Query(
-        concept="physics",
-        family="hazard",
-        kind="fragile",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"attribute": "fragile"},
-    )
+    for kind, attribute, value, shortcuts in (
+        ("removable", "removable", True, {"top": tops}),
+        ("not_removable", "removable", False, {"loaded": loaded}),
+        ("tips", "tips", True, {"tall": tall}),
+        ("rolls_left", "rolls_left", True, {"round": rolling}),
+        ("rolls_right", "rolls_right", True, {"round": rolling}),
+        ("rolls_front", "rolls_front", True, {"round": rolling}),
+        ("rolls_back", "rolls_back", True, {"round": rolling}),
+        ("stays", "rolls", False, {"round": still}),
+        ("load_bearing", "load_bearing", True, {"bottom": bottoms}),
+        ("near_edge", "near_edge", True, {"outermost": rim}),
+        ("overhangs", "overhangs", True, {"outermost": rim}),
+        ("contains_flow", "holds_liquid", True, {"vessel": ground.traited("vessel")}),
+    ):
+        found = ground.having(attribute, pool, value)
+        facts, margin = {"attribute": attribute, "value": value}, _margin(ground, attribute)
+        yield query(kind, pool, *found, shortcuts=shortcuts, facts=facts, margin=margin)
+
+
+def _of_one(ground: Ground, n: int) -> Iterator[Query]:
+    thing, others = ground.things[n], [m for m in ground.on_table if m != n]
+
+    def split(found: list[int]) -> tuple[list[int], list[int]]:
+        return [m for m in found if m in ground.seen], [m for m in found if m not in ground.seen]
+
+    falls, removable = thing["falls_with"], thing["attributes"]["removable"]
+    if removable is not None and (thing["touches"] or removable is False):
+        shortcuts, facts = {"above": closure(ground, n)}, {"removed": n, "falls": falls}
+        yield query("falls_with", others, *split(falls), x=n, shortcuts=shortcuts, facts=facts)
+    blocking = thing["blocked_by"]
+    if thing["attributes"]["reachable"] is not None:
+        nearer = [
+            m
+            for m in others
+            if ground.far(m) < ground.far(n) - 0.03 and abs(ground.x(m) - ground.x(n)) < 0.12
+        ]
+        shortcuts, facts = {"nearer": nearer}, {"blocked_by": blocking}
+        yield query("blocked_by", others, *split(blocking), x=n, shortcuts=shortcuts, facts=facts)
 
 
 def _outermost(ground: Ground) -> list[int]:

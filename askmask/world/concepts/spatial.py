@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from askmask.world.concepts.kinds import query
 from askmask.world.ground import Ground, Query
 from askmask.world.phrases import ORDINALS
 
 SIDE = (0.045, 0.075)  # widths of the picture: nearer is no side at all, farther surely is
 DEEP = (0.03, 0.06)  # metres along the ground
 CLOSE = (0.05, 0.09)  # metres between boxes: surely close, surely not
+GAP = 0.04  # to the next in an order: widths of the picture, or metres
 
 
 def ask(ground: Ground, rng: np.random.Generator) -> Iterator[Query]:
@@ -29,86 +31,52 @@ def _beyond(value: float, limits: tuple[float, float]) -> bool | None:
     return True if value > limits[1] else False if value < limits[0] else None
 
 
+def _sorted_out(values: dict[int, bool | None], pool: list[int]) -> tuple[list[int], list[int]]:
+    """Return (things of a pool for which the value is true, those for which it is not known)."""
+    return [m for m in pool if values[m]], [m for m in pool if values[m] is None]
+
+
 def _sides(ground: Ground) -> Iterator[Query]:
-    directions: tuple[tuple[str, Callable[[int, int], float], tuple[float, float]], ...] = (
-        ("left_of", lambda m, n: ground.x(n) - ground.x(m), SIDE),
-        ("right_of", lambda m, n: ground.x(m) - ground.x(n), SIDE),
-        ("front_of", lambda m, n: ground.far(n) - ground.far(m), DEEP),
-        ("behind", lambda m, n: ground.far(m) - ground.far(n), DEEP),
-    )
+    if any(ground.things[m]["place"] == "table" for m in ground.glimpsed):
+        return
+    floor = [m for m in ground.seen if ground.things[m]["place"] == "floor"]
     for n in ground.on_table:
         if ground.view[n]["cut"]:
             continue
         pool = [m for m in ground.on_table if m != n]
-        for kind, distance, limits in directions:
-            if any(m in ground.glimpsed and ground.things[m]["place"] == "table" for m in ground.glimpsed):
-                continue
-            values = {m: _beyond(distance(m, n), limits) for m in pool}
-            yes = [m for m in pool if values[m]]
-            ignore = [m for m in pool if values[m] is None]
-            floor = [m for m in ground.seen if ground.things[m]["place"] == "floor"]
-            yield Query(
-                concept="spatial",
-                family="viewer",
-                kind=kind,
-                satisfying=yes,
-                candidates=pool,
-                slots={"x": n},
-                ignore=ignore + floor,
-                margin=limits[1],
-                facts={"of": n},
-            )
+        for kind, measure, sign, limits in (
+            ("left_of", ground.x, -1, SIDE),
+            ("right_of", ground.x, 1, SIDE),
+            ("front_of", ground.far, -1, DEEP),
+            ("behind", ground.far, 1, DEEP),
+        ):
+            values = {m: _beyond(sign * (measure(m) - measure(n)), limits) for m in pool}
+            yes, unsure = _sorted_out(values, pool)
+            yield query(kind, pool, yes, unsure + floor, x=n, margin=limits[1], facts={"of": n})
 
 
 def _extremes(ground: Ground) -> Iterator[Query]:
     pool = ground.on_table
     if len(pool) < 3 or ground.glimpsed:
         return
-    orders = (
-        ("leftmost", ground.x, 1, 0.04),
-        ("rightmost", ground.x, -1, 0.04),
-        ("nearest", ground.far, 1, 0.04),
-        ("farthest", ground.far, -1, 0.04),
-    )
-    for kind, measure, sign, gap in orders:
-        ranked = sorted(pool, key=measure, reverse=sign < 0)
+    for kind, measure, last in (
+        ("leftmost", ground.x, False),
+        ("rightmost", ground.x, True),
+        ("nearest", ground.far, False),
+        ("farthest", ground.far, True),
+    ):
+        ranked = sorted(pool, key=measure, reverse=last)
         margin = abs(measure(ranked[1]) - measure(ranked[0]))
-        if margin > gap:
-            yield Query(
-                concept="spatial",
-                family="order",
-                kind=kind,
-                satisfying=ranked[:1],
-                candidates=pool,
-                margin=round(margin, 3),
-                facts={"order": ranked},
-            )
+        if margin > GAP:
+            yield query(kind, pool, ranked[:1], margin=round(margin, 3), facts={"order": ranked})
     ranked = sorted(ground.seen, key=ground.x)
     gaps = np.diff([ground.x(n) for n in ranked])
     for k in range(1, min(4, len(ranked) - 1)):
-        if gaps[:k].min(initial=1) > 0.03 and gaps[k] > 0.03:
-            yield Query(
-                concept="spatial",
-                family="counting",
-                kind="nth_left",
-                satisfying=[ranked[k]],
-                candidates=ranked,
-                slots={"k": ORDINALS[k]},
-                margin=round(float(gaps[: k + 1].min()), 3),
-                facts={"order": ranked},
-            )
-        back = ranked[::-1]
-        if gaps[::-1][:k].min(initial=1) > 0.03 and gaps[::-1][k] > 0.03:
-            yield Query(
-                concept="spatial",
-                family="counting",
-                kind="nth_right",
-                satisfying=[back[k]],
-                candidates=ranked,
-                slots={"k": ORDINALS[k]},
-                margin=round(float(gaps[::-1][: k + 1].min()), 3),
-                facts={"order": back},
-            )
+        for kind, order, steps in (("nth_left", ranked, gaps), ("nth_right", ranked[::-1], gaps[::-1])):
+            margin = float(steps[: k + 1].min())
+            if margin > 0.03:
+                words, facts = {"k": ORDINALS[k]}, {"order": order}
+                yield query(kind, ranked, [order[k]], words=words, margin=round(margin, 3), facts=facts)
 
 
 def gap_between(ground: Ground, m: int, n: int) -> float:
@@ -121,43 +89,22 @@ def gap_between(ground: Ground, m: int, n: int) -> float:
 def _distance(ground: Ground) -> Iterator[Query]:
     for n in ground.on_table:
         pool = [m for m in ground.on_table if m != n]
-        gaps = {m: gap_between(ground, m, n) for m in [*pool, *(g for g in ground.glimpsed)]}
         if len(pool) < 2:
             continue
+        everything = [*pool, *ground.glimpsed]
+        gaps = {m: gap_between(ground, m, n) for m in everything}
         yes = [m for m in pool if gaps[m] < CLOSE[0]]
-        ignore = [m for m in pool if CLOSE[0] <= gaps[m] <= CLOSE[1]] + [
-            m for m in ground.glimpsed if gaps[m] < CLOSE[1]
-        ]
-        yield Query(
-            concept="spatial",
-            family="metric",
-            kind="near",
-            satisfying=yes,
-            candidates=pool,
-            slots={"x": n},
-            ignore=ignore,
-            facts={"of": n, "within_m": CLOSE[0]},
-        )
+        ignore = [m for m in pool if CLOSE[0] <= gaps[m] <= CLOSE[1]]
+        ignore += [m for m in ground.glimpsed if gaps[m] < CLOSE[1]]
+        yield query("near", pool, yes, ignore, x=n, facts={"of": n, "within_m": CLOSE[0]})
         middle = {
-            m: math.dist(ground.things[m]["position"], ground.things[n]["position"])
-            for m in [*pool, *ground.glimpsed]
+            m: math.dist(ground.things[m]["position"], ground.things[n]["position"]) for m in everything
         }
-        ranked = sorted(middle, key=middle.__getitem__)
-        if (
-            ranked[0] in pool
-            and middle[ranked[1]] > 1.25 * middle[ranked[0]]
-            and gaps[ranked[0]] <= min(gaps[m] for m in ranked)
-        ):
-            yield Query(
-                concept="spatial",
-                family="metric",
-                kind="nearest_to",
-                satisfying=ranked[:1],
-                candidates=pool,
-                slots={"x": n},
-                margin=round(middle[ranked[1]] / middle[ranked[0]] - 1, 3),
-                facts={"of": n},
-            )
+        first, second, *_ = sorted(middle, key=middle.__getitem__)
+        clear = middle[second] > 1.25 * middle[first] and gaps[first] <= min(gaps.values())
+        if first in pool and clear:
+            margin = round(middle[second] / middle[first] - 1, 3)
+            yield query("nearest_to", pool, [first], x=n, margin=margin, facts={"of": n})
 
 
 def _places(ground: Ground) -> Iterator[Query]:
@@ -165,54 +112,16 @@ def _places(ground: Ground) -> Iterator[Query]:
         facts = ground.view[thing["id"]]
         if facts["cut"]:
             return None
-        return (
-            True
-            if facts["visible"] < 0.8 and facts["hidden_by"]
-            else False
-            if facts["visible"] > 0.92
-            else None
-        )
+        if facts["visible"] < 0.8 and facts["hidden_by"]:
+            return True
+        return False if facts["visible"] > 0.92 else None
 
-    yes, ignore = ground.where(hidden)
-    yield Query(
-        concept="spatial",
-        family="visibility",
-        kind="hidden",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"visible_below": 0.8},
-    )
-    yes, ignore = ground.where(lambda t: t["place"] == "floor")
-    yield Query(
-        concept="spatial",
-        family="place",
-        kind="on_floor",
-        satisfying=yes,
-        candidates=ground.seen,
-        ignore=ignore,
-        facts={"place": "floor"},
-    )
-    yes, ignore = ground.having("touches_table", ground.on_table)
-    yield Query(
-        concept="spatial",
-        family="support",
-        kind="directly_on_table",
-        satisfying=yes,
-        candidates=ground.on_table,
-        ignore=ignore,
-        facts={"attribute": "touches_table"},
-    )
-    yes, ignore = ground.having("touches_table", ground.on_table, value=False)
-    yield Query(
-        concept="spatial",
-        family="support",
-        kind="not_on_table",
-        satisfying=yes,
-        candidates=ground.on_table,
-        ignore=ignore,
-        facts={"attribute": "touches_table"},
-    )
+    seen, table = ground.seen, ground.on_table
+    yield query("hidden", seen, *ground.where(hidden), facts={"visible_below": 0.8})
+    yield query("on_floor", seen, *ground.matching(place="floor"), facts={"place": "floor"})
+    for kind, value in (("directly_on_table", True), ("not_on_table", False)):
+        found = ground.having("touches_table", table, value)
+        yield query(kind, table, *found, facts={"attribute": "touches_table"})
 
 
 def _overlap(a: dict, b: dict) -> float:
@@ -224,76 +133,45 @@ def _overlap(a: dict, b: dict) -> float:
     return min(common, 1.0)
 
 
+def _is_under(other: dict, thing: dict) -> bool | None:
+    """Whether another thing is underneath a thing; None where that can be argued about."""
+    over = _overlap(thing, other)
+    if over < 0.05 or other["low"] > thing["low"]:
+        return False
+    carries = other["id"] in thing["supported_by"] or other["high"] < thing["high"] - 0.02
+    return True if over > 0.3 and other["low"] < thing["low"] - 0.01 and carries else None
+
+
 def _stacks(ground: Ground) -> Iterator[Query]:
+    things = ground.things
     for n in ground.on_table:
-        stack, thing = ground.stack_of(n), ground.things[n]
-        below = {}
-        for m in [*ground.on_table, *ground.glimpsed]:
-            other = ground.things[m]
-            if m == n or other["place"] == "floor" or m in thing["contains"]:
-                continue
-            over = _overlap(thing, other)
-            under = other["low"] < thing["low"] - 0.01 and (
-                m in thing["supported_by"] or other["high"] < thing["high"] - 0.02
-            )
-            below[m] = (
-                False
-                if over < 0.05 or other["low"] > thing["low"]
-                else True
-                if over > 0.3 and under
-                else None
-            )
+        thing, others = things[n], [m for m in ground.on_table if m != n]
+        below = {
+            m: _is_under(things[m], thing)
+            for m in [*others, *ground.glimpsed]
+            if things[m]["place"] != "floor" and m not in thing["contains"]
+        }
         yes = [m for m, value in below.items() if value and m in ground.seen]
         ignore = [m for m, value in below.items() if value is None or (value and m not in ground.seen)]
         if thing["inside"] is None and (yes or thing["attributes"]["touches_table"]):
-            yield Query(
-                concept="spatial",
-                family="topological",
-                kind="under",
-                satisfying=yes,
-                candidates=[m for m in ground.on_table if m != n],
-                slots={"x": n},
-                ignore=ignore,
-                facts={"of": n},
-            )
+            yield query("under", others, yes, ignore, x=n, facts={"of": n})
+        stack = ground.stack_of(n)
         if len(stack) < 3 or any(m not in ground.seen for m in stack):
             continue
-        top, bottom = max(stack, key=lambda k: ground.things[k]["high"]), stack[0]
-        heights = sorted((ground.things[k]["high"] for k in stack), reverse=True)
-        lows = sorted(ground.things[k]["low"] for k in stack)
-        if heights[0] - heights[1] > 0.008 and n != top:
-            yield Query(
-                concept="spatial",
-                family="topological",
-                kind="top_of_stack",
-                satisfying=[top],
-                candidates=stack,
-                slots={"x": n},
-                facts={"stack": stack},
-                margin=round(heights[0] - heights[1], 4),
-            )
-        if lows[1] - lows[0] > 0.008 and n != bottom:
-            yield Query(
-                concept="spatial",
-                family="topological",
-                kind="bottom_of_stack",
-                satisfying=[bottom],
-                candidates=stack,
-                slots={"x": n},
-                facts={"stack": stack},
-                margin=round(lows[1] - lows[0], 4),
-            )
-        above = [k for k in stack if k != n and ground.things[k]["low"] > thing["high"] - 0.012]
-        if all(k in above or ground.things[k]["low"] < thing["low"] + 0.002 for k in stack if k != n):
-            yield Query(
-                concept="spatial",
-                family="topological",
-                kind="above",
-                satisfying=above,
-                candidates=[k for k in stack if k != n],
-                slots={"x": n},
-                facts={"stack": stack},
-            )
+        facts = {"stack": stack}
+        top, bottom = max(stack, key=lambda m: things[m]["high"]), stack[0]
+        highs = sorted((things[m]["high"] for m in stack), reverse=True)
+        lows = sorted(things[m]["low"] for m in stack)
+        for kind, end, margin in (
+            ("top_of_stack", top, highs[0] - highs[1]),
+            ("bottom_of_stack", bottom, lows[1] - lows[0]),
+        ):
+            if margin > 0.008 and n != end:
+                yield query(kind, stack, [end], x=n, margin=round(margin, 4), facts=facts)
+        rest = [m for m in stack if m != n]
+        above = [m for m in rest if things[m]["low"] > thing["high"] - 0.012]
+        if all(m in above or things[m]["low"] < thing["low"] + 0.002 for m in rest):
+            yield query("above", rest, above, x=n, facts=facts)
 
 
 def _handles(ground: Ground) -> Iterator[Query]:
@@ -304,21 +182,13 @@ def _handles(ground: Ground) -> Iterator[Query]:
         if heading is None or ground.part_pixels.get(part, 0) < 6:
             continue
         place = np.array(ground.things[n]["position"][:2])
-        values = {}
-        for m in ground.on_table:
+        pool = [m for m in ground.on_table if m != n]
+        values: dict[int, bool | None] = {}
+        for m in pool:
             offset = np.array(ground.things[m]["position"][:2]) - place
             length = float(np.linalg.norm(offset))
             cosine = float(offset @ heading) / max(length, 1e-6)
             values[m] = None if length < 0.06 or 0.35 < cosine < 0.75 else cosine >= 0.75
-        pool = [m for m in ground.on_table if m != n]
-        yes = [m for m in pool if values[m]]
-        yield Query(
-            concept="spatial",
-            family="object_centred",
-            kind="handle_side",
-            satisfying=yes,
-            candidates=pool,
-            slots={"x": n},
-            ignore=[m for m in pool if values[m] is None] + ground.glimpsed,
-            facts={"of": n, "heading": heading},
-        )
+        yes, unsure = _sorted_out(values, pool)
+        facts = {"of": n, "heading": heading}
+        yield query("handle_side", pool, yes, unsure + ground.glimpsed, x=n, facts=facts)

@@ -1,6 +1,7 @@
 """Functions that the task beside this file calls."""
 
 from functools import partial
+from typing import Any
 
 from askmask.evaluation.lmms.results import aggregation
 from askmask.evaluation.lmms.results import process_results as _process
@@ -14,11 +15,11 @@ pr_0_5 = aggregation("Pr@0.5")
 n_missing = aggregation("n_missing")
 
 
-def doc_to_visual(doc):
+def doc_to_visual(doc: dict[str, Any]) -> list[Any]:
     """Return the pictures of a document."""
     return [doc["image"].convert("RGB")]
 
 
-def doc_to_text(doc):
+def doc_to_text(doc: dict[str, Any]) -> str:
     """Return the prompt."""
-    return doc.get("expression") or doc["prompt"]
+    return str(doc.get("expression") or doc["prompt"])
