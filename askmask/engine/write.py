@@ -88,7 +88,6 @@ def _in_thousandths(region: Region, width: int, height: int) -> list[int]:
 def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
     """Turn a reply into prompts: requests that list rivals are left out, an empty answer is a negative."""
 
-<<<<<<< HEAD
     def written(
         name: str, p: Any, negative: Any, candidates: list[int], satisfying: list[int]
     ) -> WrittenPrompt:
@@ -103,16 +102,6 @@ def _prompts_of(concept: Concept, reply: Any, key: str) -> list[WrittenPrompt]:
             reason=p.reason,
             call=key,
         )
-=======
-    def written(name: str, p: Any, negative: str | None, **regions: Any) -> WrittenPrompt:
-        told: dict[str, Any] = {
-            "family": p.family,
-            "text": tidy(p.prompt),
-            "negative": negative,
-            "reason": p.reason,
-        }
-        return WrittenPrompt(id=f"{concept}-{name}", concept=concept, call=key, **told, **regions)
->>>>>>> main
 
     prompts = []
     for number, p in enumerate([p for p in reply.prompts if not p.unmarked_rivals][:MOST_PROMPTS]):
