@@ -185,7 +185,8 @@ def main():
     model = askmask.load(options.model, device="cpu")
     rows = list(rows_of(model, options.folder, options.views))
     note = (
-        f"{len(rows)} prompts over {len({row['scene'] for row in rows})} scenes, protocol {model.backend.protocol_name}, "
+        f"{len(rows)} prompts over {len({row['scene'] for row in rows})} scenes, "
+        f"protocol {model.backend.protocol_name}, "
         f"presence threshold {model.backend.config.presence_threshold}, {platform.machine()}, 1 thread, "
         f"{time.time() - began:.0f} s, torch {torch.__version__}."
     )
