@@ -20,6 +20,7 @@ import numpy as np
 import askmask
 from askmask.errors import AskMaskError
 from askmask.imaging.mask import Mask
+from askmask.imaging.overlap import iou
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from askmask.world.oracle_server import OracleServer
 
@@ -28,11 +29,6 @@ KINDS = {
     "silent resize": Errors(resized=0.2), "missing instance": Errors(missing=0.2), "wrong instance": Errors(wrong=0.2),
     "malformed": Errors(json=0.2),
 }  # fmt: skip
-
-
-def iou(mask: Mask, truth: np.ndarray) -> float:
-    true = Mask.from_array(truth)
-    return 1.0 if not mask and not true else mask.iou(true)
 
 
 def measure(ask, scenes) -> dict[str, float]:
@@ -45,7 +41,7 @@ def measure(ask, scenes) -> dict[str, float]:
             failed += answer is None
             calls += 0 if answer is None else answer.usage.get("calls", 0)
             if question.mask.any():
-                ious.append(iou(mask, question.mask))
+                ious.append(iou(mask.to_array(), question.mask))
             else:
                 nothing += 1
                 right_nothing += answer is not None and not answer.found
