@@ -81,7 +81,7 @@ def test_a_good_request_is_answered(oracle, gallery):
                 "inputs": {"concept": "spatial", "regions": [{"number": 1, "box": [1]}]},
                 "schema": "PromptsReply",
             },
-            "V",
+            "IndexError",
         ),
         ({"inputs": {"prompt": None}, "schema": "AlignmentReply"}, "AttributeError"),
         ({"schema": "Poem"}, "does not know this question"),
