@@ -151,7 +151,7 @@ def test_infinite_numbers_are_refused(broken):
 
 
 def test_arrays_and_polygons_of_other_libraries():
-    import torch
+    torch = pytest.importorskip("torch", reason="tensors of torch are among the arrays")
 
     assert Mask.from_array(torch.ones(5, 5, dtype=torch.bfloat16)) == Mask.full((5, 5))
     corners = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
