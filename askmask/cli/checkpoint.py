@@ -81,7 +81,7 @@ def new(
     from askmask.errors import SettingError
 
     if estimate:
-        from askmask.training.memory import estimate as estimated
+        from askmask.training.estimate import estimate as estimated
 
         typer.echo(
             f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,6 @@ class Ledger:
         """Return the cached reply of a request."""
         row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
         return None if row is None else Completion.from_json(row[0])
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """Take replies out of the cache, so that their requests are sent anew."""
-        with self._db:
-            self._db.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in keys])
 
     def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
         """Write a call into the ledger before it is sent; return its number."""

@@ -1,6 +1,6 @@
 """What known models cost and which model names float. Override any price with `--price IN,OUT`.
 
-List prices in dollars per million tokens as last checked on the date below. They change: a budget in dollars rests
+List prices in dollars per million tokens as last checked in September 2025. They change: a budget in dollars rests
 on them, so check them against the provider's page, or pass `--price`.
 """
 
@@ -11,7 +11,6 @@ import re
 from askmask.errors import SettingError
 from askmask.vlm.budget import Price
 
-CHECKED = "2025-09"
 PRICES = {
     "gemini-2.5-pro": Price(1.25, 10.00),
     "gemini-2.5-flash": Price(0.30, 2.50),

@@ -13,7 +13,7 @@ from askmask.errors import CheckpointError
 from askmask.model.checkpoint import HEAD, check_files, load_checkpoint
 from askmask.model.new import new_network
 from askmask.model.tiny import make_tiny, tiny_config
-from askmask.training.memory import estimate
+from askmask.training.estimate import estimate
 from tests.training.test_phases import eight, run  # noqa: F401
 
 CONFIG = tiny_config(128)
