@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from askmask.answer import Answer
 from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
@@ -37,6 +38,8 @@ class Model:
         # Pictures looked at, the latest last, by the picture's identity: conversations over one picture share it.
         self._views: OrderedDict[int, View] = OrderedDict()
         self._users: Counter[int] = Counter()
+        # What the back-end remembers of each conversation, by its picture: it goes when its picture's view goes.
+        self._states: dict[int, WeakKeyDictionary[Session, State]] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -86,8 +89,21 @@ class Model:
         with self._lock:
             self._views[key] = view
             while len(self._views) > 1 and sum(v.nbytes for v in self._views.values()) > self.memory_limit:
-                self._views.popitem(last=False)
+                forgotten, _ = self._views.popitem(last=False)
+                self._states.pop(forgotten, None)
         return view
+
+    def state_of(self, session: Session) -> State | None:
+        """Return what the back-end last remembered of a session, if its picture has not been forgotten since."""
+        with self._lock:
+            states = self._states.get(id(session.picture))
+            return None if states is None else states.get(session)
+
+    def keep_state(self, session: Session, state: State) -> None:
+        """Remember a session's state for as long as its picture's view is kept."""
+        with self._lock:
+            if self._views.get(id(session.picture)) is state.view:
+                self._states.setdefault(id(session.picture), WeakKeyDictionary())[session] = state
 
     def _count(self, picture: Picture, change: int) -> None:
         """Count the conversations over a picture; without any, what was kept of it goes."""
@@ -96,6 +112,7 @@ class Model:
             if not self._users[id(picture)]:
                 del self._users[id(picture)]
                 self._views.pop(id(picture), None)
+                self._states.pop(id(picture), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +135,6 @@ class Session:
         self._now = _Moment()
         self._before: list[_Moment] = []
         self._next = {"r": 1, "m": 1}
-        self._state: State | None = None  # what the back-end remembers of the rounds before the last prompt
         self._lock = threading.RLock()
         model._count(picture, 1)
 
@@ -278,7 +294,8 @@ class Session:
         with self._lock:
             other = Session(self.model, self.picture)
             other._now, other._before, other._next = self._now, list(self._before), dict(self._next)
-            other._state = self._state
+            if (state := self.model.state_of(self)) is not None:
+                self.model.keep_state(other, state)
             return other
 
     # -- as JSON --------------------------------------------------------------------------------------------
@@ -389,13 +406,13 @@ class Session:
 
     def _state_after(self, rounds: Sequence[Round]) -> State:
         """Return the back-end's state after some rounds: the last one it was in, extended, where that leads there."""
-        view, state = self.model.view_of(self), self._state
+        view, state = self.model.view_of(self), self.model.state_of(self)
         known = () if state is None or state.view is not view else state.rounds
         if state is None or known != tuple(rounds[: len(known)]) or not known:
             state, known = self.model.backend.begin(view), ()
         for round in rounds[len(known) :]:
             state = self.model.backend.extend(state, round)
-        self._state = state
+        self.model.keep_state(self, state)
         return state
 
     def _append(self, round: Round) -> Round:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -146,6 +147,21 @@ def test_what_cannot_be_asked_leaves_the_conversation_as_it_was(session, argumen
     with pytest.raises(PromptError, match=said):
         session.ask(**arguments)
     assert len(session.rounds) == 1 and session.ask("the blue thing").segments[0].id == "m2"
+
+
+def test_what_is_remembered_of_a_conversation_goes_with_its_picture(picture):
+    model = ColourModel()
+    model.memory_limit = 150
+    first, other = model.open(picture.copy()), model.open(picture.copy())
+    other.ask("the red thing")
+    before = first.ask("the red thing"), first.ask("the blue thing")
+    assert model.state_of(first) is not None
+    view = weakref.ref(model.state_of(first).view)
+    for _ in range(2):
+        model.open(picture.copy()).ask("the red thing")
+    gc.collect()
+    assert model.state_of(first) is None and view() is None  # the limit holds, whatever the session still has
+    assert first.ask("the blue thing").mask == before[1].mask and len(first.rounds) == 3
 
 
 def test_pictures_over_the_memory_limit_are_forgotten_and_looked_at_again(picture):
