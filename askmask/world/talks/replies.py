@@ -10,7 +10,21 @@ import numpy as np
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.phrases import NOUNS
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMBERS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 MOST_NAMED = 5  # groups of things that a reply lists; more are only counted
 FOUND = ("{things}.", "I see {things}.", "That is {things}.", "Here: {things}.", "I found {things}.")
 SEVERAL = ("{things}.", "I see {things}.", "These are {things}.", "Here: {things}.", "I found {things}.")

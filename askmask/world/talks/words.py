@@ -2,9 +2,9 @@
 
 `follow_ups.json` holds them. As in phrases.py a bank has two sides that share no template: the first trains, the second
 serves validation and test. Kinds of the concepts ("what is on {x}?") train with the templates of phrases.py.
-Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ps} its plural, {c} a colour, {that} a clause,
-{sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a comparative, {k} and {j} ordinals,
-{number} and {other} numbers of rounds, {m} a segment's name.
+Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ps} its plural, {c} a colour, {that} a
+clause, {sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a comparative, {k} and {j}
+ordinals, {number} and {other} numbers of rounds, {m} a segment's name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ RELATIONS: dict[str, tuple[str, ...]] = {kind: tuple(words) for kind, words in _
 ABOUT: dict[str, Bank] = {kind: (BANK[kind][0], tuple(held)) for kind, held in _DATA["about"].items()}
 # Kinds that only a conversation has, and those that only it has in words of its own.
 KINDS = tuple(OWN)
-PRONOUNS = frozenset(("it", "that", "that one", "that thing", "this", "this one", "that object", "this thing"))
 
 
 def about(kind: str, pointer: str, rng: np.random.Generator, *, held: bool) -> str:
@@ -66,7 +65,7 @@ def _fits(template: str, pointer: str) -> bool:
     bare = template.lstrip("=")
     if re.match(r"\{x\}(?!')", bare) and pointer == "it":
         return False
-    return "{x}'s" not in template or len(pointer.split()) <= 2
+    return "{x}'s" not in template or pointer == "it" or (" " in pointer and len(pointer.split()) == 2)
 
 
 def own(kind: str, rng: np.random.Generator, *, held: bool, **slots: str) -> str:
