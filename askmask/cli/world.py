@@ -44,6 +44,12 @@ def make(
     start: Annotated[int, typer.Option(help="Scenes of the split to pass over.")] = 0,
     per_shard: Annotated[int, typer.Option(help="Scenes a shard.")] = 250,
     composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
+    conversations: Annotated[
+        int, typer.Option(help="Conversations of 2 to 10 rounds that remember masks, a picture.")
+    ] = 0,
+    dialogues: Annotated[
+        int, typer.Option(help="Dialogues in words and masks with an intent that moves, a picture.")
+    ] = 0,
 ) -> None:
     """Make examples.jsonl and images/ (or, with --dense, shards of dense truth)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -68,6 +74,7 @@ def make(
         plan = Plan(
             split=split, count=count, sizes=tuple(size or [192 if split == "test" else 160]), dense=dense,
             prompts=prompts, views=views, start=start, per_shard=per_shard, composed=composed,
+            conversations=conversations, dialogues=dialogues,
         )  # fmt: skip
     columns = (
         TextColumn("scenes"),
@@ -118,11 +125,20 @@ def show(
     typer.echo(f"drew {out}")
 
 
-@world.command(epilog="Example: askmask world reask data/dense")
+@world.command(
+    epilog="Examples: askmask world reask data/dense · "
+    "askmask world reask data/dense --conversations 4 --dialogues 3"
+)
 def reask(
     folder: Annotated[Path, typer.Argument(help="A folder of dense truth.")],
     prompts: Annotated[int, typer.Option(help="Prompts a picture.")] = 20,
     composed: Annotated[int, typer.Option(help="Besides, prompts that compose words, a picture.")] = 0,
+    conversations: Annotated[
+        int, typer.Option(help="Conversations of 2 to 10 rounds that remember masks, a picture.")
+    ] = 0,
+    dialogues: Annotated[
+        int, typer.Option(help="Dialogues in words and masks with an intent that moves, a picture.")
+    ] = 0,
 ) -> None:
     """Write new prompts and dialogues for stored scenes: no simulation, no drawing."""
     from rich.progress import track
@@ -131,14 +147,16 @@ def reask(
     from askmask.formats.dense import shards
     from askmask.world.generate import made_folder
     from askmask.world.generate import reask as reask_shard
+    from askmask.world.record import Asking
 
     paths = shards(folder)
     if not paths:
         raise DataError(
             f"{folder} holds no shard of dense truth", do="Make some: askmask world make --dense."
         )
+    asking = Asking(prompts, composed, conversations, dialogues)
     with made_folder(folder, dense=True):
-        scenes = sum(reask_shard(path, prompts=prompts, composed=composed) for path in track(paths, "shards"))
+        scenes = sum(reask_shard(path, asking) for path in track(paths, "shards"))
     typer.echo(f"asked anew about {scenes} scenes in {folder}")
 
 

@@ -19,6 +19,7 @@ from askmask.model.mini.perception import SURFACE
 from askmask.world.compositions import KINDS, measured
 from askmask.world.ground import Ground
 from askmask.world.phrases import BANK, FOLLOW
+from askmask.world.talks.words import OWN
 
 LITERAL = ("entities", "spatial")
 LITERAL_WORDS = 9  # longer prompts are composed ones
@@ -29,7 +30,7 @@ COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black w
 WORD_OF = {"wooden": "wood", "woollen": "fabric"}
 PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
-KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS))
+KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS, *OWN))
 # Kinds of the concepts that sort by a quantity, and which place they ask for (0: beyond the thing spoken of).
 SORTED = {
     "leftmost": ("left", 1), "rightmost": ("right", 1), "nearest": ("near", 1), "farthest": ("far", 1),

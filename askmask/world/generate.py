@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from askmask.runs.json_text import read_object
 from askmask.runs.manifest import OutputFolder, check_same, output_folder
 from askmask.runs.whole_files import open_whole, whole_file, write_json
 from askmask.world.prompts import PER_VIEW, to_round
-from askmask.world.record import FORMAT, VIEWS, SceneRecord, ask, record, surface_of
+from askmask.world.record import FORMAT, USUAL, VIEWS, Asking, SceneRecord, ask, record, surface_of
 from askmask.world.render import LARGEST
 from askmask.world.room import CAMERAS
 from askmask.world.scene import SPLIT_SEEDS, SPLITS, VERSION, first_seed
@@ -32,6 +32,8 @@ from askmask.world.scene import SPLIT_SEEDS, SPLITS, VERSION, first_seed
 LICENCE = "CC0-1.0"
 SMALLEST = 32
 MADE_BY = "askmask world make"
+COUNTS = tuple(field.name for field in fields(Asking))
+LATER = ("composed", "conversations", "dialogues")  # what was made before there were any has no such key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class Plan:
     start: int = 0  # scenes to pass over at the split's beginning
     per_shard: int = 250
     composed: int = 0  # compositions (compositions.py) a view, besides its prompts
+    conversations: int = 0  # conversations that remember masks (talks/) a view
+    dialogues: int = 0  # dialogues with an intent that moves (talks/) a view
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -59,8 +63,14 @@ class Plan:
             raise SettingError(f"a size must lie in {SMALLEST}..{LARGEST} px", got=list(self.sizes))
         if not 1 <= self.views <= CAMERAS:
             raise SettingError(f"views must lie in 1..{CAMERAS}", got=self.views)
-        if self.prompts + self.composed < 1 or min(self.prompts, self.composed) < 0 or self.per_shard < 1:
+        counts = [getattr(self, name) for name in COUNTS]
+        if sum(counts) < 1 or min(counts) < 0 or self.per_shard < 1:
             raise SettingError("prompts and scenes per shard must be at least 1")
+
+    @property
+    def asking(self) -> Asking:
+        """How much is asked of a view."""
+        return Asking(**{name: getattr(self, name) for name in COUNTS})
 
     @property
     def shards(self) -> int:
@@ -133,8 +143,9 @@ def _facts(plan: Plan) -> dict[str, Any]:
     """What decides the data: all but how many scenes, since more can be added."""
     facts = {"format": FORMAT, "world": VERSION, **asdict(plan)}
     del facts["count"]
-    if not plan.composed:  # what was made before there were any has no such key
-        del facts["composed"]
+    for name in LATER:
+        if not facts[name]:
+            del facts[name]
     if plan.dense:
         facts |= {"size": plan.sizes[0], "scenes_per_shard": plan.per_shard}
     return facts
@@ -212,9 +223,7 @@ def make_shard(plan: Plan, out: Path, shard: int, tick: Callable[[], None]) -> t
     failed = {}
     for seed in plan.seeds(shard):
         try:
-            found = record(
-                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
-            )
+            found = record(seed, plan.size_of(shard), plan.asking, views=plan.views)
         except RuntimeError as error:  # no proposal came to rest; any other error is a fault of ours
             failed[seed] = str(error)
         else:
@@ -245,7 +254,7 @@ def dense_shard(found: list[SceneRecord]) -> dense.Shard:
     )
 
 
-def reask(path: Path, *, prompts: int = PER_VIEW, composed: int = 0) -> int:
+def reask(path: Path, asking: Asking = USUAL) -> int:
     """Write the prompts and dialogues of a stored shard anew from its facts; return how many scenes it has.
 
     A shard that was made by this version comes out as it was, byte for byte.
@@ -255,7 +264,7 @@ def reask(path: Path, *, prompts: int = PER_VIEW, composed: int = 0) -> int:
         scene, seen = shard.facts(row)
         surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
         which = scene["seed"], int(shard.view[row]), scene["split"]
-        seen |= ask(scene["objects"], seen, surface, *which, prompts=prompts, composed=composed)
+        seen |= ask(scene["objects"], seen, surface, *which, asking)
     dense.write_facts(path, shard.scenes)
     return len(shard.scenes)
 

@@ -211,7 +211,7 @@ def _simulate_again(folder: Path) -> Iterator[TrueScene]:
     from askmask.formats.own import read_examples
     from askmask.imaging.files import read_picture
     from askmask.runs.json_text import read_object
-    from askmask.world.record import record
+    from askmask.world.record import Asking, record
 
     plan = read_object(folder / "world.json")
     views: dict[tuple[int, int], dict[int, str]] = {}  # (seed, size) -> view -> picture
@@ -220,7 +220,7 @@ def _simulate_again(folder: Path) -> Iterator[TrueScene]:
             raise DataError(f"{example.id} is of no simulated scene", got=folder)
         views.setdefault((example.meta["seed"], example.size[0]), {})[example.meta["view"]] = example.image
     for (seed, size), pictures in views.items():
-        found = record(seed, size, prompts=plan["prompts"])
+        found = record(seed, size, Asking(prompts=plan["prompts"]))
         for number, picture in sorted(pictures.items()):
             view = found.views[number]
             rgb = read_picture(picture).rgb

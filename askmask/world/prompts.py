@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.conversation import Round
+from askmask.conversation import Prompt, Round, Segment
 from askmask.formats import dense
 from askmask.imaging.mask import Mask, union_of
 from askmask.world.appearance import COLOURS
@@ -287,7 +287,7 @@ def prompts_for(
 def to_round(prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) -> Round:
     """Turn a prompt and its picture's id maps [H, W] into a Round, one mask per instance."""
     size = objects.shape
-    masks = tuple(Mask.from_array(mask) for mask in dense.answer_masks(prompt["answer"], objects, parts))
+    segments = _segments(prompt, objects, parts)
     ignored = [Mask.from_array(objects == n) for n in prompt["ignore"]]
     ignore = union_of(ignored, size) if ignored else None
     known = {
@@ -298,15 +298,32 @@ def to_round(prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) 
         name: {"answer": ids, "right": ids == prompt["satisfying"]}
         for name, ids in prompt["shortcuts"].items()
     }
-    return Round.of(
-        prompt=prompt["prompt"],
-        masks=masks,
+    known |= {name: prompt[name] for name in ("set", "reference") if name in prompt}
+    refers_to = tuple(_name_of(reference) for reference in prompt.get("refers_to", ()))
+    return Round(
+        prompt=Prompt(text=prompt["prompt"], refers_to=refers_to),
+        segments=segments,
         reply=prompt.get("reply"),
-        refers_to=[_name_of(reference) for reference in prompt.get("refers_to", ())],
         concept=prompt["concept"],
         family=prompt["family"],
         ignore=ignore if ignore else None,
         meta=known,
+    )
+
+
+def _segments(
+    prompt: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray
+) -> tuple[Segment, ...] | None:
+    """Return the answer's segments, each with its place in the reply where that is known; None for words alone."""
+    if prompt["answer"] is None:
+        return None
+    masks = [Mask.from_array(mask) for mask in dense.answer_masks(prompt["answer"], objects, parts)]
+    spans = [(start, end) for start, end in prompt.get("spans", ())]
+    if not spans:
+        return tuple(Segment(mask=mask) for mask in masks)
+    return tuple(
+        Segment(mask=mask, phrase=prompt["reply"][span[0] : span[1]], span=span)
+        for mask, span in zip(masks, spans, strict=True)
     )
 
 

@@ -14,6 +14,7 @@ from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, 
 from askmask.world.render import CameraPose, Renderer, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, resting_worlds
+from askmask.world.talks import memory
 
 FORMAT = 1
 VIEWS = 2  # pictures of a scene, unless said otherwise
@@ -29,21 +30,30 @@ class SceneRecord:
     views: tuple[View, ...]
 
 
-def record(
-    seed: int, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS, composed: int = 0
-) -> SceneRecord:
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How much is asked of a picture. With conversations or dialogues, the short ones of dialogues.py are left out."""
+
+    prompts: int = PER_VIEW
+    composed: int = 0  # compositions (compositions.py), besides
+    conversations: int = 0  # rounds that remember masks (talks/memory.py)
+    dialogues: int = 0  # an intent that moves, in words and masks (talks/intent.py)
+
+
+USUAL = Asking()
+
+
+def record(seed: int, size: int, asking: Asking = USUAL, *, views: int = VIEWS) -> SceneRecord:
     """Build, settle, try, draw and ask about the scene of a seed, at `size` pixels a side."""
     split_of(seed)  # a seed of no split is refused before anything is built
     for world in resting_worlds(seed):
-        found = record_world(world, size, prompts=prompts, views=views, composed=composed)
+        found = record_world(world, size, asking, views=views)
         if not world.unsteady():
             return found
     raise AssertionError("resting_worlds raises when it runs out")
 
 
-def record_world(
-    world: World, size: int, *, prompts: int = PER_VIEW, views: int = VIEWS, composed: int = 0
-) -> SceneRecord:
+def record_world(world: World, size: int, asking: Asking = USUAL, *, views: int = VIEWS) -> SceneRecord:
     """Record a world that is at rest."""
     scene, split = world.scene, split_of(world.scene.seed)
     things = measure(world)
@@ -53,7 +63,7 @@ def record_world(
             view = renderer.draw(camera)
             seen = look(world, view)
             surface = surface_of(view.objects, view.depth, seen["camera"], things)
-            seen |= ask(things, seen, surface, scene.seed, number, split, prompts=prompts, composed=composed)
+            seen |= ask(things, seen, surface, scene.seed, number, split, asking)
             drawn.append(view)
             facts.append(seen)
     line = {
@@ -76,26 +86,25 @@ def ask(
     seed: int,
     number: int,
     split: str,
-    *,
-    prompts: int = PER_VIEW,
-    composed: int = 0,
+    asking: Asking = USUAL,
 ) -> Facts:
     """Write the prompts and dialogues of one view from its facts; needs neither MuJoCo nor the world.
 
-    `composed` more prompts (compositions.py) come after the others and change nothing in them.
+    Each sort is drawn from random numbers of its own, so that more of one changes nothing in another.
     """
     ground, held = Ground(things, seen, seen["size"]), held_out(split)
     singles = np.random.default_rng([3, seed, number])
     chats = np.random.default_rng([4, seed, number])
     found = queries(ground, singles)
-    written = prompts_for(ground, found, surface, singles, held=held, count=prompts)
-    if composed:
+    written = prompts_for(ground, found, surface, singles, held=held, count=asking.prompts)
+    if asking.composed:
         words = np.random.default_rng([5, seed, number])
-        written += compositions.prompts_for(ground, words, train=not held, count=composed)
-    return {
-        "prompts": written,
-        "dialogues": dialogues_for(ground, found, surface, chats, held=held),
-    }
+        written += compositions.prompts_for(ground, words, train=not held, count=asking.composed)
+    if not asking.conversations and not asking.dialogues:
+        return {"prompts": written, "dialogues": dialogues_for(ground, found, surface, chats, held=held)}
+    talks = np.random.default_rng([6, seed, number])
+    dialogues = memory.conversations_for(ground, found, surface, talks, held=held, count=asking.conversations)
+    return {"prompts": written, "dialogues": dialogues}
 
 
 def surface_of(objects: np.ndarray, depth: np.ndarray, camera: Facts, things: list[Facts]) -> SurfaceMask:

@@ -64,9 +64,7 @@ def made_anew(plan: Plan) -> Iterator[tuple[int, dict[str, str]]]:
     """Make a plan's scenes and yield (seed, hashes)."""
     for shard in range(plan.shards):
         for seed in plan.seeds(shard):
-            found = record(
-                seed, plan.size_of(shard), prompts=plan.prompts, views=plan.views, composed=plan.composed
-            )
+            found = record(seed, plan.size_of(shard), plan.asking, views=plan.views)
             yield seed, hashes(found.facts, [(v.rgb, v.objects, v.parts) for v in found.views])
 
 

@@ -179,7 +179,9 @@ def test_compositions_leave_the_other_prompts_as_they_are(monkeypatch, ground):
     view = {"objects": {str(n): f for n, f in ground.view.items()}, "parts": {}, "table": 900, "floor": 0}
     view |= {"camera": {"right": [1, 0, 0], "forward": [0, 1, -0.3]}, "size": 160}
     both = [
-        record.ask(list(ground.things.values()), view, None, 7, 0, "train", prompts=5, composed=n)
+        record.ask(
+            list(ground.things.values()), view, None, 7, 0, "train", record.Asking(prompts=5, composed=n)
+        )
         for n in (0, 4)
     ]
     assert drawn[0] == drawn[1] and not both[0]["prompts"] and len(both[1]["prompts"]) == 4

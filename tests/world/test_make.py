@@ -18,7 +18,7 @@ from askmask.formats import dense, own
 from askmask.runs.manifest import MANIFEST
 from askmask.world import engine
 from askmask.world.generate import Plan, make, reask
-from askmask.world.record import record
+from askmask.world.record import Asking, record
 
 COMMAND = [sys.executable, "-c", "from askmask.cli import main; main()", "world", "make"]
 
@@ -86,7 +86,7 @@ def test_asking_anew_gives_the_same_bytes(whole, tmp_path):
     for path in whole.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for path in dense.shards(tmp_path):
-        reask(path, prompts=6)
+        reask(path, Asking(prompts=6))
     assert digest(tmp_path) == digest(whole)
 
 

@@ -1,0 +1,137 @@
+"""Conversations that remember masks: rounds over one picture, later ones speaking of the answers of earlier ones.
+
+Two to ten rounds. A follow-up points at what it is about by a pronoun, a phrase, an index, a name, or hands it over;
+at an answer as a whole or at several; at the latest, or at one further back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from askmask.world.facts import Facts
+from askmask.world.ground import Ground, Query, choose
+from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
+from askmask.world.talks.follow_ups import Follow, Said, Talk
+from askmask.world.talks.replies import spans_of, told
+from askmask.world.talks.words import ABOUT, OWN
+
+NAME = "conversation"
+ROUNDS = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
+MOST_OPENED = 6  # things in the answer of an opening
+HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
+OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
+ANEW = 0.12  # share of later rounds that open a new subject
+OF_THOSE = frozenset(("of_those", "coloured_of_those", "kind_of_those"))
+
+
+def conversations_for(
+    ground: Ground,
+    found: list[Query],
+    surface: SurfaceMask,
+    rng: np.random.Generator,
+    *,
+    held: bool,
+    count: int,
+) -> list[list[Facts]]:
+    """Write up to `count` conversations of two to ten rounds for one picture, out of its queries."""
+    asked: dict[int, dict[str, list[Query]]] = {}
+    for query in found:
+        n = query.slots.get("x")
+        if isinstance(n, int) and query.kind in ABOUT:
+            asked.setdefault(n, {}).setdefault(query.kind, []).append(query)
+    categories = [q for q in found if q.kind == "category" and q.satisfying and not q.ignore]
+    openings = _openings(ground, found)
+    written: list[list[Facts]] = []
+    for _ in range(3 * count):
+        if len(written) == count or not openings:
+            break
+        talk = Talk(ground, rng, held, asked, categories)
+        rounds = _write(talk, openings, choose(rng, ROUNDS), surface)
+        if len(rounds) >= 2:
+            written.append(rounds)
+    return written
+
+
+def _openings(ground: Ground, found: list[Query]) -> dict[str, list[Query]]:
+    """What a conversation may begin with, by kind; things of which there are three come three times."""
+    counts = Counter(ground.category(n) for n in ground.seen)
+    openings: dict[str, list[Query]] = {}
+    for query in found:
+        yes = query.satisfying
+        if not 1 <= len(yes) <= MOST_OPENED or query.ignore or query.parts or query.surface or query.special:
+            continue
+        alike = any(counts[ground.category(n)] > 2 for n in yes)
+        openings.setdefault(query.kind, []).extend([query] * (3 if alike else 1))
+    return openings
+
+
+def _write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: SurfaceMask) -> list[Facts]:
+    rng, done = talk.rng, set[tuple[str, tuple[int, ...]]]()
+    for _ in range(3 * length):
+        if len(talk.said) == length:
+            break
+        follow = None
+        if talk.said and rng.random() > ANEW:
+            follow = _draw(talk, done)
+        if follow is None:
+            follow = _open(talk, openings)
+        if follow is None:
+            continue
+        text = follow.words()
+        if all(text != said.prompt["prompt"] for said in talk.said):
+            _say(talk, follow, text, surface)
+            done.add((follow.query.kind, tuple(follow.query.satisfying)))
+    return [said.prompt for said in talk.said]
+
+
+def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
+    """Draw a follow-up: a kind first, then one of it; none that was asked and answered alike before."""
+    options = [f for f in talk.options() if (f.query.kind, tuple(f.query.satisfying)) not in done]
+    hard = [f for f in options if f.hard]
+    if hard and talk.rng.random() < HARD:
+        options = hard
+    own = [f for f in options if f.query.kind in OWN]
+    if own and talk.rng.random() < OF_ITS_OWN:
+        options = own
+    if not options:
+        return None
+    kind = choose(talk.rng, sorted({f.query.kind for f in options}))
+    return choose(talk.rng, [f for f in options if f.query.kind == kind])
+
+
+def _open(talk: Talk, openings: dict[str, list[Query]]) -> Follow | None:
+    """Draw a question that needs no history."""
+    kinds = sorted(openings)
+    if "one" in openings and talk.rng.random() < 0.3:
+        kinds = ["one"]
+    elif "category" in openings and talk.rng.random() < 0.2:
+        kinds = ["category"]
+    query = choose(talk.rng, openings[choose(talk.rng, kinds)])
+    text = words_for(query, talk.ground, talk.rng, held=talk.held)
+    n = query.slots.get("x")
+    of = n if isinstance(n, int) and query.kind != "one" else None
+    return None if text is None else Follow(query, lambda: text, [], "none", of=of)
+
+
+def _say(talk: Talk, follow: Follow, text: str, surface: SurfaceMask) -> None:
+    """Add a round."""
+    query = follow.query
+    prompt = to_prompt(query, text, answer_of(query, surface))
+    reply = told(query, talk.ground, talk.rng, of_those=query.kind in OF_THOSE)
+    last = len(talk.said) - 1
+    prompt["refers_to"] = follow.references
+    prompt["reply"] = reply.text
+    prompt["spans"] = [list(span) for span in spans_of(reply, query)] if not query.empty else []
+    prompt["set"] = NAME
+    if follow.references:
+        prompt["reference"] = {
+            "how": follow.how,
+            "latest": follow.references[-1]["round"] == last,
+            "hard": follow.hard,
+            "several": len(follow.references) > 1,
+        }
+    before = talk.said[-1] if talk.said else None
+    first = 1 if before is None else before.first + len(before.prompt["spans"])
+    talk.said.append(Said(query, prompt, first, follow.of))
