@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from askmask.answer import Answer
 from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
@@ -37,6 +38,8 @@ class Model:
         # Pictures looked at, the latest last, by the picture's identity: conversations over one picture share it.
         self._views: OrderedDict[int, View] = OrderedDict()
         self._users: Counter[int] = Counter()
+        # Where each conversation's back-end stands: the rounds before its last prompt.
+        self.states: WeakKeyDictionary[Session, State] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -86,7 +89,9 @@ class Model:
         with self._lock:
             self._views[key] = view
             while len(self._views) > 1 and sum(v.nbytes for v in self._views.values()) > self.memory_limit:
-                self._views.popitem(last=False)
+                _, forgotten = self._views.popitem(last=False)
+                for one in [one for one, state in self.states.items() if state.view is forgotten]:
+                    del self.states[one]
         return view
 
     def _count(self, picture: Picture, change: int) -> None:
@@ -118,7 +123,6 @@ class Session:
         self._now = _Moment()
         self._before: list[_Moment] = []
         self._next = {"r": 1, "m": 1}
-        self._state: State | None = None  # what the back-end remembers of the rounds before the last prompt
         self._lock = threading.RLock()
         model._count(picture, 1)
 
@@ -278,7 +282,8 @@ class Session:
         with self._lock:
             other = Session(self.model, self.picture)
             other._now, other._before, other._next = self._now, list(self._before), dict(self._next)
-            other._state = self._state
+            if (state := self.model.states.get(self)) is not None:
+                self.model.states[other] = state
             return other
 
     # -- as JSON --------------------------------------------------------------------------------------------
@@ -389,13 +394,12 @@ class Session:
 
     def _state_after(self, rounds: Sequence[Round]) -> State:
         """Return the back-end's state after some rounds: the last one it was in, extended, where that leads there."""
-        view, state = self.model.view_of(self), self._state
-        known = () if state is None or state.view is not view else state.rounds
-        if state is None or known != tuple(rounds[: len(known)]) or not known:
-            state, known = self.model.backend.begin(view), ()
-        for round in rounds[len(known) :]:
+        view, state = self.model.view_of(self), self.model.states.get(self)
+        if state is None or state.view is not view or state.rounds != tuple(rounds[: len(state.rounds)]):
+            state = self.model.backend.begin(view)
+        for round in rounds[len(state.rounds) :]:
             state = self.model.backend.extend(state, round)
-        self._state = state
+        self.model.states[self] = state
         return state
 
     def _append(self, round: Round) -> Round:
