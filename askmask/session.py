@@ -407,10 +407,9 @@ class Session:
     def _state_after(self, rounds: Sequence[Round]) -> State:
         """Return the back-end's state after some rounds: the last one it was in, extended, where that leads there."""
         view, state = self.model.view_of(self), self.model.state_of(self)
-        known = () if state is None or state.view is not view else state.rounds
-        if state is None or known != tuple(rounds[: len(known)]) or not known:
-            state, known = self.model.backend.begin(view), ()
-        for round in rounds[len(known) :]:
+        if state is None or state.view is not view or state.rounds != tuple(rounds[: len(state.rounds)]):
+            state = self.model.backend.begin(view)
+        for round in rounds[len(state.rounds) :]:
             state = self.model.backend.extend(state, round)
         self.model.keep_state(self, state)
         return state
