@@ -350,7 +350,7 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
                 yield follow(
                     "all_but", "entities", "instances", rest, things, {"not": category}, seen, o=noun
                 )
-    for word, n, top in _superlatives(talk, things):
+    for word, n, top in superlatives(ground, things):
         facts = {"sorted": word}
         yield follow("superlative_of_those", "spatial", "order", [n], things, facts, top, sup=word)
         rest = [m for m in things if m != n]
@@ -372,9 +372,8 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
         yield made
 
 
-def _superlatives(talk: Talk, things: Sequence[int]) -> Iterator[tuple[str, int, list[int]]]:
+def superlatives(ground: Ground, things: Sequence[int]) -> Iterator[tuple[str, int, list[int]]]:
     """Yield (word, which of the things, which of all on the table) as far as the order shows clearly."""
-    ground = talk.ground
     if any(ground.view[n]["cut"] or ground.things[n]["place"] != "table" for n in things):
         return
     for word, measure, last in (
