@@ -213,7 +213,7 @@ def _of_one(talk: Talk, n: int, number: int, how: str, pointer: str) -> Iterator
         query = _query("entities", "parts", "its_part" if how == "it" else "part_of", [n], ground.seen,
                        part=part["name"], of=n)  # fmt: skip
         query.parts = [part["id"]]
-        slots = {"p": part["name"], "x": pointer}
+        slots = {"p": part["name"], "ap": _one(part["name"]), "x": pointer}
         yield Follow(query, _words(talk, query.kind, **slots), [reference], how, hard=many > 2, of=n)
     if ground.things[n]["place"] == "table" and not ground.view[n]["cut"]:
         yield from _compared(talk, n, pointer, reference, how)
@@ -242,6 +242,11 @@ def _parts(ground: Ground, n: int) -> list[Facts]:
         for part in ground.things[n]["parts"]
         if part["name"] in PARTS and ground.part_pixels.get(part["id"], 0) >= enough
     ]
+
+
+def _one(part: str) -> str:
+    """Name one part with its article: "a handle", "pages"."""
+    return part if part.endswith("s") else f"a {part}"
 
 
 def _volume(ground: Ground, n: int) -> float:
@@ -381,7 +386,7 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
         parts = [p["id"] for n in things for p in talk.scope.parts[n] if p["name"] == name]
         owners = [n for n in things if any(p["name"] == name for p in talk.scope.parts[n])]
         if len(owners) == len(things) == len(parts):
-            made = follow("their_part", "entities", "parts", owners, seen, {"part": name}, p=name,
+            made = follow("their_part", "entities", "parts", owners, seen, {"part": name}, p=name, ap=_one(name),
                           ps=PLURAL_PARTS[name])  # fmt: skip
             made.query.parts = parts
             made.hard = sum(name in [p["name"] for p in talk.scope.parts[m]] for m in seen) > len(things) > 2

@@ -171,7 +171,7 @@ def _write(talk: _Talk, length: int) -> None:
 # What a user says after the assistant did this, and how often of ten; and how often at most in a dialogue.
 _ACTS = {
     "ask": {"yes": 4, "no_but": 3, "narrow": 1, "any": 2},
-    "count": {"show": 5, "narrow": 5},
+    "count": {"show": 5, "narrow": 5, "drift": 1},
     "show": {"correct": 6, "narrow": 3, "sup": 3, "why": 2, "check": 1, "drift": 1},
     "none": {"relax": 8, "drift": 2},
     "words": {"correct": 6, "sup": 2, "check": 1, "drift": 2},
@@ -243,7 +243,9 @@ def _narrow(talk: _Talk) -> None:
     assert aim is not None
     if not aim.one or aim.sup or aim.without or (talk.state == "show" and len(talk.shown) == 1):
         return
-    names = [n for n in talk.splits(aim) if n != talk.asked]
+    if not talk.found(aim):
+        return
+    names = [name for name in talk.splits(aim) if name != talk.asked]
     if talk.rng.random() < 0.2:  # a wish that nothing fulfils
         names = [
             name

@@ -6,7 +6,9 @@ at an answer as a whole or at several; at the latest, or at one further back.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
+from itertools import accumulate
 
 import numpy as np
 
@@ -23,6 +25,8 @@ MOST_OPENED = 6  # things in the answer of an opening
 HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
 OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
 ANEW = 0.12  # share of later rounds that open a new subject
+# Kinds that nearly every answer offers are drawn less, so that the rest is not drowned.
+RARER = {"compare": 0.35, "correct_to_relation": 0.7, "all_but": 0.7, "part_of": 0.7, "again": 0.7}
 OF_THOSE = frozenset(("of_those", "coloured_of_those", "kind_of_those"))
 
 
@@ -92,7 +96,9 @@ def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
         options = own
     if not options:
         return None
-    kind = choose(talk.rng, sorted({f.query.kind for f in options}))
+    kinds = sorted({f.query.kind for f in options})
+    edges = list(accumulate(RARER.get(kind, 1.0) for kind in kinds))
+    kind = kinds[bisect(edges, talk.rng.random() * edges[-1])]
     return choose(talk.rng, [f for f in options if f.query.kind == kind])
 
 
