@@ -6,16 +6,18 @@ at an answer as a whole or at several; at the latest, or at one further back.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
+from itertools import accumulate
 
 import numpy as np
 
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
-from askmask.world.talks.follow_ups import Follow, Said, Talk
+from askmask.world.talks.follow_ups import Follow, Said, Scope, Talk
 from askmask.world.talks.replies import spans_of, told
-from askmask.world.talks.words import ABOUT, OWN
+from askmask.world.talks.words import OWN
 
 NAME = "conversation"
 ROUNDS = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
@@ -23,6 +25,8 @@ MOST_OPENED = 6  # things in the answer of an opening
 HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
 OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
 ANEW = 0.12  # share of later rounds that open a new subject
+# Kinds that nearly every answer offers are drawn less, so that the rest is not drowned.
+RARER = {"compare": 0.35, "correct_to_relation": 0.7, "all_but": 0.7, "part_of": 0.7, "again": 0.7}
 OF_THOSE = frozenset(("of_those", "coloured_of_those", "kind_of_those"))
 
 
@@ -36,18 +40,13 @@ def conversations_for(
     count: int,
 ) -> list[list[Facts]]:
     """Write up to `count` conversations of two to ten rounds for one picture, out of its queries."""
-    asked: dict[int, dict[str, list[Query]]] = {}
-    for query in found:
-        n = query.slots.get("x")
-        if isinstance(n, int) and query.kind in ABOUT:
-            asked.setdefault(n, {}).setdefault(query.kind, []).append(query)
-    categories = [q for q in found if q.kind == "category" and q.satisfying and not q.ignore]
+    scope = Scope(ground, found)
     openings = _openings(ground, found)
     written: list[list[Facts]] = []
     for _ in range(3 * count):
         if len(written) == count or not openings:
             break
-        talk = Talk(ground, rng, held, asked, categories)
+        talk = Talk(scope, rng, held)
         rounds = _write(talk, openings, choose(rng, ROUNDS), surface)
         if len(rounds) >= 2:
             written.append(rounds)
@@ -97,7 +96,9 @@ def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
         options = own
     if not options:
         return None
-    kind = choose(talk.rng, sorted({f.query.kind for f in options}))
+    kinds = sorted({f.query.kind for f in options})
+    edges = list(accumulate(RARER.get(kind, 1.0) for kind in kinds))
+    kind = kinds[bisect(edges, talk.rng.random() * edges[-1])]
     return choose(talk.rng, [f for f in options if f.query.kind == kind])
 
 

@@ -2,9 +2,9 @@
 
 `follow_ups.json` holds them. As in phrases.py a bank has two sides that share no template: the first trains, the second
 serves validation and test. Kinds of the concepts ("what is on {x}?") train with the templates of phrases.py.
-Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ps} its plural, {c} a colour, {that} a
-clause, {sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a comparative, {k} and {j}
-ordinals, {number} and {other} numbers of rounds, {m} a segment's name.
+Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ap} with its article, {ps} its plural,
+{c} a colour, {that} a clause, {sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a
+comparative, {k} and {j} ordinals, {number} and {other} numbers of rounds, {m} a segment's name.
 """
 
 from __future__ import annotations
