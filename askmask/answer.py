@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from askmask.imaging.files import Picture
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A segment of the conversation that a prompt was taken to speak of."""
+
+    id: str
+    score: float  # how surely the model took it so, in [0, 1]
+    given: bool  # the prompt named it; else the model found it in the words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        return {"id": self.id, "score": self.score, "given": self.given}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reference:
+        """Read what `to_dict` wrote."""
+        return cls(str(data["id"]), float(data["score"]), bool(data["given"]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One prompt, what answers it in pixels of the upright picture, and how sure the model is.
@@ -38,6 +56,9 @@ class Answer:
     model: str
     protocol: str
     mask_token: int = 0  # which of the decoder's mask tokens answered
+    references: tuple[
+        Reference, ...
+    ] = ()  # earlier segments that the prompt speaks of, of models that remember
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
@@ -107,6 +128,8 @@ class Answer:
             "notices": list(self.notices),
             "timings": dict(self.timings),
         }
+        if self.references:
+            data["references"] = [reference.to_dict() for reference in self.references]
         if self.alternatives:
             data["alternatives"] = [segment.to_dict() for segment in self.alternatives]
         if self.usage:
@@ -132,6 +155,7 @@ class Answer:
             model=data["model"],
             protocol=data["protocol"],
             mask_token=int(data.get("mask_token", 0)),
+            references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),

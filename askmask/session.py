@@ -118,6 +118,7 @@ class Session:
         self._now = _Moment()
         self._before: list[_Moment] = []
         self._next = {"r": 1, "m": 1}
+        self._state: State | None = None  # what the back-end remembers of the rounds before the last prompt
         self._lock = threading.RLock()
         model._count(picture, 1)
 
@@ -277,6 +278,7 @@ class Session:
         with self._lock:
             other = Session(self.model, self.picture)
             other._now, other._before, other._next = self._now, list(self._before), dict(self._next)
+            other._state = self._state
             return other
 
     # -- as JSON --------------------------------------------------------------------------------------------
@@ -379,13 +381,22 @@ class Session:
         """Answer a prompt after some rounds; `take` puts the round into the conversation and names it."""
         backend = self.model.backend
         prompt = backend.check(prompt)
-        state: State = backend.begin(self.model.view_of(self))
-        for round in answered(before):
-            state = backend.extend(state, round)
+        state = self._state_after(answered(before))
         for event in backend.answer([Asked(state, prompt)], keep):
             if isinstance(event, Done):
                 event = Done(0, replace(event.answer, round=take(event.answer.round)))
             yield event
+
+    def _state_after(self, rounds: Sequence[Round]) -> State:
+        """Return the back-end's state after some rounds: the last one it was in, extended, where that leads there."""
+        view, state = self.model.view_of(self), self._state
+        known = () if state is None or state.view is not view else state.rounds
+        if state is None or known != tuple(rounds[: len(known)]) or not known:
+            state, known = self.model.backend.begin(view), ()
+        for round in rounds[len(known) :]:
+            state = self.model.backend.extend(state, round)
+        self._state = state
+        return state
 
     def _append(self, round: Round) -> Round:
         """Add a round at the end."""

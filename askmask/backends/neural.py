@@ -10,13 +10,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from askmask.answer import Answer
+from askmask.answer import Answer, Reference
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View
 from askmask.backends.instances import split
 from askmask.conversation import Prompt, Round, Segment
@@ -26,12 +26,14 @@ from askmask.imaging.mask import Mask
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.protocols import Protocol
-from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput
+from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput, PastRound
 from askmask.model.threads import at_most
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
+UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
+SURE = 0.5  # least probability of a reference that the words alone gave
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,21 @@ class NeuralView:
     def nbytes(self) -> int:
         """Memory of its tensors."""
         return self.picture.rgb.nbytes + _bytes_of(self.look)
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralState(State):
+    """A conversation as the network remembers it."""
+
+    memory: Any = None  # what the network made of the rounds; None before the first, or if it forgets
+    remembered: tuple[str, ...] = ()  # ids of the remembered masks, by their numbers in the memory
+    owners: tuple[str, ...] = ()  # id of the round that gave each
+
+    def meant(self, prompt: Prompt) -> list[int]:
+        """Return the numbers of the remembered masks that a prompt refers to, by their ids or their rounds'."""
+        names = set(prompt.refers_to)
+        pairs = zip(self.remembered, self.owners, strict=True)
+        return [number for number, pair in enumerate(pairs) if names & set(pair)]
 
 
 class NeuralBackend:
@@ -96,13 +113,35 @@ class NeuralBackend:
             look = self.net.look(picture.rgb, self.net.segmenter.prepare(rgb, letterbox=letterbox))
         return NeuralView(picture, look, self.net.notices(look), time.perf_counter() - start)
 
-    def begin(self, view: View) -> State:
+    def begin(self, view: View) -> NeuralState:
         """Begin a conversation."""
-        return State(view)
+        return NeuralState(view)
 
-    def extend(self, state: State, round: Round) -> State:
-        """Remember a round. Today's networks do not read it; a state is what one with memory would read."""
-        return state.with_round(round)
+    def extend(self, state: State, round: Round) -> NeuralState:
+        """Remember a round: its words, and its masks whoever made them."""
+        assert isinstance(state, NeuralState) and isinstance(state.view, NeuralView)
+        segments = round.segments or ()
+        later = replace(state, rounds=(*state.rounds, round))
+        if not self.net.remembers:
+            return later
+        with memory_guard(f"a round of {len(segments)} masks"), at_most(self.net.threads):
+            past = PastRound(round.text, round.reply or "", self._square(segments, state.view.picture))
+            memory = self.net.remember(state.view.look, state.memory, past)
+        return replace(
+            later,
+            memory=memory,
+            remembered=(*state.remembered, *(segment.id for segment in segments)),
+            owners=(*state.owners, *(round.id for _ in segments)),
+        )
+
+    def _square(self, segments: Sequence[Segment], picture: Picture) -> torch.Tensor:
+        """Bring masks to the network's square: [m, 4h, 4w] in 0..1."""
+        side = self.net.segmenter.mask_size
+        covers = [
+            self.protocol.mask_cover(segment.mask.to_array(), picture, side).clamp(0, 1)
+            for segment in segments
+        ]
+        return (torch.stack(covers) if covers else torch.zeros(0, side, side)).to(self.net.device)
 
     def answer(self, asked: Sequence[Asked], keep: Keep) -> Iterator[Event]:
         """Answer prompts; those about one picture go through the network together."""
@@ -118,26 +157,37 @@ class NeuralBackend:
                 asked[rows[last]].state.view is view and asked[rows[last]].prompt.marks == marks
             ):
                 last += 1
-            yield from self._answer_group(view, [(row, asked[row].prompt) for row in rows[first:last]], keep)
+            yield from self._answer_group(view, [(row, asked[row]) for row in rows[first:last]], keep)
             first = last
 
-    def _answer_group(self, view: View, group: list[tuple[int, Prompt]], keep: Keep) -> Iterator[Event]:
+    def _answer_group(self, view: View, group: list[tuple[int, Asked]], keep: Keep) -> Iterator[Event]:
         """Answer prompts about one picture: all in words, or one of marks."""
         assert isinstance(view, NeuralView)
         start = time.perf_counter()
         with memory_guard(f"{len(group)} prompts at once"), at_most(self.net.threads):
-            if group[0][1].marks:
-                outs = [self._point(view, marks) for marks in self._marks(group[0][1], view.picture)]
+            if (prompt := group[0][1].prompt).marks:
+                outs = [self._point(view, marks) for marks in self._marks(prompt, view.picture)]
             else:
-                tokens = self.net.prompt_encoder.words.tokens([prompt.text for _, prompt in group])
-                outs = [self.net.ask(view.look, tokens, multimask=self.protocol.best_of_three)]
+                outs = [self._ask(view, [one for _, one in group])]
         seconds = {"picture": view.seconds, "prompt": (time.perf_counter() - start) / len(group)}
-        for number, (row, prompt) in enumerate(group):
+        for number, (row, one) in enumerate(group):
             parts = [(out, query) for out in outs for query in (out.row == number).nonzero()[:, 0].tolist()]
             with at_most(self.net.threads):  # not around the yields: between them the thread is the caller's
-                answer = self._read(parts, view, prompt, seconds, keep)
+                answer = self._read(parts, view, one, seconds, keep)
             yield from (Found(row, segment) for segment in answer.segments)
             yield Done(row, answer)
+
+    def _ask(self, view: NeuralView, asked: Sequence[Asked]) -> MaskOutput:
+        """Answer prompts in words, each with what the network remembers of its conversation."""
+        states = [one.state for one in asked]
+        remembered = [state if isinstance(state, NeuralState) else NeuralState(view) for state in states]
+        return self.net.ask(
+            view.look,
+            self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked]),
+            [state.memory for state in remembered],
+            [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)],
+            multimask=self.protocol.best_of_three,
+        )
 
     def _point(self, view: NeuralView, marks: Marks) -> MaskOutput:
         return self.net.point(view.look, marks, multimask=self.protocol.best_of_three)
@@ -168,12 +218,13 @@ class NeuralBackend:
         self,
         parts: list[tuple[MaskOutput, int]],
         view: NeuralView,
-        prompt: Prompt,
+        one: Asked,
         seconds: dict[str, float],
         keep: Keep,
     ) -> Answer:
         """Turn what the network gave for one prompt into an Answer in picture pixels."""
         start = time.perf_counter()
+        prompt = one.prompt
         # Training supervises the heads for mask token 0, and for words.
         trained = {} if self.protocol.best_of_three or prompt.marks else self.config.trained_heads
         knows_presence = bool(trained.get("presence"))
@@ -207,7 +258,7 @@ class NeuralBackend:
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
         found = bool(segments) and (not knows_presence or presence >= self.config.presence_threshold)
-        notices = view.notices + self.net.unread(prompt.text) + ((FORGETS,) if prompt.refers_to else ())
+        notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
         return Answer(
             round=Round(prompt=prompt, segments=tuple(segments) if found else ()),
             size=view.picture.size,
@@ -219,6 +270,7 @@ class NeuralBackend:
             model=self.name,
             protocol=self.protocol_name,
             mask_token=chosen + self.protocol.best_of_three,
+            references=_references(one, parts),
             alternatives=tuple(alternatives),
             notices=notices,
             timings=seconds | {"mask": time.perf_counter() - start},
@@ -226,10 +278,35 @@ class NeuralBackend:
             picture=view.picture,
         )
 
+    def _unused(self, one: Asked) -> tuple[str, ...]:
+        """Say so where a prompt refers to something that could not be used."""
+        if not one.prompt.refers_to:
+            return ()
+        if not self.net.remembers:
+            return (FORGETS,)
+        segments = (segment.id for round in one.state.rounds for segment in round.segments or ())
+        shown = {*segments, *(round.id for round in one.state.rounds)}  # a round may have found nothing
+        return () if shown.issuperset(one.prompt.refers_to) else (UNSHOWN,)
+
     def _restored(self, out: MaskOutput, query: int, which: int, picture: Picture) -> np.ndarray:
         """Return one mask's logits in the picture's pixels, float32 [H, W]."""
         side = self.net.segmenter.image_size
         return self.protocol.restore(out.logits[query, which : which + 1], picture, side)[0]
+
+
+def _references(one: Asked, parts: list[tuple[MaskOutput, int]]) -> tuple[Reference, ...]:
+    """Return the remembered segments that a prompt names, or that its words were surely taken to speak of."""
+    if not isinstance(one.state, NeuralState) or not parts:
+        return ()
+    out, query = parts[0]
+    if out.references is None:
+        return ()
+    chances, given = out.references[query].tolist(), set(one.state.meant(one.prompt))
+    return tuple(
+        Reference(name, chances[number], number in given)
+        for number, name in enumerate(one.state.remembered)
+        if number in given or chances[number] >= SURE
+    )
 
 
 def _unit(score: torch.Tensor) -> float:

@@ -8,6 +8,7 @@ Letters as in seams.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.model.seams import Features, Marks, MaskOutput, PromptEncoder, Segmenter, Tokens
+from askmask.model.seams import Features, Marks, MaskOutput, PastRound, PromptEncoder, Segmenter, Tokens
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class AskMaskNet(nn.Module):
 
     segmenter: Segmenter
     prompt_encoder: PromptEncoder
+    remembers = False  # whether earlier rounds of a conversation change its answers
     threads: int | None = (
         None  # of the processor, in `at_most`'s words: what is fastest for a network of this size
     )
@@ -52,9 +54,28 @@ class AskMaskNet(nn.Module):
         features = self.segmenter.encode(pixels[None].to(self.device))
         return Look(features, self.prompt_encoder.prefix(rgb, features))
 
+    def remember(self, look: Look, memory: Any, round: PastRound) -> Any:
+        """Return the memory of a conversation after one more round; `memory` stays as it is, None before the first.
+
+        A memory numbers its masks in the order they came: M = 0 .. n - 1. None from a network that forgets.
+        """
+        return None
+
     @torch.no_grad()
-    def ask(self, look: Look, tokens: Tokens, *, multimask: bool = False) -> MaskOutput:
-        """Answer B prompts about one picture; row by row what each would get alone."""
+    def ask(
+        self,
+        look: Look,
+        tokens: Tokens,
+        memories: Sequence[Any] = (),
+        meant: Sequence[Sequence[int]] = (),
+        *,
+        multimask: bool = False,
+    ) -> MaskOutput:
+        """Answer B prompts about one picture; row by row what each would get alone.
+
+        `memories`: what `remember` made of each prompt's conversation, () if all stand alone; `meant`: the numbers of
+        the remembered masks that each prompt was said to speak of.
+        """
         states = self.prompt_encoder.encode(look.prefix, tokens)
         return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)
 

@@ -70,14 +70,17 @@ class Protocol:
             x, y = (box.left + x * box.inner[1]) / side, (box.top + y * box.inner[0]) / side
         return np.stack([x, y], 1)
 
-    def mask_logits(self, mask: np.ndarray, picture: Picture, side: int) -> Tensor:
-        """Take a mask, bool [H, W] over the upright picture, to logits [side, side] over the square input."""
+    def mask_cover(self, mask: np.ndarray, picture: Picture, side: int) -> Tensor:
+        """Return how much of each cell of the square input a mask, bool [H, W] upright, covers: [side, side]."""
         rgb = self.rgb(replace(picture, rgb=np.repeat(mask[:, :, None], 3, 2).astype(np.uint8) * 255))
         if self.letterbox:
             rgb = Letterbox.of(rgb.shape[:2], side).pad(rgb)
         cover = torch.from_numpy(rgb[:, :, 0].copy()).float()[None, None] / 255
-        cover = F.interpolate(cover, (side, side), mode="bilinear", antialias=True)[0, 0]
-        return MASK_LOGIT * (2 * cover - 1)
+        return F.interpolate(cover, (side, side), mode="bilinear", antialias=True)[0, 0]
+
+    def mask_logits(self, mask: np.ndarray, picture: Picture, side: int) -> Tensor:
+        """Take a mask, bool [H, W] over the upright picture, to logits [side, side] over the square input."""
+        return MASK_LOGIT * (2 * self.mask_cover(mask, picture, side) - 1)
 
     def choose(self, scores: Tensor) -> Tensor:
         """Return the index [B] of the mask to use among K, from predicted IoU [B, K]."""

@@ -2,9 +2,10 @@
 
 Letters: B batch (prompts), L their tokens, C decoder channels, D language width, T language states, Q masks asked of
 the decoder (0..N of a prompt), N prompt tokens of one, K alternatives for one mask, O objects known in the picture,
-H W picture pixels, S side of the network's square input, h w feature cells.
+M masks remembered of a conversation, H W picture pixels, S side of the network's square input, h w feature cells.
 
     once per picture:   rgb -> prepare -> encode -> Features;   rgb, Features -> prefix -> Prefix
+    once per round:     Look, Memory, PastRound -> Memory
     once per prompt:    words -> tokenizer -> Tokens;   Prefix, Tokens -> TokenStates -> adapter -> Prompts
                         points, boxes, drawn masks -> Marks -> Prompts
                         Features, Prompts -> MaskOutput
@@ -57,6 +58,17 @@ class Marks:
 
 
 @dataclass(frozen=True)
+class PastRound:
+    """A round that was answered, as a network may remember it."""
+
+    text: str  # of the prompt; "" where only marks were given
+    reply: str
+    masks: (
+        Tensor  # [m, 4h, 4w] in 0..1: how much of each cell of the network's square each of its masks covers
+    )
+
+
+@dataclass(frozen=True)
 class TokenStates:
     """Language states of B prompts: which become sparse prompt tokens, and which one the dense prompt."""
 
@@ -86,6 +98,8 @@ class MaskOutput:
     # Where a back-end knows the picture's objects: their soft masks, and a logit for each to be in the answer.
     objects: Tensor | None = None  # [O, h', w']
     chosen: Tensor | None = None  # [Q, O]
+    # Where a back-end remembers: the probability of each remembered mask that the prompt speaks of it.
+    references: Tensor | None = None  # [Q, M]
 
 
 class Segmenter(Protocol):

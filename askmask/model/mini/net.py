@@ -7,6 +7,7 @@ MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -158,7 +159,15 @@ class Mini(AskMaskNet):
         self.config = config
 
     @torch.no_grad()
-    def ask(self, look: Look, tokens: Any, *, multimask: bool = False) -> MaskOutput:
+    def ask(
+        self,
+        look: Look,
+        tokens: Any,
+        memories: Sequence[Any] = (),
+        meant: Sequence[Sequence[int]] = (),
+        *,
+        multimask: bool = False,
+    ) -> MaskOutput:
         """Answer B prompts about one picture, and say which of its objects each answer is made of."""
         painted = self.adapter(self.prompt_encoder.encode(look.prefix, tokens))
         out = self.segmenter.decode(look.features, painted, multimask=multimask)
