@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askmask.conversation import Prompt, Round, Segment
+from askmask.conversation import Prompt, Reference, Round, Segment
 from askmask.errors import AskMaskError
 from askmask.imaging.mask import Mask, union_of
 from askmask.runs.manifest import output_folder
@@ -18,24 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from askmask.imaging.files import Picture
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A segment of the conversation that a prompt was taken to speak of."""
-
-    id: str
-    score: float  # how surely the model took it so, in [0, 1]
-    given: bool  # the prompt named it; else the model found it in the words
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        return {"id": self.id, "score": self.score, "given": self.given}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Reference:
-        """Read what `to_dict` wrote."""
-        return cls(str(data["id"]), float(data["score"]), bool(data["given"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +38,6 @@ class Answer:
     model: str
     protocol: str
     mask_token: int = 0  # which of the decoder's mask tokens answered
-    references: tuple[
-        Reference, ...
-    ] = ()  # earlier segments that the prompt speaks of, of models that remember
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
@@ -67,6 +46,10 @@ class Answer:
     )  # calls, tokens and dollars, of models that are called
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.round.made_by:
+            object.__setattr__(self, "round", replace(self.round, made_by=self.model))
 
     @property
     def prompt(self) -> str:
@@ -82,6 +65,11 @@ class Answer:
     def segments(self) -> tuple[Segment, ...]:
         """The segments of the answer, named; () when nothing was found."""
         return self.round.segments or ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """What of the conversation the prompt was taken to speak of, how surely, and by what."""
+        return self.round.references
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -145,6 +133,7 @@ class Answer:
                 prompt=Prompt.from_json(data["prompt"]),
                 segments=tuple(Segment.from_dict(mask) for mask in data["masks"]),
                 reply=data.get("text") or None,
+                references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             ),
             size=(int(data["size"][0]), int(data["size"][1])),
             score=float(data["score"]),
@@ -155,7 +144,6 @@ class Answer:
             model=data["model"],
             protocol=data["protocol"],
             mask_token=int(data.get("mask_token", 0)),
-            references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),

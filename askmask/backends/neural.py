@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from askmask.answer import Answer, Reference
+from askmask.answer import Answer
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View
 from askmask.backends.instances import split
-from askmask.conversation import Prompt, Round, Segment
+from askmask.conversation import Prompt, Reference, Round, Segment
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
@@ -260,7 +260,11 @@ class NeuralBackend:
         found = bool(segments) and (not knows_presence or presence >= self.config.presence_threshold)
         notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
         return Answer(
-            round=Round(prompt=prompt, segments=tuple(segments) if found else ()),
+            round=Round(
+                prompt=prompt,
+                segments=tuple(segments) if found else (),
+                references=_references(one, parts),
+            ),
             size=view.picture.size,
             score=overall,
             presence=presence,
@@ -270,7 +274,6 @@ class NeuralBackend:
             model=self.name,
             protocol=self.protocol_name,
             mask_token=chosen + self.protocol.best_of_three,
-            references=_references(one, parts),
             alternatives=tuple(alternatives),
             notices=notices,
             timings=seconds | {"mask": time.perf_counter() - start},

@@ -208,6 +208,15 @@ class Mask:
         both = (self & other).area
         return float(ratio(both, self.area + other.area - both))
 
+    def inside(self, other: Mask) -> float:
+        """Share of this mask's pixels that lie in the other, in [0, 1]; of an empty mask 1."""
+        return float(ratio((self & other).area, self.area))
+
+    def overlap(self, other: Mask) -> float:
+        """Share of the smaller mask's pixels that both have, in [0, 1]; 0 if one is empty."""
+        least = min(self.area, other.area)
+        return (self & other).area / least if least else 0.0
+
     def union(self, *others: Mask) -> Mask:
         """Pixels in this mask or any other."""
         return self._merge(others, intersect=False)
