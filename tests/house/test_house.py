@@ -32,6 +32,8 @@ ALLOWED = {
     "loading": {"model", "backends", "session", "hub", "pointing", "segmenters", "detectors", "vlm"},
     "session": {"backend", "answer", "conversation", "history", "imaging"},
     "batch": {"session", "answer", "imaging", "formats"},
+    "sources": {"answer", "batch", "conversation", "formats", "imaging", "engine"},
+    "convert": {"sources", "conversation", "formats", "imaging"},
     "doctor": {"answer", "loading", "model", "hub", "pointing"},
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
