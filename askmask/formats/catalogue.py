@@ -16,6 +16,7 @@ from askmask.formats import converseg, own
 from askmask.formats.coco import read_coco, write_coco_folder
 from askmask.formats.converseg import read_converseg
 from askmask.formats.cvat import read_cvat, write_cvat
+from askmask.formats.fiftyone import write_fiftyone
 from askmask.formats.grefcoco import read_grefcoco
 from askmask.formats.label_studio import read_label_studio, write_label_studio
 from askmask.formats.labelme import read_labelme, write_labelme
@@ -128,6 +129,7 @@ WRITERS: dict[str, Writer] = {
     "cvat": Writer(write_cvat),
     "labelme": Writer(write_labelme),
     "voc": Writer(write_voc, pictures="JPEGImages"),
+    "fiftyone": Writer(write_fiftyone, pictures="data"),
     "geojson": Writer(write_geojson),
     "png": Writer(write_png),
     "own": Writer(write_own),
