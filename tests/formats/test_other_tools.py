@@ -152,3 +152,28 @@ def test_ultralytics(drawn, tmp_path):
         painted = [utils.polygon2mask((height, width), [s * (width, height)], 1) > 0 for s in segments.values()]
         for mine in truth(example):
             assert any((theirs[mine].all() and not (theirs & ~grown(mine, 1)).sum() > 45) for theirs in painted)
+
+
+def test_fiftyone(drawn, tmp_path, monkeypatch):
+    """Its importer gives samples with the masks; no database is needed for that."""
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
+    pytest.importorskip("fiftyone", reason="pip install fiftyone")
+    from fiftyone.utils.data import LegacyFiftyOneDatasetImporter
+
+    folder, examples = drawn
+    convert(str(folder), "fiftyone", tmp_path / "out")
+    with LegacyFiftyOneDatasetImporter(str(tmp_path / "out")) as importer:
+        samples = list(importer)
+    assert len(samples) == 8
+    for sample, example in zip(samples, examples, strict=True):
+        assert Path(sample.filepath) == tmp_path / "out/data" / Path(sample.filepath).name
+        assert Path(sample.filepath).is_file() and sample.nothing_matches == ["a zebra"]
+        detections = sample.predictions.detections + sample.ground_truth.detections
+        height, width = example.size
+        for one, mine in zip(detections, truth(example), strict=True):
+            painted = np.zeros(example.size, bool)
+            left, top = round(one.bounding_box[0] * width), round(one.bounding_box[1] * height)
+            painted[top : top + one.mask.shape[0], left : left + one.mask.shape[1]] = one.mask
+            assert (painted == mine).all() and one.label
+        assert detections[0].prompt == 'the "mug" & its <lid>: all, of it' and detections[0].confidence == 0.5
+        assert detections[1].name == "links" and detections[2].concept == "physics"
