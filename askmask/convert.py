@@ -78,7 +78,9 @@ def convert(
         examples = _read(source, at, result, on_progress)
         places = _places(examples, writer, pictures, result)
         if not places:
-            raise DataError(f"{source}: nothing to write", got="; ".join(result.left_out.lines()) or "no masks")
+            raise DataError(
+                f"{source}: nothing to write", got="; ".join(result.left_out.lines()) or "no masks"
+            )
         kept = [] if pictures == "none" else [name for name, _ in places.values()]
         folder.paths(kept)
         sizes: dict[str, tuple[int, int]] = {}
@@ -92,11 +94,15 @@ def convert(
                 continue
             sizes[path] = size
         on_progress("pictures", len(places), len(places))
-        placed = [replace(e, image=places[e.image][0], size=sizes[e.image]) for e in examples if e.image in sizes]
+        placed = [
+            replace(e, image=places[e.image][0], size=sizes[e.image]) for e in examples if e.image in sizes
+        ]
         with folder.anew(keep=(places[path][0] for path in sizes) if kept else ()) as fresh:
             on_progress("annotations", 0, None)
             more = {"polygons": True} if polygons else {}
-            result.masks = writer.write(placed, fresh, name=Path(source).name or MADE_BY, notes=result.lost, **more)
+            result.masks = writer.write(
+                placed, fresh, name=Path(source).name or MADE_BY, notes=result.lost, **more
+            )
             result.pictures, result.prompts = len(sizes), sum(len(e.rounds) for e in placed)
             write_json(fresh / REPORT, {"source": source, "to": to} | result.to_dict())
     return result

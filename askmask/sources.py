@@ -9,7 +9,7 @@ from typing import Any
 
 from askmask import batch
 from askmask.answer import RESULT, SAVED_BY, Answer
-from askmask.conversation import Example, Round, Segment
+from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset
 from askmask.formats.catalogue import LOADERS
@@ -44,7 +44,7 @@ def open_source(source: str, *, notes: Notes, at: str | Path | None = None) -> I
     elif path.is_file() and path.suffix == ".json":
         data = read_object(path)
         if "rounds" in data and "picture" in data:
-            return iter([_session(data, path, at)])
+            return iter([_session(data, path, at, notes)])
         if "answers" in data:
             return _answers(path, at, notes)
     return open_dataset(source, notes=notes)
@@ -77,16 +77,19 @@ def _batch(folder: Path, at: str | Path | None, notes: Notes) -> Iterator[Exampl
         notes.add("prompts left out: they failed", f"{failed}, line {number}: {str(row.get('reason'))[:80]}")
 
 
-def _session(data: Mapping[str, Any], path: Path, at: str | Path | None) -> Example:
+def _session(data: Mapping[str, Any], path: Path, at: str | Path | None, notes: Notes) -> Example:
     """Read what `Session.to_dict` wrote: a conversation."""
     with naming(str(path)):
-        picture = data["picture"]
+        picture, model = data["picture"], data.get("model") or {}
+        rounds = (Round.from_dict(round) for round in data["rounds"])
         return Example(
             id=path.stem,
             image=_picture(picture["name"], path.parent, at),
-            rounds=tuple(Round.from_dict(round) for round in data["rounds"]),
+            rounds=tuple(
+                _without_untrained(round, bool(model.get("score_trained")), notes, path) for round in rounds
+            ),
             size=(int(picture["size"][0]), int(picture["size"][1])),
-            source=str((data.get("model") or {}).get("name") or ""),
+            source=str(model.get("name") or ""),
         )
 
 
@@ -104,17 +107,25 @@ def _run(folder: Path, notes: Notes) -> Iterator[Example]:
 
 
 def _round_of(answer: Answer, notes: Notes, where: str) -> Round:
-    """Return an answer as a round that knows nothing of others; a score that is none is not one in a file either."""
-    segments: list[Segment] = []
-    for segment in answer.segments:
-        score = segment.score if answer.score_trained else None
-        if score is None and segment.score is not None:
-            notes.add(UNTRAINED, where)
-        segments.append(replace(segment, id="", score=score, parents=()))
-    refers = answer.round.prompt.refers_to
-    if refers:
+    """Return an answer as a round that knows nothing of others."""
+    round = _without_untrained(answer.round, answer.score_trained, notes, where)
+    segments = tuple(replace(segment, id="", parents=()) for segment in round.segments or ())
+    if refers := round.prompt.refers_to:
         notes.add("references left out: the rounds they mean are not in the file", where, len(refers))
-    return replace(answer.round, id="", prompt=replace(answer.round.prompt, refers_to=()), segments=tuple(segments))
+    return replace(round, id="", prompt=replace(round.prompt, refers_to=()), segments=segments)
+
+
+def _without_untrained(round: Round, trained: bool, notes: Notes, where: object) -> Round:
+    """Return a round without what only looks like scores: of words in training there are some, of marks none."""
+    if (trained and not round.prompt.marks) or not round.segments:
+        return round
+    segments = []
+    for segment in round.segments:
+        if segment.source == "predicted" and segment.score is not None:
+            notes.add(UNTRAINED, where)
+            segment = replace(segment, score=None)
+        segments.append(segment)
+    return replace(round, segments=tuple(segments))
 
 
 def _picture(name: Any, folder: Path, at: str | Path | None) -> str:

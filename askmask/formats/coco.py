@@ -124,7 +124,9 @@ def read_coco(
                 rounds=(
                     Round(
                         prompt=Prompt(text=caption or name),
-                        segments=tuple(one for one, is_crowd in zip(segments, apart, strict=True) if not is_crowd),
+                        segments=tuple(
+                            one for one, is_crowd in zip(segments, apart, strict=True) if not is_crowd
+                        ),
                         ignore=union_of(crowd, size) if crowd else None,
                         concept=name if caption and name in CONCEPTS else None,
                     ),
@@ -183,7 +185,7 @@ def write_coco(
         count_losses(group, HOLDS, notes, "COCO")
         for shape in shapes_of(group):
             score = shape.segment.score
-            more = {} if score is None else {"score": score}
+            more: dict[str, Any] = {} if score is None else {"score": score}
             add(shape.label, shape.words, shape.segment.mask, **more)
         for round in (round for example in group for round in example.rounds):
             if round.ignore and any(round.masks or ()):

@@ -120,7 +120,9 @@ def write_cvat(examples: Iterable[Example], folder: Path, *, name: str, notes: N
             assert box is not None, "shapes have pixels"
             label = _short(shape.label)
             labels[label] = True
-            rle = ", ".join(map(str, _encoded(shape.segment.mask.to_array()[box[1] : box[3], box[0] : box[2]])))
+            rle = ", ".join(
+                map(str, _encoded(shape.segment.mask.to_array()[box[1] : box[3], box[0] : box[2]]))
+            )
             made = "auto" if shape.segment.source == "predicted" else "manual"
             score = shape.segment.score
             said = (shape.words, shape.segment.name or "", "" if score is None else repr(score))
@@ -137,7 +139,9 @@ def write_cvat(examples: Iterable[Example], folder: Path, *, name: str, notes: N
         for prompt in nothing_of(group):
             labels[NOTHING] = True
             text = escape(xml_text(prompt))
-            rows.append(f'    <tag label="{NOTHING}" source="manual"><attribute name="prompt">{text}</attribute></tag>')
+            rows.append(
+                f'    <tag label="{NOTHING}" source="manual"><attribute name="prompt">{text}</attribute></tag>'
+            )
         rows.append("  </image>")
     told = "".join(map(_described, labels))
     head = f"  <version>1.1</version>\n  <meta>\n    <task>\n      <name>{escape(xml_text(name))}</name>\n"

@@ -26,7 +26,15 @@ from typing import Any
 import numpy as np
 
 from askmask.conversation import Example
-from askmask.formats.writing import KINDS, Shape, by_picture, count_losses, nothing_of, shapes_of, size_of_picture
+from askmask.formats.writing import (
+    KINDS,
+    Shape,
+    by_picture,
+    count_losses,
+    nothing_of,
+    shapes_of,
+    size_of_picture,
+)
 from askmask.notes import Notes
 from askmask.runs.whole_files import write_json
 
@@ -74,7 +82,11 @@ def _detection(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
     }
     if segment.score is not None:
         detection["confidence"] = segment.score
-    for key, value in (("name", segment.name), ("concept", shape.round.concept), ("reply", shape.round.reply)):
+    for key, value in (
+        ("name", segment.name),
+        ("concept", shape.round.concept),
+        ("reply", shape.round.reply),
+    ):
         detection |= {key: value} if value else {}
     if shape.round.prompt.refers_to:
         detection["refers_to"] = list(shape.round.prompt.refers_to)

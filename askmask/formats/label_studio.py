@@ -28,7 +28,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from askmask.conversation import Example, Segment
+from askmask.conversation import Example, Segment, Source
 from askmask.errors import DataError
 from askmask.formats.polygons import drawn
 from askmask.formats.reading import (
@@ -55,7 +55,9 @@ NOTHING = "nothing_matches"  # the text field that lists prompts without a mask
 MAX_CODE = 32 << 20  # bytes of a run-length code; reading one takes about ten times as much
 _SIZES = (4, 8, 12, 16)  # bits of the four sizes of counts that are written
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
-_SHAPES = {"brush": "brushlabels", "polygon": "polygonlabels", "rectangle": "rectanglelabels", "ellipse": "ellipselabels"}  # fmt: skip
+_SHAPES = {
+    kind.removesuffix("labels"): kind for kind in _KINDS
+}  # without labels they have names of their own
 
 
 def read_label_studio(
@@ -80,13 +82,15 @@ def read_label_studio(
                 if result.get("type") == "textarea" and result.get("from_name") == NOTHING:
                     nothing += [text_of(text, "text") for text in result["value"]["text"]]
                     continue
-                kind = _SHAPES.get(result.get("type"), result.get("type"))
+                kind = _SHAPES.get(str(result.get("type")), str(result.get("type")))
                 if kind not in _KINDS:
                     if result.get("type") not in ("textarea", "labels", "choices", "relation"):
                         notes.add(f"results left out: {str(result.get('type'))[:40]} is no area", where)
                     continue
                 stated = size_of(result["original_height"], result["original_width"])
                 try:
+                    if result.get("image_rotation"):
+                        raise NoTruth("results left out: drawn while the picture was turned")
                     turn = frames.orientation(image, stated)
                     mask = upright(_mask_of(result["value"], kind, stated), turn)
                 except NoTruth as error:
@@ -123,8 +127,8 @@ def write_label_studio(examples: Iterable[Example], folder: Path, *, name: str, 
         for shape in shapes_of(group):
             labels[shape.label] = True
             value = {"format": "rle", "rle": encode_rle(shape.segment.mask), "brushlabels": [shape.label]}
-            result = {"id": f"{shape.group}-{shape.segment.id}", "type": "brushlabels", "from_name": "label"}
-            result |= common | {"meta": {"text": [shape.words]}, "value": value}
+            result: dict[str, Any] = {"id": f"{shape.group}-{shape.segment.id}", "type": "brushlabels"}
+            result |= {"from_name": "label"} | common | {"meta": {"text": [shape.words]}, "value": value}
             if shape.segment.score is not None:
                 result["score"] = shape.segment.score
             results.append(result)
@@ -133,9 +137,11 @@ def write_label_studio(examples: Iterable[Example], folder: Path, *, name: str, 
             field = {"id": NOTHING, "type": "textarea", "from_name": NOTHING, "value": {"text": nothing}}
             results.append(field | common)
         count += sum(result["type"] == "brushlabels" for result in results)
-        made = {"predictions": [{"model_version": name, "result": results}]} if model else {
-            "annotations": [{"result": results}]
-        }
+        made = (
+            {"predictions": [{"model_version": name, "result": results}]}
+            if model
+            else {"annotations": [{"result": results}]}
+        )
         tasks.append({"data": {"image": f"/data/local-files/?d={quote(picture)}"}} | made)
     write_json(folder / TASKS, tasks, indent=None)
     write_text(folder / INTERFACE, _interface(labels))
@@ -168,7 +174,11 @@ def decode_rle(code: Any, size: tuple[int, int]) -> Mask:
     Raises DataError for what is no such code of a picture of `size` (height, width).
     """
     most = min(8 * size[0] * size[1] + 64, MAX_CODE)
-    if not isinstance(code, list) or len(code) > most or not all(type(byte) is int and 0 <= byte < 256 for byte in code):
+    if (
+        not isinstance(code, list)
+        or len(code) > most
+        or not all(type(byte) is int and 0 <= byte < 256 for byte in code)
+    ):
         raise DataError(f'"rle" must be a list of at most {most} bytes', got=repr(code)[:60])
     bits = "".join(f"{byte:08b}" for byte in code)
     count, height, width = int(bits[:32] or "0", 2), *size
@@ -216,7 +226,7 @@ def _interface(labels: Iterable[str]) -> str:
 """
 
 
-def _results_of(task: Mapping[str, Any], notes: Notes, where: str) -> tuple[str, list[dict[str, Any]]]:
+def _results_of(task: Mapping[str, Any], notes: Notes, where: str) -> tuple[Source, list[dict[str, Any]]]:
     """Return whose results of a task count ("gold" or "predicted"), and these."""
     made = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
     if made:
@@ -266,7 +276,9 @@ def _mask_of(value: Mapping[str, Any], kind: str, size: tuple[int, int]) -> Mask
     along, down = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
     if kind == "rectanglelabels":
         across, deep = along * value["width"] * percent[0], down * value["height"] * percent[1]
-        return drawn(Mask.from_polygons([[corner, corner + across, corner + across + deep, corner + deep]], size))
+        return drawn(
+            Mask.from_polygons([[corner, corner + across, corner + across + deep, corner + deep]], size)
+        )
     y, x = np.mgrid[:height, :width] + 0.5
     x, y = x - corner[0], y - corner[1]
     a, b = float(value["radiusX"]) * percent[0], float(value["radiusY"]) * percent[1]

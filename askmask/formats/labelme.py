@@ -165,7 +165,8 @@ def read_labelme(
                 notes.add("files left out: nothing is said about their pictures", where)
                 continue
             yield Example(
-                id="labelme-" + (path.relative_to(root).with_suffix("").as_posix() if path != root else path.stem),
+                id="labelme-"
+                + (path.relative_to(root).with_suffix("").as_posix() if path != root else path.stem),
                 image=str(image),
                 size=upright_size(stated, turn),
                 independent=True,

@@ -28,7 +28,19 @@ from askmask.runs.whole_files import write_json, write_text
 
 HOLDS = tuple(KINDS.keys() - {"marks", "ignore", "licence"})
 TABLE = "masks.csv"
-COLUMNS = ("image", "mask", "prompt", "round", "segment", "name", "concept", "score", "source", "reply", "refers_to")
+COLUMNS = (
+    "image",
+    "mask",
+    "prompt",
+    "round",
+    "segment",
+    "name",
+    "concept",
+    "score",
+    "source",
+    "reply",
+    "refers_to",
+)
 
 
 def write_png(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:
@@ -61,7 +73,9 @@ def write_geojson(examples: Iterable[Example], folder: Path, *, name: str, notes
             said = {"image": picture} | _said(round, segment)
             if round.prompt.refers_to:
                 said["refers_to"] = list(round.prompt.refers_to)
-            said["classification"] = {"name": round.concept or words_of(round, segment and segment.name)}
+            said["classification"] = {
+                "name": round.concept or words_of(round, segment.name if segment else None)
+            }
             feature = {"type": "Feature", "geometry": None, "properties": said}
             if segment is not None:
                 count += 1
@@ -86,8 +100,9 @@ def _rows(group: list[Example]) -> Iterable[tuple[int, Round, Segment | None]]:
     answered = (round for example in group for round in example.rounds if round.segments is not None)
     for number, round in enumerate(answered, 1):
         segments = [segment for segment in round.segments or () if segment.mask]
-        for segment in segments or [None]:
-            yield number, round, segment
+        yield from ((number, round, segment) for segment in segments)
+        if not segments:
+            yield number, round, None
 
 
 def _said(round: Round, segment: Segment | None) -> dict[str, Any]:

@@ -126,7 +126,11 @@ def size_of(height: Any, width: Any) -> tuple[int, int]:
 
 def score_of(value: Any) -> float | None:
     """Return how sure whoever made a mask was, if a file says it as a number from 0 to 1; else None."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1 else None
+    return (
+        float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        else None
+    )
 
 
 # -- ids ------------------------------------------------------------------------------------------------------

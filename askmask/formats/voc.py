@@ -22,7 +22,15 @@ from PIL import Image
 
 from askmask.conversation import Example
 from askmask.errors import DataError
-from askmask.formats.writing import Shape, by_picture, count_losses, one_line, shapes_of, size_of_picture, xml_text
+from askmask.formats.writing import (
+    Shape,
+    by_picture,
+    count_losses,
+    one_line,
+    shapes_of,
+    size_of_picture,
+    xml_text,
+)
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 from askmask.runs.whole_files import write_text
@@ -54,7 +62,9 @@ def write_voc(examples: Iterable[Example], folder: Path, *, name: str, notes: No
         splits.setdefault(group[0].split or "train", []).append(stem)
         shapes = list(shapes_of(group))
         if len(shapes) > MOST:
-            raise DataError(f"Pascal VOC holds at most {MOST} masks a picture", got=f"{len(shapes)} on {picture}")
+            raise DataError(
+                f"Pascal VOC holds at most {MOST} masks a picture", got=f"{len(shapes)} on {picture}"
+            )
         maps = np.zeros((2, height, width), np.uint8)
         order = sorted(range(len(shapes)), key=lambda n: -shapes[n].segment.mask.area)
         for number in order:
@@ -69,7 +79,9 @@ def write_voc(examples: Iterable[Example], folder: Path, *, name: str, notes: No
                 maps[:, free] = VOID
         for kind, pixels in zip(("SegmentationClass", "SegmentationObject"), maps, strict=True):
             _save(pixels, folder / kind / f"{stem}.png")
-        write_text(folder / "Annotations" / f"{stem}.xml", _xml(Path(picture).name, name, (height, width), shapes))
+        write_text(
+            folder / "Annotations" / f"{stem}.xml", _xml(Path(picture).name, name, (height, width), shapes)
+        )
         count += len(shapes)
     for split, stems in splits.items():
         write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "".join(f"{s}\n" for s in stems))
@@ -81,9 +93,7 @@ def write_voc(examples: Iterable[Example], folder: Path, *, name: str, notes: No
 
 def colour_of(number: int) -> tuple[int, int, int]:
     """Return VOC's colour of a number: its bits, dealt in turn to red, green and blue from the highest bit down."""
-    red, green, blue = (
-        sum((number >> (3 * k + part) & 1) << (7 - k) for k in range(8)) for part in range(3)
-    )
+    red, green, blue = (sum((number >> (3 * k + part) & 1) << (7 - k) for k in range(8)) for part in range(3))
     return red, green, blue
 
 

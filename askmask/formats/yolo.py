@@ -28,7 +28,6 @@ from askmask.errors import DataError
 from askmask.formats.reading import (
     BOX_ALONE,
     NO_PIXEL,
-    Frames,
     choose_split,
     inside,
     naming,
@@ -69,10 +68,16 @@ def read_yolo(
         base = inside(path.parent, data.get("path") or ".")
         base = base if base.is_dir() else path.parent
         names = data["names"]
-        names = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
+        names = (
+            dict(enumerate(names))
+            if isinstance(names, list)
+            else {int(key): name for key, name in names.items()}
+        )
         given = {one: inside(base, data[one]) for one in _SPLITS if isinstance(data.get(one), str)}
         # One folder may stand for several splits: it is the first of them.
-        folders = {name: place for place, name in {place: name for name, place in reversed(given.items())}.items()}
+        folders = {
+            name: place for place, name in {place: name for name, place in reversed(given.items())}.items()
+        }
     split = choose_split(root, folders.keys(), split, prefer)
     if split is None:
         raise DataError(f"{path}: no folder of pictures", do='It names one as "train", "val" or "test".')
@@ -82,7 +87,9 @@ def read_yolo(
             continue
         size = read_header(image).size
         regions = []
-        for number, line in enumerate(read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1):
+        for number, line in enumerate(
+            read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1
+        ):
             if not line.strip():
                 continue
             where = f"{labels}, line {number}"

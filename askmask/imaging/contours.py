@@ -105,7 +105,9 @@ def one_ring(polygon: list[list[tuple[float, float]]]) -> list[tuple[float, floa
 
 def _untouching(loop: list[float]) -> list[list[tuple[float, float]]]:
     """Cut a loop wherever it comes back to a corner it was at: the pieces touch, none touches itself."""
-    pieces, ring, seen = [], [], {}
+    pieces: list[list[tuple[float, float]]] = []
+    ring: list[tuple[float, float]] = []
+    seen: dict[tuple[float, float], int] = {}
     for corner in zip(loop[::2], loop[1::2], strict=True):
         if corner in seen:
             at = seen[corner]

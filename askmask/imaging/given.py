@@ -40,7 +40,9 @@ def read_url(url: str, limits: Limits = Limits()) -> Picture:
 def read_stdin() -> Picture:
     """Read a picture from the standard input. Raises PictureError."""
     if sys.stdin is None or sys.stdin.isatty():
-        raise PictureError("a picture is read from the standard input", got="a terminal", do="Use a pipe: < FILE.")
+        raise PictureError(
+            "a picture is read from the standard input", got="a terminal", do="Use a pipe: < FILE."
+        )
     data = sys.stdin.buffer.read(MAX_PICTURE_BYTES + 1)
     if not data:
         raise PictureError("nothing came from the standard input")
@@ -58,10 +60,13 @@ def read_clipboard() -> Picture:
         found = ImageGrab.grabclipboard()
     except NotImplementedError as error:
         raise PictureError(
-            "the clipboard cannot be read here", do="Install wl-clipboard or xclip, or save the picture as a file."
+            "the clipboard cannot be read here",
+            do="Install wl-clipboard or xclip, or save the picture as a file.",
         ) from error
     except Exception as error:  # whatever the helper program or a damaged picture in the clipboard raises
-        raise PictureError("the clipboard cannot be read", got=f"{type(error).__name__}: {error}"[:200]) from error
+        raise PictureError(
+            "the clipboard cannot be read", got=f"{type(error).__name__}: {error}"[:200]
+        ) from error
     if isinstance(found, list):
         if len(found) != 1:
             raise PictureError("one picture is needed", got=f"{len(found)} files in the clipboard")
@@ -69,6 +74,18 @@ def read_clipboard() -> Picture:
     if found is None:
         raise PictureError("the clipboard holds no picture", do="Copy one first.")
     return read_picture(found, name="clipboard")
+
+
+def one_of(pattern: str) -> str:
+    """Return the one file that a pattern means, or what is no pattern as it is. Raises PictureError for several."""
+    if pattern in (STDIN, CLIPBOARD) or is_url(pattern):
+        return pattern
+    found = expanded(pattern)
+    if len(found) > 1:
+        raise PictureError(
+            "one picture is needed", got=f"{len(found)} files meant by {pattern}", do="Use `askmask batch`."
+        )
+    return str(found[0])
 
 
 def expanded(pattern: str) -> list[Path]:

@@ -64,7 +64,9 @@ class Lettering:
         """Return the width of a text that `shown` gave, in pixels."""
         return sum(font.getlength(run) for run, font in self._runs(text))
 
-    def draw(self, pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, fill: tuple[int, int, int]) -> None:
+    def draw(
+        self, pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, fill: tuple[int, int, int]
+    ) -> None:
         """Draw a text that `shown` gave, its left end and middle at `place`."""
         x, y = place
         for run, font in self._runs(text):
@@ -125,7 +127,7 @@ def _drawn(font: Font, letter: str) -> tuple[tuple[int, ...], bytes]:
     return tuple(mask.size), bytes(mask)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2 * MOST_FONTS)
 def _opened(path: Path, size: int) -> Font | None:
     try:
         return ImageFont.truetype(str(path), size)
@@ -138,20 +140,32 @@ def _files() -> tuple[Path, ...]:
     """Return the font files of this machine, those of many scripts and plain forms first."""
     home = Path.home()
     if sys.platform == "win32":
-        roots = [Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts", home / "AppData/Local/Microsoft/Windows/Fonts"]
+        roots = [
+            Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts",
+            home / "AppData/Local/Microsoft/Windows/Fonts",
+        ]
     elif sys.platform == "darwin":
         roots = [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts"]
     else:
         data = os.environ.get("XDG_DATA_HOME") or home / ".local/share"
-        roots = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path(data) / "fonts", home / ".fonts"]
+        roots = [
+            Path("/usr/share/fonts"),
+            Path("/usr/local/share/fonts"),
+            Path(data) / "fonts",
+            home / ".fonts",
+        ]
     matplotlib = find_spec("matplotlib")
     if matplotlib is not None and matplotlib.origin:
         roots.append(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf")
-    found = [path for root in roots for kind in ("ttf", "ttc", "otf", "otc") for path in root.rglob(f"*.{kind}")]
+    found = [
+        path for root in roots for kind in ("ttf", "ttc", "otf", "otc") for path in root.rglob(f"*.{kind}")
+    ]
 
     def order(path: Path) -> tuple[bool, bool, bool, str]:
         name = path.name.lower()
-        slanted = any(word in name for word in ("italic", "oblique", "bold", "mono", "serif", "condensed", "light"))
+        slanted = any(
+            word in name for word in ("italic", "oblique", "bold", "mono", "serif", "condensed", "light")
+        )
         many = any(word in name for word in ("cjk", "unicode", "dejavu", "unifont", "droidsansfallback"))
         return slanted, not many, "noto" not in name, name
 

@@ -42,6 +42,9 @@ class Mask:
         _check_size(self.size)
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
+    def __repr__(self) -> str:
+        return f"Mask({self.size[1]} x {self.size[0]} px, {self.area} in it)"
+
     # -- making -------------------------------------------------------------------------------------------
 
     @classmethod

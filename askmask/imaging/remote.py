@@ -31,7 +31,12 @@ class NotFetched(PictureError):
     """A URL that was not fetched, and why: what it names, its answer, its size, or the time it took."""
 
     def __init__(
-        self, why: Literal["address", "answer", "size", "time"], what: str, *, got: object = None, do: str | None = None
+        self,
+        why: Literal["address", "answer", "size", "time"],
+        what: str,
+        *,
+        got: object = None,
+        do: str | None = None,
     ):
         super().__init__(what, got=got, do=do)
         self.why = why
@@ -42,7 +47,9 @@ class Limits:
     """What a download may cost."""
 
     size: int = 64 << 20  # bytes
-    seconds: float = 30.0  # for all of it but looking up names, for which systems have a patience of their own
+    seconds: float = (
+        30.0  # for all of it but looking up names, for which systems have a patience of their own
+    )
     redirects: int = 3
 
 
@@ -64,7 +71,9 @@ def fetch(
     for step in range(limits.redirects + 1):
         address = checked(url, ports)
         try:
-            status, place, body = _get(address, limits, until, public or is_public, headers if step == 0 else {})
+            status, place, body = _get(
+                address, limits, until, public or is_public, headers if step == 0 else {}
+            )
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, PictureError):
                 raise
@@ -76,7 +85,9 @@ def fetch(
         if status in _REDIRECTS and place:
             after = urljoin(url, place)
             if address.scheme == "https" and urlsplit(after).scheme != "https":
-                raise NotFetched("address", f"{shown(url)}: leads from https to something else", got=shown(after))
+                raise NotFetched(
+                    "address", f"{shown(url)}: leads from https to something else", got=shown(after)
+                )
             url = after
             continue
         if status != 200:
@@ -170,7 +181,9 @@ def _get(
             body = bytearray()
             while True:
                 if max(reply.length or 0, len(body)) > limits.size:
-                    raise NotFetched("size", f"{name}: larger than {limits.size >> 20} MB", do="Scale it down first.")
+                    raise NotFetched(
+                        "size", f"{name}: larger than {limits.size >> 20} MB", do="Scale it down first."
+                    )
                 line.settimeout(_left(until))
                 chunk = reply.read1(_CHUNK)  # what has come: a drip must not hold the clock
                 if not chunk:
@@ -183,10 +196,16 @@ def _get(
 
 def _asked(line: socket.socket, url: SplitResult, headers: Mapping[str, str]) -> http.client.HTTPResponse:
     """Ask for a URL over an open connection."""
-    host = (url.hostname or "").encode("idna").decode("ascii") if ":" not in (url.hostname or "") else f"[{url.hostname}]"
+    host = (
+        (url.hostname or "").encode("idna").decode("ascii")
+        if ":" not in (url.hostname or "")
+        else f"[{url.hostname}]"
+    )
     connection = http.client.HTTPConnection(host)
     connection.sock = line
-    path = quote(url.path or "/", safe=_SAFE) + (f"?{quote(url.query, safe=_SAFE + '?')}" if url.query else "")
+    path = quote(url.path or "/", safe=_SAFE) + (
+        f"?{quote(url.query, safe=_SAFE + '?')}" if url.query else ""
+    )
     named = host if url.port in (None, _PORTS[url.scheme]) else f"{host}:{url.port}"
     said = {"Host": named, "User-Agent": "askmask", "Accept": "image/*", "Accept-Encoding": "identity"}
     connection.request("GET", path, headers=said | {"Connection": "close"} | dict(headers))

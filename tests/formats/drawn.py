@@ -42,7 +42,9 @@ def write_drawn(folder: Path) -> list[Example]:
         exif[0x0112] = orientation
         image.save(folder / name, exif=exif, quality=95)
         size = (30, 20) if orientation >= 5 else (20, 30)
-        examples.append(Example(id=f"e{orientation}", image=name, size=size, rounds=rounds(size), source="test"))
+        examples.append(
+            Example(id=f"e{orientation}", image=name, size=size, rounds=rounds(size), source="test")
+        )
     write_examples(examples, folder / "examples.jsonl")
     return examples
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import askmask.convert as converting
-from askmask.convert import convert
 from askmask.conversation import Example
+from askmask.convert import convert
 from askmask.errors import DataError, SettingError
 from askmask.formats import own
 from askmask.formats.catalogue import LOADERS, WRITERS
@@ -67,11 +67,10 @@ def test_every_pixel_comes_back(drawn, tmp_path, to, polygons):
     found = read_back(str(tmp_path / "out"))
     assert len(found) == 8
     for example in examples:
-        rounds = {round.text or asked(round): round for round in found[Path(example.image).stem]}
+        rounds = {round.text: round for round in found[Path(example.image).stem]}
         for round in example.rounds:
             if round.segments:
-                back = rounds[round.text if to == "own" and round.text else asked(round)] if to != "own" else next(
-                    r for r in found[Path(example.image).stem] if r.id == round.id)  # fmt: skip
+                back = rounds[round.text if to == "own" else asked(round)]
                 assert back.masks == round.masks, (example.id, round.text)
             elif round.segments == () and to in ("label-studio", "cvat", "labelme", "own"):
                 assert rounds[round.text].segments == ()
@@ -95,7 +94,9 @@ def test_pictures_lie_upright_and_no_pixel_of_them_is_lost(drawn, tmp_path, to):
 def test_what_is_lost_is_counted_and_kept(drawn, tmp_path, to):
     result = convert(str(drawn[0]), to, tmp_path / "out")
     kinds = {kind: count for kind, count in result.lost.counts.items() if "not answered" not in kind}
-    assert all(any(word in kind for kind in kinds) for word in LOST[to]) and len(kinds) == len(LOST[to]), kinds
+    assert all(any(word in kind for kind in kinds) for word in LOST[to]) and len(kinds) == len(LOST[to]), (
+        kinds
+    )
     assert all(count in (8, 16) for kind, count in kinds.items() if "pixels" not in kind), kinds
     assert json.loads((tmp_path / "out/convert.json").read_text("utf-8"))["lost"] == result.lost.lines()
 
@@ -125,7 +126,9 @@ def test_voc_gives_a_pixel_to_the_smaller_mask(drawn, tmp_path):
     for number, mask in sorted(enumerate(masks, 1), key=lambda pair: pair[1].area):
         assert Mask.from_array(objects == number) == mask - left
         left = left | mask
-    names = [line.split(":")[0] for line in (tmp_path / "out/labelmap.txt").read_text("utf-8").splitlines()[1:]]
+    names = [
+        line.split(":")[0] for line in (tmp_path / "out/labelmap.txt").read_text("utf-8").splitlines()[1:]
+    ]
     assert names[0] == "background" and "что упадёт? 杯子" in names
 
 
@@ -139,7 +142,11 @@ def test_pngs_and_their_table(drawn, tmp_path):
     first = rows[:5]
     masks = [segment.mask for round in examples[0].rounds for segment in round.segments or ()]
     assert [Mask.from_png(tmp_path / "out" / row["mask"]) for row in rows[:6] if row["mask"]] == masks
-    assert first[0]["reply"] == "Two of them." and first[0]["score"] == "0.5" and first[0]["source"] == "predicted"
+    assert (
+        first[0]["reply"] == "Two of them."
+        and first[0]["score"] == "0.5"
+        and first[0]["source"] == "predicted"
+    )
 
 
 def test_geojson_is_valid_and_exact(drawn, tmp_path):
@@ -245,7 +252,9 @@ def test_a_picture_that_is_gone_or_of_another_size_is_left_out_and_said(tmp_path
 
 
 def test_equal_names_get_numbers_and_odd_ones_are_made_plain():
-    names = names_for(["a/x.jpg", "b/x.png", "c/X.jpg", "d/x-2.jpg", "e/\udcffé:?.jpg", "f/" + "long" * 90 + ".jpg"])
+    names = names_for(
+        ["a/x.jpg", "b/x.png", "c/X.jpg", "d/x-2.jpg", "e/\udcffé:?.jpg", "f/" + "long" * 90 + ".jpg"]
+    )
     stems = [Path(name).stem.lower() for name in names.values()]
     assert len(set(stems)) == len(stems)
     assert list(names.values())[:2] == ["x.jpg", "x-2.png"] and names["e/\udcffé:?.jpg"] == "_é__.jpg"
@@ -262,14 +271,20 @@ def test_label_studio_areas_in_percent(tmp_path):
         return {"type": kind, "value": value, "original_width": 40, "original_height": 20}
 
     areas = [
-        result("rectanglelabels", {"x": 25, "y": 50, "width": 50, "height": 25, "rotation": 0, "rectanglelabels": ["r"]}),
+        result(
+            "rectanglelabels",
+            {"x": 25, "y": 50, "width": 50, "height": 25, "rotation": 0, "rectanglelabels": ["r"]},
+        ),
         result("polygonlabels", {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["p"]}),
         result("ellipselabels", {"x": 50, "y": 50, "radiusX": 25, "radiusY": 50, "ellipselabels": ["e"]}),
         result("keypointlabels", {"x": 1, "y": 1, "keypointlabels": ["k"]}),
     ]
-    task = {"id": 3, "data": {"image": "/data/upload/1/0123abcd-a.png"}, "annotations": [{"was_cancelled": True, "result": []},
-            {"result": areas}, {"result": []}], "predictions": [{"result": []}]}  # fmt: skip
-    (tmp_path / "export.json").write_text(json.dumps([task, {"id": 4, "data": {"image": "a.png"}, "annotations": []}]))
+    annotations = [{"was_cancelled": True, "result": []}, {"result": areas}, {"result": []}]
+    task = {"id": 3, "data": {"image": "/data/upload/1/0123abcd-a.png"}, "annotations": annotations}
+    task["predictions"] = [{"result": []}]
+    (tmp_path / "export.json").write_text(
+        json.dumps([task, {"id": 4, "data": {"image": "a.png"}, "annotations": []}])
+    )
     notes = Notes()
     (example,) = open_source(f"label-studio:{tmp_path}/export.json", notes=notes)
     boxes = {round.text: round.masks[0].box for round in example.rounds}
@@ -281,7 +296,9 @@ def test_label_studio_areas_in_percent(tmp_path):
 def test_label_studio_rectangle_turned_by_a_quarter(tmp_path):
     value = {"x": 50, "y": 0, "width": 25, "height": 50, "rotation": 90, "rectanglelabels": ["r"]}
     result = {"type": "rectanglelabels", "value": value, "original_width": 40, "original_height": 40}
-    (tmp_path / "t.json").write_text(json.dumps([{"data": {"image": "x/a.png"}, "annotations": [{"result": [result]}]}]))
+    (tmp_path / "t.json").write_text(
+        json.dumps([{"data": {"image": "x/a.png"}, "annotations": [{"result": [result]}]}])
+    )
     (example,) = open_source(f"label-studio:{tmp_path}/t.json", notes=Notes())
     assert example.rounds[0].masks[0].box == (0, 0, 20, 10)
 
@@ -340,7 +357,9 @@ def test_yolo_of_others(tmp_path):
         (tmp_path / f"images/{split}").mkdir(parents=True)
         (tmp_path / f"labels/{split}").mkdir(parents=True)
         Image.new("RGB", (20, 10)).save(tmp_path / f"images/{split}/a.jpg")
-    (tmp_path / "data.yaml").write_text("path: ../coco8\ntrain: images/train\nval: images/val\nnames:\n  0: cup\n  3: pan\n")
+    (tmp_path / "data.yaml").write_text(
+        "path: ../coco8\ntrain: images/train\nval: images/val\nnames:\n  0: cup\n  3: pan\n"
+    )
     (tmp_path / "labels/val/a.txt").write_text("3 0 0 0.5 0 0.5 1 0 1\n0 0.5 0.5 0.1 0.1\n")
     notes = Notes()
     (example,) = open_source(f"yolo-seg:{tmp_path}@val", notes=notes)

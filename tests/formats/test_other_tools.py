@@ -75,7 +75,9 @@ def test_label_studio_sdk_knows_the_interface(drawn, tmp_path):
     convert(str(folder), "label-studio", tmp_path / "out")
     known = interface.LabelInterface((tmp_path / "out/labels.xml").read_text("utf-8"))
     for task in json.loads((tmp_path / "out/tasks.json").read_text("utf-8")):
-        assert known.validate_prediction(task["predictions"][0]) or known.validate_annotation(task["predictions"][0])
+        assert known.validate_prediction(task["predictions"][0]) or known.validate_annotation(
+            task["predictions"][0]
+        )
 
 
 def test_cvat_sdk(drawn, tmp_path):
@@ -97,7 +99,9 @@ def test_datumaro(drawn, tmp_path, to):
     datumaro = pytest.importorskip("datumaro", reason="pip install datumaro")
     folder, examples = drawn
     convert(str(folder), to, tmp_path / "out")
-    dataset = datumaro.Dataset.import_from(str(tmp_path / "out"), {"cvat": "cvat", "voc": "voc_instance_segmentation"}[to])
+    dataset = datumaro.Dataset.import_from(
+        str(tmp_path / "out"), {"cvat": "cvat", "voc": "voc_instance_segmentation"}[to]
+    )
     labels = dataset.categories()[datumaro.AnnotationType.label]
     known = by_stem(examples)
     assert len(dataset) == 8
@@ -149,9 +153,13 @@ def test_ultralytics(drawn, tmp_path):
         height, width = example.size
         segments = {tuple(s.ravel().round(5)): s for s in found[3]}
         assert len(segments) == 5
-        painted = [utils.polygon2mask((height, width), [s * (width, height)], 1) > 0 for s in segments.values()]
+        painted = [
+            utils.polygon2mask((height, width), [s * (width, height)], 1) > 0 for s in segments.values()
+        ]
         for mine in truth(example):
-            assert any((theirs[mine].all() and not (theirs & ~grown(mine, 1)).sum() > 45) for theirs in painted)
+            assert any(
+                (theirs[mine].all() and not (theirs & ~grown(mine, 1)).sum() > 45) for theirs in painted
+            )
 
 
 def test_fiftyone(drawn, tmp_path, monkeypatch):

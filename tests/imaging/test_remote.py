@@ -116,7 +116,7 @@ def test_headers_go_to_the_first_address_alone(server):
 
 def test_without_leave_this_machine_is_not_reached(server):
     for host in (HERE, "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"):
-        with pytest.raises(PictureError, match="only addresses of the public internet|cannot be fetched"):
+        with pytest.raises(PictureError, match=r"only addresses of the public internet|cannot be fetched"):
             fetch(server.replace(HERE, host))
 
 
@@ -158,7 +158,8 @@ def test_addresses_that_are(address):
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "gopher://a", "http://", "https://user:pw@a/b", "http://a:b/", "http://[::1"]
+    "url",
+    ["file:///etc/passwd", "gopher://a", "http://", "https://user:pw@a/b", "http://a:b/", "http://[::1"],
 )
 def test_urls_that_are_none(url):
     with pytest.raises(PictureError):
