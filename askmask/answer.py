@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askmask.conversation import Prompt, Reference, Round, Segment
-from askmask.errors import AskMaskError
 from askmask.imaging.mask import Mask, union_of
 from askmask.runs.manifest import output_folder
 from askmask.runs.whole_files import write_json
@@ -37,6 +36,9 @@ class Answer:
     found: bool
     model: str
     protocol: str
+    threshold: float | None = (
+        None  # of `presence`, from which something counts as found; None: it decides nothing
+    )
     mask_token: int = 0  # which of the decoder's mask tokens answered
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
@@ -90,12 +92,37 @@ class Answer:
         return self.found
 
     def __repr__(self) -> str:
-        said = f"{len(self.segments)} masks, score {self.score:.2f}" if self.found else "nothing found"
-        return f"Answer({self.prompt[:60]!r}: {said}, model={self.model!r})"
+        from askmask.show import legend_note
+
+        return f"Answer({self.prompt[:60]!r}: {legend_note(self) or '1 mask'}, model={self.model!r})"
 
     def overlay(self) -> Image.Image:
         """Return the picture with this answer drawn on it, and a legend with prompt and score."""
+        from askmask.show import draw_answers
+
         return draw_answers([self])
+
+    def plot(self, axes: Any = None) -> Any:
+        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        from askmask.show import plot
+
+        return plot(self.overlay(), axes)
+
+    def _repr_html_(self) -> str:
+        from askmask.show import answer_html
+
+        return answer_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from askmask.show import NOTEBOOK_SIDE, draw_answers, png_of
+
+        return None if self.picture is None else png_of(draw_answers([self], most=NOTEBOOK_SIDE))
+
+    def to_supervision(self) -> Any:
+        """Return supervision's Detections (extra `supervision`); see `show.to_supervision`."""
+        from askmask.show import to_supervision
+
+        return to_supervision(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON. Without the picture and the logits."""
@@ -105,6 +132,7 @@ class Answer:
             "found": self.found,
             "presence": self.presence,
             "presence_trained": self.presence_trained,
+            "threshold": self.threshold,
             "score_trained": self.score_trained,
             "score": self.score,
             "masks": [segment.to_dict() | {"box": segment.mask.box} for segment in self.segments],
@@ -143,6 +171,7 @@ class Answer:
             found=bool(data["found"]),
             model=data["model"],
             protocol=data["protocol"],
+            threshold=None if data.get("threshold") is None else float(data["threshold"]),
             mask_token=int(data.get("mask_token", 0)),
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
@@ -187,25 +216,8 @@ def save_answers(answers: Sequence[Answer], folder: str | Path) -> list[Path]:
             answer.mask.to_png(fresh / name)
         for name, answer in overlays.items():
             answer.overlay().save(fresh / name)
-        write_json(fresh / "result.json", result_of(answers))
-    return [out.root / name for name in (*masks, *overlays, "result.json")]
+        write_json(fresh / RESULT, result_of(answers))
+    return [out.root / name for name in (*masks, *overlays, RESULT)]
 
 
-SAVED_BY = "askmask segment"
-
-
-def draw_answers(answers: Sequence[Answer]) -> Image.Image:
-    """Draw several answers to one picture in different colours, with one legend line each."""
-    from askmask.imaging.overlay import Layer, draw
-
-    picture = next((answer.picture for answer in answers if answer.picture is not None), None)
-    if picture is None:
-        raise AskMaskError("this answer has no picture with it", do="Draw with askmask.imaging.overlay.draw.")
-    return draw(picture.rgb, [Layer(a.masks, a.prompt, legend_note(a)) for a in answers])
-
-
-def legend_note(answer: Answer) -> str:
-    """Say the outcome in a few words for a legend."""
-    if not answer.found:
-        return "nothing found"
-    return f"score {answer.score:.2f}" + (f", {len(answer.masks)} masks" if len(answer.masks) > 1 else "")
+SAVED_BY, RESULT = "askmask segment", "result.json"

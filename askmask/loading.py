@@ -27,6 +27,7 @@ def load(
     dtype: Any = None,
     revision: str | None = None,
     confirm: Callable[[str], bool] | None = None,
+    threshold: float | None = None,
     **point: Any,
 ) -> Model:
     """Load a model: `mini` (in the package), `point`, a checkpoint folder, or a release fetched from the Hub.
@@ -36,10 +37,13 @@ def load(
 
     `protocol`: "native", "published-eval" or "published-demo"; None: the one the checkpoint names. `device`:
     "cpu", "cuda", "cuda:1", "mps"; None: the best there is. `dtype` of the language side: "float32", "bfloat16",
-    "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download.
+    "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download. `threshold` in
+    [0, 1] is the presence from which something counts as found, instead of the checkpoint's own.
     Raises CheckpointError or SettingError, both AskMaskError.
     """
     if (choice := point_choice(name, point)) is not None:
+        if threshold is not None:
+            raise no_presence(str(name))
         return open_pointing(choice, device=device, confirm=confirm)
     from askmask.backends.neural import NeuralBackend, memory_guard
     from askmask.model.checkpoint import fingerprint, load_checkpoint
@@ -52,7 +56,20 @@ def load(
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
-    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16]))
+    if threshold is not None and (rules.best_of_three or not config.trained_heads.get("presence")):
+        raise no_presence(config.name)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise SettingError("a threshold lies in 0..1", got=threshold)
+    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16], threshold=threshold))
+
+
+def no_presence(name: str) -> SettingError:
+    """Return the error for a threshold where no probability decides what is found."""
+    return SettingError(
+        "a threshold needs a model that was trained to say whether anything matches",
+        got=name,
+        do="Leave --threshold out.",
+    )
 
 
 def point_choice(name: str | os.PathLike[str], settings: Mapping[str, Any]) -> PointChoice | None:

@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from askmask.answer import Answer
@@ -23,6 +23,9 @@ from askmask.errors import DataError, PromptError, SettingError
 from askmask.history import answered, translated
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep together
 
@@ -51,6 +54,11 @@ class Model:
     def name(self) -> str:
         """What results are labelled with."""
         return self.backend.name
+
+    @property
+    def score_trained(self) -> bool:
+        """Whether training stands behind the scores of answers to words."""
+        return bool(getattr(self.backend, "score_trained", False))
 
     def open(self, picture: Any) -> Session:
         """Look at a picture (path, bytes, Pillow image, uint8 array) and return a Session to ask.
@@ -145,6 +153,28 @@ class Session:
 
     def __del__(self) -> None:
         self.model._count(self.picture, -1)
+
+    def overlay(self) -> Image.Image:
+        """Return the picture with all rounds drawn on it, each in a colour, and their masks by name."""
+        from askmask.show import draw_session
+
+        return draw_session(self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        from askmask.show import plot
+
+        return plot(self.overlay(), axes)
+
+    def _repr_html_(self) -> str:
+        from askmask.show import session_html
+
+        return session_html(self)
+
+    def _repr_png_(self) -> bytes:
+        from askmask.show import NOTEBOOK_SIDE, draw_session, png_of
+
+        return png_of(draw_session(self, most=NOTEBOOK_SIDE))
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -359,6 +389,7 @@ class Session:
                     "name": self.model.name,
                     "protocol": self.model.backend.protocol_name,
                     "fingerprint": self.model.backend.fingerprint,
+                    "score_trained": self.model.score_trained,
                 },
                 "rounds": [round.to_dict() for round in self.rounds],
                 "stale": sorted(self.stale),

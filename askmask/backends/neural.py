@@ -69,9 +69,24 @@ class NeuralState(State):
 class NeuralBackend:
     """A network with its weights, a protocol and a device."""
 
-    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol, *, fingerprint: str = ""):
+    def __init__(
+        self,
+        net: AskMaskNet,
+        config: NetConfig,
+        protocol: Protocol,
+        *,
+        fingerprint: str = "",
+        threshold: float | None = None,
+    ):
+        """`threshold` of presence, from which something counts as found, instead of the one the config names."""
         self.net, self.config, self.protocol = net, config, protocol
+        self.threshold = config.presence_threshold if threshold is None else threshold
         self.name, self.protocol_name, self.fingerprint = config.name, protocol.name, fingerprint
+
+    @property
+    def score_trained(self) -> bool:
+        """Whether training stands behind the scores of answers to words."""
+        return bool(self.config.trained_heads.get("score")) and not self.protocol.best_of_three
 
     def check(self, prompt: Prompt) -> Prompt:
         """Return the prompt if it can be asked. Raises PromptError."""
@@ -257,7 +272,7 @@ class NeuralBackend:
                     alternatives.append(
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
-        found = bool(segments) and (not knows_presence or presence >= self.config.presence_threshold)
+        found = bool(segments) and (not knows_presence or presence >= self.threshold)
         notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
         return Answer(
             round=Round(
@@ -273,6 +288,7 @@ class NeuralBackend:
             found=found,
             model=self.name,
             protocol=self.protocol_name,
+            threshold=self.threshold if knows_presence else None,
             mask_token=chosen + self.protocol.best_of_three,
             alternatives=tuple(alternatives),
             notices=notices,

@@ -45,6 +45,7 @@ def root(
 COMMANDS = (
     "segment",
     "batch",
+    "convert",
     "score",
     "eval",
     "table",

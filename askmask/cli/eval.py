@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
+from askmask.cli.options import Device, Dtype, Threshold, Yes, load_model, progress_bar, with_pointing
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -64,6 +64,7 @@ def eval_command(
     report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
     protocol: NetProtocol = None,
+    threshold: Threshold = None,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
@@ -73,9 +74,11 @@ def eval_command(
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point)
+        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point, threshold)
     else:
-        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype, point)
+        _run_processes(
+            model, dataset, out, history, processes, limit, protocol, device, dtype, point, threshold
+        )
     failed = failures(out)
     for row in failed[:10]:
         typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
@@ -101,6 +104,7 @@ def _run_shard(
     dtype: str | None,
     yes: bool,
     point: Mapping[str, Any],
+    threshold: float | None,
 ) -> None:
     from rich.console import Console
 
@@ -112,11 +116,11 @@ def _run_shard(
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, history)
-    loaded = load_model(model, protocol, device, dtype, yes, point)
+    loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
-    }  # fmt: skip
+    } | ({} if threshold is None else {"threshold": str(threshold)})  # fmt: skip
     with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
         ask = predictor_of(loaded, history=history)
@@ -135,6 +139,7 @@ def _run_processes(
     device: str | None,
     dtype: str | None,
     point: Mapping[str, Any],
+    threshold: float | None,
 ) -> None:
     """Start one process per shard and show their common progress by what they have written."""
     from rich.console import Console
@@ -153,6 +158,7 @@ def _run_processes(
         "--limit": limit,
         "--protocol": protocol,
         "--dtype": dtype,
+        "--threshold": threshold,
     }
     options |= {"--" + name.replace("_", "-"): value for name, value in point.items()}
     for number in range(processes):

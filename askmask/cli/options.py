@@ -43,6 +43,19 @@ Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        help="Presence from which something counts as found; without it, the checkpoint's own.",
+        show_default=False,
+    ),
+]
+AllowUrls = Annotated[
+    bool, typer.Option("--allow-urls", help="Fetch pictures given as URLs, from public addresses only.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
 
 
@@ -117,15 +130,18 @@ def load_model(
     dtype: str | None,
     yes: bool,
     point: Mapping[str, Any] = {},
+    threshold: float | None = None,
 ) -> Model:
     """Load a model with a spinner on stderr, asking a person before a download."""
     from rich.console import Console
     from rich.markup import escape
 
-    from askmask.loading import find_checkpoint, load, open_pointing, point_choice
+    from askmask.loading import find_checkpoint, load, no_presence, open_pointing, point_choice
 
     if (choice := point_choice(name, point)) is not None:
+        if threshold is not None:
+            raise no_presence(name)
         return open_pointing(choice, device=device, confirm=confirm_with(yes))
     folder = find_checkpoint(name, confirm=confirm_with(yes))
     with Console(stderr=True).status(f"loading {escape(name)}"):
-        return load(folder, protocol=protocol, device=device, dtype=dtype)
+        return load(folder, protocol=protocol, device=device, dtype=dtype, threshold=threshold)

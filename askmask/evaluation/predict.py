@@ -48,7 +48,7 @@ class Reply(Protocol):
 
     @property
     def score(self) -> float | None:
-        """How sure the model is."""
+        """How sure the model is; a reply may say with `score_trained` that no training stands behind it."""
 
     @property
     def text(self) -> str:
@@ -201,7 +201,10 @@ def prediction_of(name: str, reply: Reply) -> Prediction:
         id=name,
         masks=tuple(reply.masks) if reply.found else (),
         no_target=not reply.found,
-        score=None if reply.score is None else float(reply.score),
+        # What no training stands behind is no score: it would be drawn as confidence and ranked by.
+        score=float(reply.score)
+        if reply.score is not None and getattr(reply, "score_trained", True)
+        else None,
         text=reply.text or None,
     )
 

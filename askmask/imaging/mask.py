@@ -42,6 +42,9 @@ class Mask:
         _check_size(self.size)
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
+    def __repr__(self) -> str:
+        return f"Mask({self.size[1]} x {self.size[0]} px, {self.area} in it)"
+
     # -- making -------------------------------------------------------------------------------------------
 
     @classmethod
@@ -184,6 +187,12 @@ class Mask:
         from askmask.imaging.contours import boundary_loops
 
         return boundary_loops(self.to_array())
+
+    def parts(self) -> list[list[list[tuple[float, float]]]]:
+        """Return one valid polygon [shell, *holes] per 4-connected part; see `contours.polygons`."""
+        from askmask.imaging.contours import polygons
+
+        return polygons(self.to_array())
 
     @property
     def area(self) -> int:

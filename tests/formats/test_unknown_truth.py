@@ -406,9 +406,10 @@ def test_coco_is_written_and_read_back_by_us_and_by_pycocotools(written):
 
     folder, example = written
     notes = Notes()
-    assert write_coco([example], folder / "coco.json", name="x", notes=notes) == 4
-    (spatial, physics), _ = read(f"coco:{folder}/coco.json")
+    assert write_coco([example], folder / "coco.json", name="x", notes=notes) == 5
+    (spatial, physics, later), _ = read(f"coco:{folder}/coco.json")
     assert (physics.rounds[0].text, spatial.rounds[0].text) == ("what could roll", "the café/left")
+    assert later.rounds[0].text == "its lid"  # what it refers to is counted as lost
     assert physics.rounds[0].masks == example.rounds[0].masks
     assert physics.rounds[0].ignore == example.rounds[0].ignore
     assert physics.rounds[0].concept == "physics" and physics.image == str(folder / "images/a.png")
