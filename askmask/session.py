@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from askmask.answer import Answer
@@ -289,7 +290,7 @@ class Session:
                 "picture": {
                     "name": self.picture.name,
                     "size": list(self.picture.size),
-                    "sha256": _hash(self.picture),
+                    "sha256": self._sha256,
                 },
                 "model": {
                     "name": self.model.name,
@@ -308,7 +309,7 @@ class Session:
         try:
             if data.get("schema", SCHEMA) > SCHEMA:
                 raise DataError("this conversation was saved by a newer askmask", do="Upgrade askmask.")
-            if data["picture"]["sha256"] != _hash(session.picture):
+            if data["picture"]["sha256"] != session._sha256:
                 raise DataError(
                     "this is not the picture of the conversation",
                     got=f"{session.picture.name}, {session.picture.size}",
@@ -327,6 +328,10 @@ class Session:
         return session
 
     # -- how ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _sha256(self) -> str:
+        return _hash(self.picture)
 
     def _prompt(
         self,

@@ -32,6 +32,7 @@ ALLOWED = {
     "loading": {"model", "backends", "session", "hub", "pointing", "segmenters", "detectors", "vlm"},
     "session": {"backend", "answer", "conversation", "history", "imaging"},
     "batch": {"session", "answer", "imaging", "formats"},
+    "serving": {"session", "backend", "answer", "conversation", "imaging"},
     "doctor": {"answer", "loading", "model", "hub", "pointing"},
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
