@@ -1,0 +1,50 @@
+// Colours of masks: apart from one another, for colour-blind eyes too, and apart from what they cover.
+
+// Okabe and Ito (2008), vivid ones first, then lighter and darker kin.
+const PALETTE = [
+  [0, 158, 115], [230, 159, 0], [86, 180, 233], [204, 121, 167], [213, 94, 0], [240, 228, 66], [0, 114, 178],
+  [255, 255, 255], [148, 103, 189], [23, 190, 207],
+];
+const CLEAR = 150; // sum of differences in red, green and blue that is surely seen
+
+/** What a picture looks like, small: enough to choose colours by. */
+export class Backdrop {
+  constructor(image, width, height) {
+    this.scale = Math.min(1, 160 / Math.max(width, height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(width * this.scale));
+    canvas.height = Math.max(1, Math.round(height * this.scale));
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    this.width = canvas.width;
+    this.height = canvas.height;
+    this.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  }
+
+  /** The mean colour under a region. */
+  under(region) {
+    const sum = [0, 0, 0];
+    let count = 0;
+    const step = Math.max(1, Math.floor(Math.sqrt((region.width * region.height) / 900)));
+    for (let row = 0; row < region.height; row += step) {
+      for (let column = 0; column < region.width; column += step) {
+        if (!region.bits[row * region.width + column]) continue;
+        const x = Math.min(this.width - 1, Math.floor((region.x + column) * this.scale));
+        const y = Math.min(this.height - 1, Math.floor((region.y + row) * this.scale));
+        for (let channel = 0; channel < 3; channel++) sum[channel] += this.pixels[4 * (y * this.width + x) + channel];
+        count++;
+      }
+    }
+    return sum.map((value) => value / Math.max(1, count));
+  }
+}
+
+/** A colour for the mask number `number` of a conversation: the next of the palette that stands out there. */
+export function colourFor(number, region, backdrop) {
+  const turned = PALETTE.map((_, step) => PALETTE[(number + step) % PALETTE.length]);
+  const below = backdrop && region ? backdrop.under(region) : [128, 128, 128];
+  const apart = (colour) => colour.reduce((sum, value, channel) => sum + Math.abs(value - below[channel]), 0);
+  return turned.find((colour) => apart(colour) >= CLEAR) ?? turned[0];
+}
+
+export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
