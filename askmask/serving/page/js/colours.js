@@ -5,7 +5,7 @@ const PALETTE = [
   [0, 158, 115], [230, 159, 0], [86, 180, 233], [204, 121, 167], [213, 94, 0], [240, 228, 66], [0, 114, 178],
   [255, 255, 255], [148, 103, 189], [23, 190, 207],
 ];
-const CLEAR = 150; // sum of differences in red, green and blue that is surely seen
+const CLEAR = 0.28; // distance in OKLab that is surely seen, also through a half transparent fill
 
 /** What a picture looks like, small: enough to choose colours by. */
 export class Backdrop {
@@ -43,8 +43,25 @@ export class Backdrop {
 export function colourFor(number, region, backdrop) {
   const turned = PALETTE.map((_, step) => PALETTE[(number + step) % PALETTE.length]);
   const below = backdrop && region ? backdrop.under(region) : [128, 128, 128];
-  const apart = (colour) => colour.reduce((sum, value, channel) => sum + Math.abs(value - below[channel]), 0);
-  return turned.find((colour) => apart(colour) >= CLEAR) ?? turned[0];
+  const seen = oklab(below);
+  const apart = (colour) => Math.hypot(...oklab(colour).map((value, axis) => value - seen[axis]));
+  return turned.find((colour) => apart(colour) >= CLEAR) ?? turned.reduce((a, b) => (apart(b) > apart(a) ? b : a));
+}
+
+/** Red, green, blue (0 to 255) -> OKLab (Ottosson 2020), in which distances are as eyes see them. */
+function oklab(colour) {
+  const [r, g, b] = colour.map((value) => {
+    const share = value / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  const l = Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
+  const m = Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
+  const s = Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);
+  return [
+    0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
+    1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
+    0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s,
+  ];
 }
 
 export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;

@@ -72,7 +72,7 @@ function about(app, segment, number) {
     {},
     dot,
     name,
-    button(`Not about ${conversation.nameOf(segment)}`, () => look.choose(segment.id, true), "minus"),
+    button(`Not about ${conversation.nameOf(segment)}`, () => look.choose(segment.id, true), "close"),
   );
 }
 

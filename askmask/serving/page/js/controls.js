@@ -73,7 +73,12 @@ function tools(app) {
       app.stage.redraw();
     });
   }
-  for (const radio of all("[name=how]")) radio.addEventListener("change", () => (app.how = radio.value));
+  for (const radio of all("[name=how]")) {
+    radio.addEventListener("change", () => {
+      app.how = radio.value;
+      if (app.how !== "new" && app.tool === app.tools.select) one("[name=tool][value=point]").click();
+    });
+  }
   one("#in").addEventListener("click", () => app.view.zoom(1.5));
   one("#out").addEventListener("click", () => app.view.zoom(1 / 1.5));
   one("#fit").addEventListener("click", () => app.view.fit());
@@ -97,6 +102,7 @@ function refresh(app) {
   one("#undo").disabled = !conversation?.canUndo;
   one("#only").checked = look.only;
   one("#compare").setAttribute("aria-pressed", String(Boolean(other)));
+  one("#loading").hidden = !conversation || Boolean(conversation.image);
   one("#title").textContent = conversation?.picture.name ?? "";
   one("#left-name").textContent = other ? conversation.model : "";
   one("#right-name").textContent = other?.model ?? "";

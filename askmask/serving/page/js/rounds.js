@@ -235,7 +235,9 @@ function nothing(answer) {
 
 /** Model, time and score; a score only where training has taught one. */
 function facts(answer) {
-  const seconds = Object.values(answer.timings ?? {}).reduce((sum, value) => sum + value, 0);
+  // The picture was looked at once, before the first prompt.
+  const { picture: _, ...own } = answer.timings ?? {};
+  const seconds = Object.values(own).reduce((sum, value) => sum + value, 0);
   const parts = [answer.model];
   if (answer.found && answer.score_trained) parts.push(`score ${answer.score.toFixed(2)}`);
   if (seconds) parts.push(`${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`);
