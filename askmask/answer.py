@@ -175,11 +175,11 @@ def save_answers(answers: Sequence[Answer], folder: str | Path) -> list[Path]:
             answer.mask.to_png(fresh / name)
         for name, answer in overlays.items():
             answer.overlay().save(fresh / name)
-        write_json(fresh / "result.json", result_of(answers))
-    return [out.root / name for name in (*masks, *overlays, "result.json")]
+        write_json(fresh / RESULT, result_of(answers))
+    return [out.root / name for name in (*masks, *overlays, RESULT)]
 
 
-SAVED_BY = "askmask segment"
+SAVED_BY, RESULT = "askmask segment", "result.json"
 
 
 def draw_answers(answers: Sequence[Answer]) -> Image.Image:

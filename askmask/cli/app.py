@@ -46,6 +46,7 @@ COMMANDS = (
     "segment",
     "batch",
     "serve",
+    "convert",
     "score",
     "eval",
     "table",

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from askmask.conversation import CONCEPTS, Prompt, Round, Segment
 from askmask.errors import AskMaskError, DataError, PictureError
 from askmask.imaging.files import MAX_PICTURE_PIXELS, MAX_SIDE, Header, read_header, turned
 from askmask.imaging.mask import Mask
@@ -93,6 +94,12 @@ def inside(folder: Path, name: Any) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
 
 
+def found_in(folders: Iterable[Path], name: Any) -> Path:
+    """Return where a file of that name lies: in the first folder that has it, or would lie in the first of all."""
+    places = [inside(folder, name) for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
+
+
 def text_of(value: Any, what: str) -> str:
     """Check that a field is text."""
     if not isinstance(value, str):
@@ -115,6 +122,11 @@ def size_of(height: Any, width: Any) -> tuple[int, int]:
     if height * width > MAX_PICTURE_PIXELS:
         raise DataError(f"a picture of more than {MAX_PICTURE_PIXELS} pixels", got=f"{width} x {height}")
     return int(height), int(width)
+
+
+def score_of(value: Any) -> float | None:
+    """Return how sure whoever made a mask was, if a file says it as a number from 0 to 1; else None."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1 else None
 
 
 # -- ids ------------------------------------------------------------------------------------------------------
@@ -187,6 +199,29 @@ def choose_split(
         )
     say_once(f"{source}: split {prefer!r} is read, of {listed}")
     return prefer
+
+
+# -- regions --------------------------------------------------------------------------------------------------
+
+
+def rounds_of(regions: Iterable[tuple[str, str, Segment]], nothing: Iterable[str] = ()) -> tuple[Round, ...]:
+    """Gather the regions that an annotation tool knows about a picture into rounds: (label, prompt, segment).
+
+    Equal label and prompt are one round. Without a prompt the label is what was asked; beside one, a label that is a
+    concept says which. `nothing` are prompts that are known to match nothing.
+    """
+    found: dict[tuple[str, str], list[Segment]] = {}
+    for label, prompt, segment in regions:
+        found.setdefault((label, prompt or label), []).append(segment)
+    labelled = tuple(
+        Round(
+            prompt=Prompt(text=prompt),
+            segments=tuple(segments),
+            concept=label if label in CONCEPTS and prompt != label else None,
+        )
+        for (label, prompt), segments in found.items()
+    )
+    return labelled + tuple(Round(prompt=Prompt(text=prompt), segments=()) for prompt in nothing)
 
 
 # -- sizes and EXIF -------------------------------------------------------------------------------------------

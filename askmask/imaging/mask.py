@@ -185,6 +185,12 @@ class Mask:
 
         return boundary_loops(self.to_array())
 
+    def parts(self) -> list[list[list[tuple[float, float]]]]:
+        """Return one valid polygon [shell, *holes] per 4-connected part; see `contours.polygons`."""
+        from askmask.imaging.contours import polygons
+
+        return polygons(self.to_array())
+
     @property
     def area(self) -> int:
         """Number of pixels."""

@@ -11,14 +11,16 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from askmask.errors import DataError
+from askmask.imaging.remote import Limits, fetch
 from askmask.runs.json_text import parse_json
-from askmask.serving.fetch import fetch
 from askmask.serving.refusal import Refusal
 from askmask.serving.service import Service
 from askmask.serving.wire import OpenCall, PictureIn, SegmentCall, picture_bytes
 
 C = TypeVar("C", bound=BaseModel)
 MOST_FIELDS = 200
+FETCH_S = 20.0  # for a picture to be fetched
+PORTS = (80, 443)  # and from where: other ports are other services
 
 
 async def segment_call_of(request: Request, service: Service) -> tuple[bytes, SegmentCall]:
@@ -68,7 +70,7 @@ async def picture_of(picture: PictureIn, service: Service) -> bytes:
             do='Send the file as "data", or start it with --allow-urls.',
         )
     url = picture.url
-    return await asyncio.to_thread(lambda: fetch(url, most=most))
+    return await asyncio.to_thread(lambda: fetch(url, Limits(size=most, seconds=FETCH_S), ports=PORTS))
 
 
 async def json_body(request: Request) -> Any:

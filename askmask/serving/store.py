@@ -284,8 +284,7 @@ class Store:
             if session is not None and journal is not None and kept.owner == owner:
                 if journal.head["file"] == digest and session.picture.name == name:
                     return session.picture
-        read = read_picture(data(), max_pixels=self.limits.pixels)
-        return Picture(read.rgb, read.orientation, name)
+        return read_picture(data(), max_pixels=self.limits.pixels, name=name)
 
 
 def _owner_of(folder: Path) -> str:
