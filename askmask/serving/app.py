@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 import askmask
 from askmask.errors import AskMaskError
-from askmask.serving import sessions_api
+from askmask.serving import label_studio, openai_api, sessions_api, x_anylabeling
 from askmask.serving.guard import Guard, log
 from askmask.serving.pictures_in import refusal_of_faults
 from askmask.serving.refusal import Refusal, refusal_of
@@ -59,7 +59,8 @@ def make_app(service: Service, *, failed: Callable[[BaseException], None] = lamb
     )
     _errors(app)
     _own_state(app, service)
-    app.include_router(sessions_api.routes(service))
+    for protocol in (sessions_api, openai_api, label_studio, x_anylabeling):
+        app.include_router(protocol.routes(service))
     _page(app)
     return Guard(app, keys=service.keys, names=service.names, limits=service.limits, metrics=service.metrics)
 

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from askmask.errors import DataError
-from askmask.imaging.remote import Limits, fetch
+from askmask.imaging.remote import Limits, NotFetched, fetch
 from askmask.runs.json_text import parse_json
 from askmask.serving.refusal import Refusal
 from askmask.serving.service import Service
@@ -70,7 +70,17 @@ async def picture_of(picture: PictureIn, service: Service) -> bytes:
             do='Send the file as "data", or start it with --allow-urls.',
         )
     url = picture.url
-    return await asyncio.to_thread(lambda: fetch(url, Limits(size=most, seconds=FETCH_S), ports=PORTS))
+    return await asyncio.to_thread(fetched, url, most)
+
+
+def fetched(url: str, most: int) -> bytes:
+    """Fetch a picture from a public address. Raises Refusal, which does not say what a name inside resolves to."""
+    try:
+        return fetch(url, Limits(size=most, seconds=FETCH_S), ports=PORTS)
+    except NotFetched as error:
+        if error.why == "address":
+            raise Refusal(403, "only pictures at public addresses are fetched") from None
+        raise Refusal(413 if error.why == "size" else 422, error.what, got=error.got, do=error.do) from None
 
 
 async def json_body(request: Request) -> Any:

@@ -28,9 +28,15 @@ class Refusal(Exception):
         headers = {} if self.retry_s is None else {"Retry-After": str(max(1, round(self.retry_s)))}
         return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
+    @property
+    def text(self) -> str:
+        """All of it in one line."""
+        said = self.what if self.got is None else f"{self.what}; got {str(self.got)[:300]}"
+        return said if self.do is None else f"{said}. {self.do}"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the body."""
-        error = {"what": self.what, "status": self.status}
+        """Return the body; `message` is where OpenAI's clients look."""
+        error: dict[str, Any] = {"what": self.what, "status": self.status, "message": self.text}
         if self.got is not None:
             error["got"] = str(self.got)[:300]
         if self.do is not None:

@@ -47,26 +47,26 @@ async def outcome(request: Request, job: Job, form: Form, wait: float, *, status
     """
     stays = key_of(request) is not None
     if EVENTS in request.headers.get("accept", ""):
-        return StreamingResponse(
-            _events(job, form, stays),
-            media_type=EVENTS,
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(_events(job, form, stays), media_type=EVENTS, headers=headers)
+    await watched(request, job, wait=min(wait, LONGEST_WAIT_S), stays=stays)
+    if job.over.is_set():
+        return told(job, form, status)
+    return Json({"job": job.to_dict()}, 202, headers={"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"})
+
+
+async def watched(request: Request, job: Job, *, wait: float | None = None, stays: bool = False) -> None:
+    """Wait for a job, at most `wait` seconds; if the caller goes away before, cancel it unless it `stays`."""
     over, gone = asyncio.create_task(job.over.wait()), asyncio.create_task(_gone(request))
     try:
-        await asyncio.wait(
-            {over, gone}, timeout=min(wait, LONGEST_WAIT_S), return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait({over, gone}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done() and not job.over.is_set():
+            if not stays:
+                job.cancel.set()
+            raise Refusal(499, "the caller went away")
     finally:
         over.cancel()
         gone.cancel()
-    if job.over.is_set():
-        return told(job, form, status)
-    if gone.done() and not gone.cancelled():
-        if not stays:
-            job.cancel.set()
-        return Response(status_code=499)
-    return Json({"job": job.to_dict()}, 202, headers={"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"})
 
 
 def told(job: Job, form: Form, status: int = 200) -> Response:
