@@ -321,6 +321,8 @@ class Session:
                 raise DataError("a mask of the conversation has another size than the picture", got=sizes)
             session._now = _Moment(rounds, frozenset(map(str, data.get("stale", ()))))
             session._next = {letter: int(data["next"][letter]) for letter in "rm"}
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 "not a conversation of askmask", got=f"{type(error).__name__}: {error}"[:160]

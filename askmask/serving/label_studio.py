@@ -9,6 +9,7 @@ field `askmask` of the prediction says, and the text area `askmask_says` of the 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -160,30 +161,25 @@ def _prediction(
         kept, suppressed = new_ones(answer.segments, there)
         there += [segment.mask for segment in kept]
         suppressed_in_all += suppressed
-        result += [
-            _region(segment, label, answer, interface, number=len(result) + n)
-            for n, segment in enumerate(kept)
-        ]
+        result += [_region(segment, label, answer, interface) for segment in kept]
         scores += [segment.score for segment in kept if segment.score is not None and answer.score_trained]
         said.append(f"{answer.prompt or label}: {in_words(len(answer.segments), suppressed)}")
         said += answer.notices
     said = list(dict.fromkeys(said))
     if interface.says:
         result.append(
-            {"id": "askmask-says", "from_name": SAYS, "to_name": interface.to_name, "type": "textarea",
+            {"id": secrets.token_hex(5), "from_name": SAYS, "to_name": interface.to_name, "type": "textarea",
              "value": {"text": said}}
         )  # fmt: skip
     prediction = {"result": result, "askmask": {"said": said, "suppressed": suppressed_in_all}}
     return prediction | ({"score": sum(scores) / len(scores)} if scores else {})
 
 
-def _region(
-    segment: Segment, label: str, answer: Answer, interface: Interface, *, number: int
-) -> dict[str, Any]:
+def _region(segment: Segment, label: str, answer: Answer, interface: Interface) -> dict[str, Any]:
     height, width = segment.mask.size
     code = {"format": "rle", "rle": encode_rle(segment.mask)}
     region: dict[str, Any] = {
-        "id": f"askmask-{number + 1}",
+        "id": secrets.token_hex(5),  # people take several predictions into one annotation
         "from_name": interface.from_name,
         "to_name": interface.to_name,
         "type": interface.kind,
