@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -383,7 +384,7 @@ class Session:
                 "picture": {
                     "name": self.picture.name,
                     "size": list(self.picture.size),
-                    "sha256": _hash(self.picture),
+                    "sha256": self._sha256,
                 },
                 "model": {
                     "name": self.model.name,
@@ -403,7 +404,7 @@ class Session:
         try:
             if data.get("schema", SCHEMA) > SCHEMA:
                 raise DataError("this conversation was saved by a newer askmask", do="Upgrade askmask.")
-            if data["picture"]["sha256"] != _hash(session.picture):
+            if data["picture"]["sha256"] != session._sha256:
                 raise DataError(
                     "this is not the picture of the conversation",
                     got=f"{session.picture.name}, {session.picture.size}",
@@ -415,6 +416,8 @@ class Session:
                 raise DataError("a mask of the conversation has another size than the picture", got=sizes)
             session._now = _Moment(rounds, frozenset(map(str, data.get("stale", ()))))
             session._next = {letter: int(data["next"][letter]) for letter in "rm"}
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 "not a conversation of askmask", got=f"{type(error).__name__}: {error}"[:160]
@@ -460,6 +463,10 @@ class Session:
                 raise PromptError("the model finds nothing there", do="Mark it otherwise, or add a mask.")
             first, *more = round.segments
             return self._append(replace(round, segments=(replace(first, name=name), *more))).segments[0]  # type: ignore[index]
+
+    @cached_property
+    def _sha256(self) -> str:
+        return _hash(self.picture)
 
     def _prompt(
         self,

@@ -45,6 +45,7 @@ def root(
 COMMANDS = (
     "segment",
     "batch",
+    "serve",
     "convert",
     "score",
     "eval",

@@ -36,6 +36,7 @@ ALLOWED = {
     "asking": {"algebra", "answer", "backend", "conversation", "imaging", "references"},
     "session": {"asking", "backend", "answer", "conversation", "history", "imaging", "show"},
     "batch": {"session", "answer", "imaging", "formats", "show"},
+    "serving": {"session", "backend", "answer", "conversation", "formats", "imaging"},
     "sources": {"answer", "batch", "conversation", "formats", "imaging", "engine"},
     "convert": {"sources", "conversation", "formats", "imaging"},
     "doctor": {"answer", "loading", "model", "hub", "pointing"},
