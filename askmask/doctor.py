@@ -65,7 +65,8 @@ def pointing(choice: PointChoice) -> Finding:
     """Send the calibration pictures to a model that points."""
     from askmask.loading import open_pointer
     from askmask.pointing.calibrate import calibrate
-    from askmask.pointing.pointer import Limits, Meter, VlmPointer
+    from askmask.pointing.meter import Limits, Meter
+    from askmask.pointing.pointer import VlmPointer
 
     try:
         pointer = open_pointer(choice)

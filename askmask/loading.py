@@ -82,7 +82,7 @@ def open_pointing(
 ) -> Model:
     """Open a model that points and one that draws. Raises SettingError, CheckpointError or MissingExtra."""
     from askmask.backends.pointing import PointingBackend
-    from askmask.pointing.pointer import Limits
+    from askmask.pointing.meter import Limits
     from askmask.segmenters.segmenter import open_segmenter
     from askmask.session import Model
 
