@@ -17,11 +17,11 @@ from askmask.backends.marks import of_marks, resolved
 from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
-from askmask.pointing.meter import Limits, Meter
+from askmask.pointing.meter import AnswerSpent, Limits, Meter
 from askmask.pointing.outcome import Instance, NothingHere, Outcome, Pointed, Unreadable
 from askmask.pointing.pointer import Pointer
 from askmask.segmenters.segmenter import Drawer, Marked, ScoredMask
-from askmask.vlm.errors import BudgetSpent, Quarantined, Refused
+from askmask.vlm.errors import UnitFailed
 from askmask.vlm.ledger import Ledger
 
 MOST_PROMPT_CHARS = 4000
@@ -52,8 +52,8 @@ class PointingView:
 
     @property
     def nbytes(self) -> int:
-        """Memory of its pixels, as they are and as they are sent, and of the drawer's features."""
-        return 2 * self.picture.rgb.nbytes + _bytes_of(self.encoded)
+        """Memory of its pixels, as they are and as they are sent, and of what was made of them."""
+        return self.picture.rgb.nbytes + _bytes_of(self.seen) + _bytes_of(self.encoded)
 
 
 class PointingBackend:
@@ -156,7 +156,7 @@ class PointingBackend:
         for _ in range(self.looks - 1 if found and prompt.text.strip() else 0):
             try:
                 better = self._looked(view, prompt, found, meter)
-            except (BudgetSpent, Quarantined, Refused) as error:
+            except (AnswerSpent, UnitFailed) as error:
                 notices.append(f"the second look brought nothing: {error}")
                 break
             same, found = better == found, better

@@ -10,8 +10,8 @@ import numpy as np
 from askmask.conversation import Prompt, Round
 from askmask.detectors.detector import Detector
 from askmask.imaging.files import Picture
-from askmask.pointing.outcome import Instance, NothingHere, Outcome, Pointed
 from askmask.pointing.meter import Calls, Meter
+from askmask.pointing.outcome import Instance, NothingHere, Outcome, Pointed
 from askmask.vlm.caller import Caller
 
 

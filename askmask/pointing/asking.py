@@ -20,7 +20,7 @@ from askmask.pointing.sent import Sent
 from askmask.vlm.marked import mark_numbered
 from askmask.vlm.pictures import SentPicture
 from askmask.vlm.request import Request, Turn
-from askmask.vlm.templates import fill, hash_of
+from askmask.vlm.templates import fill, hash_of, text_of
 
 MOST_TOKENS = 2048  # of a reply
 MOST_ROUNDS = 12  # of the conversation that are sent
@@ -39,7 +39,7 @@ def asking(prompt: Prompt, rounds: Sequence[Round], seen: Sent, convention: Conv
             {"number": n, "name": s.id, **_written(s, seen, convention)}
             for n, s in enumerate(named.values(), 1)
         ]
-        template += "\n\n" + template_of("earlier", convention, seen.size)
+        template += "\n\n" + text_of("askmask.pointing", "earlier")
     if prompt.refers_to:
         of = {r.id: [s.id for s in r.segments or ()] for r in rounds}
         inputs["about"] = [name for one in prompt.refers_to for name in of.get(one, [one])]

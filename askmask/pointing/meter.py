@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from askmask.errors import AskMaskError
 from askmask.vlm.blocking import BlockingCaller
 from askmask.vlm.budget import Budget, Price, sane
 from askmask.vlm.caller import Caller
-from askmask.vlm.errors import BudgetSpent, RunStopped
+from askmask.vlm.errors import BudgetSpent, CallFailed, RunStopped
 from askmask.vlm.ledger import Ledger
 from askmask.vlm.rate import Pace
 from askmask.vlm.request import Completion, Vlm
 
 R = TypeVar("R")
+IN_A_ROW = 5  # so many answers that no server replied to, none between them that one did, stop a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,14 @@ class Limits:
     def __post_init__(self) -> None:
         sane("calls for an answer", self.calls, least=1, most=1000)
         sane("seconds for an answer", self.seconds, least=0.001, most=86_400)
+
+
+class AnswerSpent(AskMaskError):
+    """An answer has used up its calls, seconds or dollars; the next one has its own."""
+
+    def __init__(self, what: str, *, do: str, late: bool = False):
+        self.late = late
+        super().__init__(what, do=do)
 
 
 @dataclass
@@ -105,11 +115,28 @@ class Calls:
     def __init__(self, vlm: Vlm, *, price: Price | None = None, attempts: int = 4):
         self.vlm, self.price, self.attempts = vlm, price, attempts
         self._ledger, self._pace = Ledger(), Pace()
+        self._in_vain = 0  # answers in a row to which the server said nothing
         self._loop = BlockingCaller(lambda: Caller(vlm, self._ledger, Budget()))
 
     def run(self, meter: Meter, work: Callable[[Caller], Coroutine[Any, Any, R]]) -> R:
-        """Run calls within what an answer may still use. Raises BudgetSpent before a limit would be passed."""
-        return meter.wait(self._loop.start(self._within(meter, work)))
+        """Run calls within what an answer may still use.
+
+        Raises AnswerSpent before a limit would be passed, UnitFailed where no reply came, and RunStopped where none
+        will: a refused key, or so many answers in a row to which the server said nothing.
+        """
+        try:
+            result = meter.wait(self._loop.start(self._within(meter, work)))
+        except (CallFailed, AnswerSpent) as error:
+            gone = error.late if isinstance(error, AnswerSpent) else error.retryable
+            self._in_vain = self._in_vain + 1 if gone else 0
+            if self._in_vain < IN_A_ROW:
+                raise
+            raise RunStopped(
+                f"{self._in_vain} answers in a row came to nothing at {self.vlm.provider}: {error.what}",
+                do="See to the server, then do the same again.",
+            ) from error
+        self._in_vain = 0
+        return result
 
     async def _within(self, meter: Meter, work: Callable[[Caller], Coroutine[Any, Any, R]]) -> R:
         stop = asyncio.Event()
@@ -124,14 +151,15 @@ class Calls:
             stop.set()
             raise
         except BudgetSpent as spent:
-            raise BudgetSpent(
+            raise AnswerSpent(
                 f"this answer: {spent.what}", do="Allow more with --answer-calls or --answer-usd."
             ) from None
         except TimeoutError:
             stop.set()  # nothing is sent for this answer after its time
-            raise BudgetSpent(
+            raise AnswerSpent(
                 f"no reply within the {meter.limits.seconds:g} s of an answer",
                 do="Allow more with --answer-seconds.",
+                late=True,
             ) from None
 
     @contextmanager

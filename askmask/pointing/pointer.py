@@ -14,15 +14,15 @@ from askmask.imaging.mask import Mask
 from askmask.pointing.again import SecondLook, looking_again, read_look
 from askmask.pointing.asking import MOST_TOKENS, asking, template_of
 from askmask.pointing.conventions import Convention, convention_of, is_known
-from askmask.pointing.meter import Calls, Meter
+from askmask.pointing.meter import AnswerSpent, Calls, Meter
 from askmask.pointing.outcome import Outcome, Unreadable
 from askmask.pointing.reading import read_pointing, written_places
 from askmask.pointing.sent import Sent, to_send
 from askmask.vlm.budget import Price
 from askmask.vlm.caller import Caller
-from askmask.vlm.errors import BudgetSpent, CallFailed, Quarantined, Refused
+from askmask.vlm.errors import CallFailed, Quarantined, Refused
 from askmask.vlm.request import Completion, Request, Vlm
-from askmask.vlm.templates import hash_of
+from askmask.vlm.templates import hash_of, text_of
 
 _ONE_PICTURE = re.compile(
     r"at most 1 image|(?:only|maximum of|max(?:imum)?) (?:one|1|a single) image|(?:single|one) image (?:only|per|at a)"
@@ -60,7 +60,8 @@ class VlmPointer:
         self.vlm, self.price = vlm, price
         self.convention: Convention = convention_of(vlm.model, convention)
         self.name = vlm.model
-        texts = (template_of(name, self.convention, (1, 1)) for name in ("point", "earlier", "again"))
+        texts = [template_of(name, self.convention, (1, 1)) for name in ("point", "again")]
+        texts.append(text_of("askmask.pointing", "earlier"))
         self.fingerprint = hash_of(vlm.provider, vlm.model, self.convention.name, *texts)
         self._guessed = convention is None and not is_known(vlm.model)
         self._one_picture = False  # the server takes no second one
@@ -95,7 +96,7 @@ class VlmPointer:
                 completion = self._complete(
                     request.repaired(outcome.raw, outcome.why, max_tokens=more), meter
                 )
-            except BudgetSpent:
+            except AnswerSpent:
                 return outcome
             outcome = read_pointing(completion, seen, self.convention, earlier)
         return outcome
@@ -116,7 +117,7 @@ class VlmPointer:
         return read_look(completion, len(masks), seen, self.convention)
 
     def _complete(self, request: Request, meter: Meter) -> Completion:
-        """Send within the answer's limits. Raises BudgetSpent before a limit would be passed."""
+        """Send within the answer's limits. Raises AnswerSpent before a limit would be passed."""
         if self.price is None and meter.limits.usd is not None:
             raise SettingError(
                 f"no price is known for {self.vlm.model}, so dollars cannot be limited",

@@ -40,16 +40,19 @@ _LIST_KEYS = (
 )  # fmt: skip
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _FOUR = rf"[\[(]*{_NUMBER},{_NUMBER}[\])]*,[\[(]*{_NUMBER},{_NUMBER}[\])]*"
-# Models' own marks: how a piece begins, the whole piece with a label before (1) or after (last) its four numbers.
+# Models' own marks: how a piece begins, and the whole piece, four numbers and maybe a label before or after them.
 _TOKENS = (
     (
         r"<\|box_start\|>",
-        rf"(?:<\|object_ref_start\|>([^<]*)<\|object_ref_end\|>)?<\|box_start\|>{_FOUR}<\|box_end\|>",
+        rf"(?:<\|object_ref_start\|>(?P<label>[^<]*)<\|object_ref_end\|>)?<\|box_start\|>{_FOUR}<\|box_end\|>",
     ),
-    (r"<\|det\|>", rf"(?:<\|ref\|>([^<]*)<\|/ref\|>)?\s*<\|det\|>{_FOUR}<\|/det\|>"),
-    (r"<\|box\|>", rf"(?:<\|ref\|>([^<]*)<\|/ref\|>)?\s*<\|box\|>{_FOUR}<\|/box\|>"),
-    (r"<box>", rf"(?:<ref>([^<]*)</ref>)?\s*<box>{_FOUR}</box>"),
-    (r"(?<!>)<loc\d+>|(?<=\s)<loc\d+>", r"()<loc(\d+)><loc(\d+)><loc(\d+)><loc(\d+)>"),
+    (r"<\|det\|>", rf"(?:<\|ref\|>(?P<label>[^<]*)<\|/ref\|>)?\s*<\|det\|>{_FOUR}<\|/det\|>"),
+    (r"<\|box\|>", rf"(?:<\|ref\|>(?P<label>[^<]*)<\|/ref\|>)?\s*<\|box\|>{_FOUR}<\|/box\|>"),
+    (r"<box>", rf"(?:<ref>(?P<label>[^<]*)</ref>)?\s*<box>{_FOUR}</box>"),
+    (
+        r"(?<!>)<loc\d+>|(?<=\s)<loc\d+>",
+        r"<loc(\d+)><loc(\d+)><loc(\d+)><loc(\d+)>(?: *(?P<label>[^<;\n]*))?",
+    ),
 )
 
 
@@ -134,13 +137,15 @@ def _of_tokens(raw: str) -> list[dict[str, Any]]:
     for begin, whole in _TOKENS:
         if not (begun := len(re.findall(begin, raw))):
             continue
-        found = re.findall(whole, raw)
+        found = list(re.finditer(whole, raw))
         if len(found) != begun:
             raise _Unclear("a box in marks that do not end, or without four numbers")
-        return [
-            {"label": label.strip(), "bbox": [float(number) for number in numbers]}
-            for label, *numbers in found
-        ]
+        items = []
+        for one in found:
+            label, place = one["label"] or "", one.re.groupindex["label"] - 1
+            numbers = [float(text) for n, text in enumerate(one.groups()) if n != place]
+            items.append({"label": label.strip(), "bbox": numbers})
+        return items
     return []
 
 

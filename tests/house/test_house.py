@@ -31,7 +31,7 @@ ALLOWED = {
     "hub": {"model"},
     "loading": {"model", "backends", "session", "hub", "pointing", "segmenters", "detectors", "vlm"},
     "session": {"backend", "answer", "conversation", "history", "imaging"},
-    "batch": {"session", "answer", "imaging", "formats"},
+    "batch": {"session", "backend", "answer", "imaging", "formats"},
     "doctor": {"answer", "loading", "model", "hub", "pointing"},
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
