@@ -1,8 +1,8 @@
 """Qwen2.5-VL or Qwen3-VL on this machine through transformers: no key, no network.
 
 The weights are read when the first request comes. What the vision tower makes of a picture is kept for the next
-prompts about it. Schemas are shown in the instructions, not enforced while decoding; a reply that does not fit goes through the same
-repair round and quarantine as any other. One request at a time: the model has the device to itself.
+prompts about it. Schemas are shown in the instructions, not enforced while decoding; a reply that does not fit goes
+through the same repair round and quarantine as any other. One request at a time: the model has the device to itself.
 """
 
 from __future__ import annotations

@@ -43,7 +43,10 @@ class ModelChoice(BaseModel):
 
 
 def open_vlm(choice: ModelChoice, *, allow_floating: bool = False, device: str = "cpu") -> Vlm:
-    """Make a client; `device` is where a local model runs. Raises SettingError for what is wrong in the choice, before anything is sent."""
+    """Make a client; `device` is where a local model runs.
+
+    Raises SettingError for what is wrong in the choice, before anything is sent.
+    """
     if choice.provider not in PROVIDERS:
         raise SettingError(
             "unknown VLM provider", got=repr(choice.provider), do="Use openai, google, local or replay."

@@ -32,7 +32,7 @@ ALLOWED = {
     "loading": {"model", "backends", "session", "hub", "pointing", "segmenters", "detectors", "vlm"},
     "session": {"backend", "answer", "conversation", "history", "imaging"},
     "batch": {"session", "backend", "answer", "imaging", "formats"},
-    "doctor": {"answer", "loading", "model", "hub", "pointing"},
+    "doctor": {"answer", "loading", "model", "hub", "pointing", "segmenters"},
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
