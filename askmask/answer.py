@@ -46,6 +46,7 @@ class Answer:
     usage: Mapping[str, float] = field(
         default_factory=dict
     )  # calls, tokens and dollars, of models that are called
+    pointed: tuple[Prompt, ...] = ()  # of a model that points: for each segment the box and points it gave
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
 
@@ -150,6 +151,8 @@ class Answer:
             data["alternatives"] = [segment.to_dict() for segment in self.alternatives]
         if self.usage:
             data["usage"] = dict(self.usage)
+        if self.pointed:
+            data["pointed"] = [places.to_json() for places in self.pointed]
         return data
 
     @classmethod
@@ -177,6 +180,7 @@ class Answer:
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),
             usage=dict(data.get("usage", {})),
+            pointed=tuple(map(Prompt.from_json, data.get("pointed", ()))),
         )
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from askmask.answer import Answer
-from askmask.errors import AskMaskError, DataError, SettingError
+from askmask.backend import replies_kept
+from askmask.errors import AskMaskError, DataError, SettingError, Stopped
 from askmask.imaging.files import list_pictures
 from askmask.imaging.given import expanded, read_given
 from askmask.imaging.remote import is_url
@@ -28,6 +29,7 @@ from askmask.show import draw_answers
 
 AT_ONCE = 16  # prompts on one picture between two writes: what a kill can cost
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
+CALLS = "calls.sqlite"  # of a model behind a server: every reply, so that none is asked for twice
 MADE_BY = "askmask batch"
 MAX_STEM = 48  # letters of a picture's name in its overlay's: file systems take about 255 bytes
 
@@ -104,7 +106,7 @@ def run_batch(
     `source` and `unusable` are what was given to and got from `read_items`, `threshold` what the model was loaded
     with if that is not its own. Raises SettingError if `out` holds
     results of other weights, another protocol or source, or another prompt under an item's id, and if another
-    run is writing there.
+    run is writing there; Stopped where no further item would fare better: those left are asked by the next run.
     """
     facts = {
         "model": model.name,
@@ -118,7 +120,7 @@ def run_batch(
         todo = [item for item in items if not _answered(item, done, pictures)]
         on_start(len(items) - len(todo), len(items))
         folder.remove(FAILED)
-        with folder.log(FAILED) as failed:
+        with folder.log(FAILED) as failed, replies_kept(model.backend, lambda: folder.path(CALLS)):
             for name, reason in unusable:
                 failed.append({"id": name, "reason": reason})
             for image, group in groupby(todo, key=lambda item: item.image):
@@ -155,6 +157,8 @@ def _one_picture(model: Model, image: Path | str, items: list[Item], allow_urls:
 def _one_prompt(session: Session, item: Item) -> Outcome:
     try:
         return Outcome(item, session.ask_many([item.prompt])[0])
+    except Stopped:
+        raise
     except Exception as error:
         return Outcome(item, None, _reason(error))
 

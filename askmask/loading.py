@@ -99,7 +99,7 @@ def open_pointing(
 ) -> Model:
     """Open a model that points and one that draws. Raises SettingError, CheckpointError or MissingExtra."""
     from askmask.backends.pointing import PointingBackend
-    from askmask.pointing.pointer import Limits
+    from askmask.pointing.meter import Limits
     from askmask.segmenters.segmenter import open_segmenter
     from askmask.session import Model
 
@@ -118,6 +118,11 @@ def open_pointer(
     """Open what points."""
     from askmask.hub import fetch_weights
 
+    if choice.pointer == "sam3":
+        from askmask.detectors.sam3 import HUB_NAME, Sam3Pointer
+
+        folder = fetch_weights(choice.vlm_model or HUB_NAME, confirm=confirm)
+        return Sam3Pointer(str(folder), device=device)
     if choice.pointer in ("grounding-dino", "moondream"):
         from askmask.detectors.as_pointer import DetectorPointer
         from askmask.detectors.detector import open_detector
@@ -131,6 +136,7 @@ def open_pointer(
                 weights=lambda hub: str(fetch_weights(hub, confirm=confirm)),
             )
         )
+    from askmask.pointing.choice import LOCAL
     from askmask.pointing.conventions import convention_of
     from askmask.pointing.pointer import VlmPointer
     from askmask.vlm.opening import ModelChoice, open_vlm
@@ -138,7 +144,7 @@ def open_pointer(
 
     model = choice.vlm_model
     if choice.pointer == "local":
-        model = str(fetch_weights(model, confirm=confirm))
+        model = str(fetch_weights(LOCAL.get(model, model), confirm=confirm))
     vlm = open_vlm(
         ModelChoice(
             provider=choice.pointer,
@@ -148,6 +154,7 @@ def open_pointer(
             timeout_s=choice.answer_seconds,
         ),
         allow_floating=True,
+        device=device,
     )
     # A folder of the Hub's cache is named by its commit: the family is known by the name that was asked for.
     convention = choice.convention or (

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,8 @@ Examples:
 
     askmask eval converseg-net-3b converseg:data/ConverSeg@human_annotated --out runs/net --score-by converseg
 
+    askmask eval point world/val --out runs/point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
+
     askmask eval converseg-net-3b refcoco:data/refer@val --out runs/rc --processes 2 --device cuda:0,cuda:1
 """
 
@@ -40,7 +43,10 @@ Examples:
 @with_pointing
 def eval_command(
     model: Annotated[
-        str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
+        str,
+        typer.Argument(
+            help="mini, point, a kept name, a release, or a checkpoint folder.", show_default=False
+        ),
     ],
     dataset: Annotated[str, typer.Argument(help="NAME:ROOT@SPLIT, or a path.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("askmask-eval"),
@@ -108,6 +114,7 @@ def _run_shard(
 ) -> None:
     from rich.console import Console
 
+    from askmask.backend import replies_kept
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
     from askmask.runs.manifest import check_free
 
@@ -123,8 +130,11 @@ def _run_shard(
     } | ({} if threshold is None else {"threshold": str(threshold)})  # fmt: skip
     with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
-        ask = predictor_of(loaded, history=history)
-        for progress in predict(ask, pictures, out, facts=facts, shard=number, shards=shards, limit=limit):
+        progresses = predict(
+            predictor_of(loaded, history=history), pictures, out,
+            facts=facts, shard=number, shards=shards, limit=limit, keep_replies=partial(replies_kept, loaded.backend),
+        )  # fmt: skip
+        for progress in progresses:
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
 
 
@@ -282,6 +292,9 @@ def _statistics(out: Path) -> list[str]:
     for path in sorted(out.glob("stats-*.jsonl")):
         *_, (_, row) = read_rows(path)
         words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
+        if paid := row.get("paid"):
+            words += f", {paid['calls']} calls"
+            words += f" for ${paid['usd']:.4f}" if paid["usd"] else ""
         for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
             if key in row:
                 words += f", {what} {row[key]:,.0f} MB"

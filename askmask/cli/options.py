@@ -84,8 +84,8 @@ def progress_bar(*more: ProgressColumn, console: Console | None = None, disable:
 _POINTING: tuple[tuple[str, Any, str], ...] = (
     ("vlm_model", str, "With --model point: the model that points, as its server names it."),
     ("base_url", str, "Its OpenAI-compatible address, e.g. http://localhost:11434/v1."),
-    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino."),
-    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam."),
+    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino, sam3."),
+    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam, sam3."),
     ("drawer_at", str, "Folder or Hub name of its weights."),
     ("convention", str, "How the model writes coordinates, if not as its name says."),
     ("looks", int, "2: the model sees its masks once more and may mend them."),
