@@ -21,7 +21,7 @@ from askmask.formats.muse import read_muse
 from askmask.formats.panoptic import read_panoptic
 from askmask.formats.parquet import read_parquet, read_table
 from askmask.formats.prist import read_prist
-from askmask.formats.reading import choose_split
+from askmask.formats.reading import choose_split, item, text_of
 from askmask.formats.reasonseg import read_reasonseg
 from askmask.formats.refcoco import read_refcoco
 from askmask.notes import Notes
@@ -45,7 +45,8 @@ def read_own(
         split = choose_split(root, {name for file in files for name in _splits(file)}, None, prefer)
     found = set()
     for file in files:
-        for example in read_parquet(file) if file.suffix == ".parquet" else own.read_examples(file):
+        read = read_parquet if file.suffix == ".parquet" else own.read_examples
+        for example in read(file, notes=notes):
             found.add(example.split)
             if example.split == split:
                 yield example
@@ -55,13 +56,15 @@ def read_own(
 
 def _splits(file: Path) -> Iterator[str]:
     """Yield the split of every row; what is wrong with a row is said when it is read."""
+    unread = Notes()
     if file.suffix == ".parquet":
-        rows = (parse_row(row["example"], f"{file}, row {n}") for n, row in read_table(file, ["example"]))
+        rows = read_table(file, ["example"])
     else:
-        rows = (row for _, row in read_rows(file))
-    for row in rows:
-        split = row.get("split", "")
-        yield split if isinstance(split, str) else ""
+        rows = read_rows(file, lambda *_: None)
+    for _, row in rows:
+        with item("", unread):
+            found = parse_row(row["example"], "") if file.suffix == ".parquet" else row
+            yield text_of(found.get("split", ""), "split")
 
 
 def _refer(name: str) -> Loader:
