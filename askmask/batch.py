@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from askmask.answer import Answer
 from askmask.backend import replies_kept
 from askmask.errors import AskMaskError, DataError, SettingError, Stopped
+from askmask.formats.reading import inside
 from askmask.imaging.files import list_pictures
 from askmask.imaging.given import expanded, read_given
 from askmask.imaging.remote import is_url
@@ -76,12 +77,13 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
     bad: list[tuple[str, str]] = []
     for number, row in read_rows(source, lambda number, reason: bad.append((f"line {number}", reason))):
         image, prompt = row.get("image"), row.get("prompt")
-        if not isinstance(image, str) or not (isinstance(prompt, str) or (prompt is None and prompts)):
+        named = isinstance(image, str) and image and "\0" not in image
+        if not named or not (isinstance(prompt, str) or (prompt is None and prompts)):
             bad.append((f"line {number}", 'needs "image" and "prompt", both text'))
             continue
         name = row.get("id")
         for text in [prompt] if prompt is not None else prompts:
-            item = _item(image if is_url(image) else source.parent / image, image, text)
+            item = _item(image if is_url(image) else inside(source.parent, image), image, text)
             items.append(Item(str(name), item.image, text) if isinstance(name, (str, int)) else item)
     if not items:
         raise DataError(f"{source}: no rows to ask", got=": ".join(bad[0]) if bad else None)

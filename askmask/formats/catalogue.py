@@ -27,7 +27,7 @@ from askmask.formats.panoptic import read_panoptic
 from askmask.formats.parquet import read_parquet, read_table
 from askmask.formats.plain import write_geojson, write_png
 from askmask.formats.prist import read_prist
-from askmask.formats.reading import choose_split
+from askmask.formats.reading import choose_split, item, text_of
 from askmask.formats.reasonseg import read_reasonseg
 from askmask.formats.refcoco import read_refcoco
 from askmask.formats.voc import write_voc
@@ -54,7 +54,8 @@ def read_own(
         split = choose_split(root, {name for file in files for name in _splits(file)}, None, prefer)
     found = set()
     for file in files:
-        for example in read_parquet(file) if file.suffix == ".parquet" else own.read_examples(file):
+        read = read_parquet if file.suffix == ".parquet" else own.read_examples
+        for example in read(file, notes=notes):
             found.add(example.split)
             if example.split == split:
                 yield example
@@ -64,13 +65,15 @@ def read_own(
 
 def _splits(file: Path) -> Iterator[str]:
     """Yield the split of every row; what is wrong with a row is said when it is read."""
+    unread = Notes()
     if file.suffix == ".parquet":
-        rows = (parse_row(row["example"], f"{file}, row {n}") for n, row in read_table(file, ["example"]))
+        rows = read_table(file, ["example"])
     else:
-        rows = (row for _, row in read_rows(file))
-    for row in rows:
-        split = row.get("split", "")
-        yield split if isinstance(split, str) else ""
+        rows = read_rows(file, lambda *_: None)
+    for _, row in rows:
+        with item("", unread):
+            found = parse_row(row["example"], "") if file.suffix == ".parquet" else row
+            yield text_of(found.get("split", ""), "split")
 
 
 def write_own(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:

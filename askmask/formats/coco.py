@@ -27,6 +27,7 @@ from askmask.formats.reading import (
     NoTruth,
     found_in,
     id_of,
+    item,
     naming,
     order_of,
     read_json,
@@ -60,7 +61,8 @@ def read_coco(
 
     The prompt is the category's name, or the caption. Crowds are pixels that were not labelled one by one: ignored.
     What has crowds alone, and what has a box without a mask among its instances, is left out and counted: its truth
-    is not known. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
+    is not known. An annotation that does not say of which picture and category it is makes all of them doubtful: an
+    error. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
     `exif` says whether masks of photos turned by EXIF lie "upright" or as "stored", where sizes do not tell.
     """
     root = Path(root)
@@ -87,37 +89,32 @@ def read_coco(
     def picture(image: dict[str, Any]) -> Path:
         return found_in(folders, image["file_name"])
 
-    frames = Frames(((picture(row), size_of(row["height"], row["width"])) for row in images.values()), exif)
+    def stored(image_id: str) -> tuple[Path, tuple[int, int]]:
+        return picture(images[image_id]), size_of(images[image_id]["height"], images[image_id]["width"])
+
+    frames = Frames(images, stored, exif)
     ordered = sorted(found.items(), key=lambda item: [order_of(part) for part in item[0][:2]])
     for number, ((image_id, category, caption), rows) in enumerate(ordered):
-        where = f"{path}, image {image_id}, category {category}"
-        with naming(where):
-            image = images[image_id]
-            stated = size_of(image["height"], image["width"])
+        with item(f"{path}, image {image_id}, category {category}", notes):
+            place, stated = stored(image_id)
             name = text_of(categories[category]["name"], "name")
-            try:
-                turn = frames.orientation(picture(image), stated)
-                segments = [
-                    Segment(
-                        mask=upright(mask_of_coco(row.get("segmentation"), stated), turn),
-                        score=score_of(row.get("score")),
-                    )
-                    for row in rows
-                ]
-                apart = [crowds == "ignore" and bool(row.get("iscrowd")) for row in rows]
-                if all(apart):
-                    raise NoTruth(
-                        "prompts left out: crowds alone", do="Add crowds=instances if they are none."
-                    )
-            except NoTruth as error:
-                notes.add(str(error), where)
-                continue
+            turn = frames.orientation(place, stated)
+            segments = [
+                Segment(
+                    mask=upright(mask_of_coco(row.get("segmentation"), stated), turn),
+                    score=score_of(row.get("score")),
+                )
+                for row in rows
+            ]
+            apart = [crowds == "ignore" and bool(row.get("iscrowd")) for row in rows]
+            if all(apart):
+                raise NoTruth("prompts left out: crowds alone", do="Add crowds=instances if they are none.")
             size = upright_size(stated, turn)
             crowd = [one.mask for one, is_crowd in zip(segments, apart, strict=True) if is_crowd]
             yield Example(
                 id=f"coco-{split}-{image_id}-{category}"
                 + (f"-{number}" if (image_id, category) in many else ""),
-                image=str(picture(image)),
+                image=str(place),
                 size=size,
                 source="coco",
                 split=split,
