@@ -84,11 +84,10 @@ def _dialogue(colour, items, seen):
     rest = [number for number in seen if number not in ids]
     if not ids or not rest:
         return []
-    lids = [i["parts"][1]["id"] for i in items if i["id"] in ids]
     opening = _prompt(f"the {colour} things", {"objects": ids}, ids)
     others = _prompt("all the others", {"objects": rest}, rest) | {"refers_to": [{"round": 0}]}
-    tops = _prompt("their lids", {"parts": lids}, ids) | {"refers_to": [{"round": 0}]}
-    return [opening | {"refers_to": []}, others, tops]
+    again = _prompt("the first ones again", {"objects": ids}, ids) | {"refers_to": [{"round": 0}]}
+    return [opening | {"refers_to": []}, others, again]
 
 
 def _prompt(text, answer, ids):

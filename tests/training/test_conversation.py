@@ -8,6 +8,7 @@ import torch
 
 import askmask
 from askmask.formats.dense import read_shard
+from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.training.conversation import numbers_of
@@ -19,7 +20,7 @@ from askmask.training.settings import override
 from askmask.training.talks import keys_of, mask_of, talks_of
 from tests.training.discs import write_discs
 
-BUNDLED = str(askmask.loading.find_checkpoint("mini"))
+BUNDLED = str(find_checkpoint("mini"))
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +96,17 @@ def test_what_dialogues_answer_and_refer_to(discs):
     shard = read_shard(discs / "data" / "shard-00000.npz")
     scene, view = shard.facts(0)
     talk = talks_of(scene, view)[0]
-    opening, others, lids = talk
-    assert opening.refers == () and others.refers == lids.refers
+    opening, others, again = talk
+    assert opening.refers == () and others.refers == again.refers
     assert others.refers == tuple((0, at) for at in range(len(opening.answers)))
-    assert not set(opening.answers) & set(others.answers) and lids.ask.parts == ("lid",)
+    assert not set(opening.answers) & set(others.answers) and again.answers == opening.answers
     for key, mask in zip(keys_of(view["dialogues"][0][0]["answer"]), opening.answers, strict=True):
         assert key == mask
         assert np.array_equal(
             mask_of(key, shard.objects[0], shard.parts[0]), shard.objects[0] == int(key[7:])
         )
     answers = [[None] * 3, [None], [None]]  # one mask too many: "those" means all three
-    talk = (opening.__class__(opening.ask, ("object 1", "object 2"), (), False), others, lids)
+    talk = (opening.__class__(opening.ask, ("object 1", "object 2"), (), False), others, again)
     assert numbers_of(((0, 0), (0, 1)), talk, answers, [0, 3, 4]) == [0, 1, 2]
     assert numbers_of(((0, 1),), talk, answers, [0, 3, 4]) == [1]
 
