@@ -239,7 +239,13 @@ class Session:
         state = self.model.backend.begin(self.model.view_of(self))
         keep = Keep(logits=keep_logits, alternatives=keep_alternatives)
         answers = self.model.answers([Asked(state, prompt) for prompt in checked], keep)
-        return [replace(answer, round=named([answer.round])[0]) for answer in answers]
+        # Named as the first of a conversation of their own, whatever they refer to in this one.
+        alone = (replace(answer.round, prompt=Prompt()) for answer in answers)
+        rounds = (
+            replace(named([one])[0], prompt=answer.round.prompt)
+            for one, answer in zip(alone, answers, strict=True)
+        )
+        return [replace(answer, round=round) for answer, round in zip(answers, rounds, strict=True)]
 
     # -- the conversation -----------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ ALLOWED = {
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
     "training": {
         "history",
+        "backends",
         "model",
         "formats",
         "evaluation",
