@@ -231,8 +231,9 @@ def _differs(talk: Talk, n: int, kind: str, query: Query) -> bool:
     return len(other) >= 2 and any(other)
 
 
-def _words(talk: Talk, kind: str, **slots: str) -> Callable[[], str]:
-    return lambda: own(kind, talk.rng, held=talk.held, **slots)
+def _words(talk: Talk, kind: str, yes: Sequence[int] = (), **slots: str) -> Callable[[], str]:
+    shown = any(n in said.query.satisfying for said in talk.said[:-1] for n in yes)
+    return lambda: own(kind, talk.rng, held=talk.held, shown=shown, **slots)
 
 
 def _parts(ground: Ground, n: int) -> list[Facts]:
@@ -304,7 +305,9 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
     if others and ground.category(n) not in talk.scope.half_seen:
         kind = "other_one" if len(others) == 1 else "others"
         query = _query("relations", "likeness", kind, others, ground.seen, of=n, category=ground.category(n))
-        yield Follow(query, _words(talk, kind, n=noun, ns=plural), last, "whole", hard=len(kin) > 2, of=n)
+        yield Follow(
+            query, _words(talk, kind, others, n=noun, ns=plural), last, "whole", hard=len(kin) > 2, of=n
+        )
         for colour in sorted({ground.things[m]["colour"] for m in others} - {ground.things[n]["colour"]}):
             yes = [m for m in others if ground.things[m]["colour"] == colour]
             if len(yes) == 1:
@@ -338,7 +341,8 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
                everywhere: Sequence[int] | None = None, **slots: str) -> Follow:  # fmt: skip
         hard = len(things) > 2 and everywhere is not None and sorted(everywhere) != sorted(yes)
         query = _query(concept, family, kind, yes, pool, **facts)
-        return Follow(query, _words(talk, kind, **slots), last, "whole", hard=hard)
+        words = _words(talk, kind, yes if kind == "rest" else (), **slots)
+        return Follow(query, words, last, "whole", hard=hard)
 
     attributes = [(name, value) for name in CLAUSES for value in (True, False)]
     for k in rng.permutation(len(attributes))[:5]:

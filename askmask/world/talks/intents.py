@@ -59,6 +59,11 @@ class _Aim:
         return bool(GOALS[self.goal]["one"])
 
 
+def _wishes(aim: _Aim) -> dict[str, Facts]:
+    """The wishes that somebody with this goal might have."""
+    return {name: wish for name, wish in NARROWERS.items() if aim.goal in wish.get("for", GOALS)}
+
+
 @dataclass(slots=True)
 class _Talk:
     ground: Ground
@@ -92,7 +97,7 @@ class _Talk:
         """Return wishes that some of what fits has and some has not, the most even first."""
         pool = self.found(aim) or []
         even: list[tuple[float, int, str]] = []
-        for k, (name, wish) in enumerate(NARROWERS.items()):
+        for k, (name, wish) in enumerate(_wishes(aim).items()):
             facts = [self.known[wish["property"]][n] for n in pool]
             yes = facts.count(wish["value"])
             if None not in facts and 0 < yes < len(pool):
@@ -111,6 +116,11 @@ def dialogues_for(ground: Ground, rng: np.random.Generator, *, held: bool, count
         talk = _Talk(ground, rng, held, known, fits)
         _write(talk, choose(rng, TURNS))
         rounds = talk.rounds
+        while rounds and rounds[-1]["kind"] in (
+            "intent_ask",
+            "intent_count",
+        ):  # nobody leaves a question open
+            rounds.pop()
         if len(rounds) < 2 or not any(r["answer"] is not None and r["answer"]["objects"] for r in rounds):
             continue
         leaked = leakage(rounds, ground.things)
@@ -249,7 +259,7 @@ def _narrow(talk: _Talk) -> None:
     if talk.rng.random() < 0.2:  # a wish that nothing fulfils
         names = [
             name
-            for name, wish in NARROWERS.items()
+            for name in _wishes(aim)
             if name not in aim.wishes and talk.found(replace(aim, wishes=(*aim.wishes, name))) == []
         ]
     if names:
@@ -301,7 +311,7 @@ def _correct(talk: _Talk) -> None:
         return
     shown, rng = talk.shown, talk.rng
     options = []
-    for name, wish in NARROWERS.items():
+    for name, wish in _wishes(aim).items():
         facts = [talk.known[wish["property"]][n] for n in shown]
         if name in aim.wishes or None in facts or (len(shown) == 1 and facts[0] is wish["value"]):
             continue
