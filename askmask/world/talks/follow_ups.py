@@ -137,7 +137,7 @@ def _pointer(talk: Talk, number: int, n: int) -> tuple[str, str] | None:
     said, ground, last = talk.said[number], talk.ground, number == len(talk.said) - 1
     things = said.things
     ways: dict[str, float] = {"name": 0.15, "given": 0.2}
-    everything = [m for s in talk.said for m in dict.fromkeys(s.query.satisfying)]
+    everything = [m for s in talk.said for m in (*s.query.satisfying, *([] if s.of is None else [s.of]))]
     noun = talk.scope.nouns[n][0]
     if len({m for m in everything if talk.scope.nouns[m][0] == noun}) == 1:
         ways["noun"] = 0.15 if last else 0.4
