@@ -22,8 +22,9 @@ from askmask.runs.json_text import read_rows
 from askmask.runs.whole_files import write_json, write_text
 from askmask.world.ground import Ground
 from askmask.world.prompts import queries
-from askmask.world.talks import intents, memory
+from askmask.world.talks import assistant, intents, memory
 from askmask.world.talks.claims import claims, precision
+from askmask.world.talks.leakage import leakage
 
 Talk = list[dict[str, Any]]
 A_VIEW = 4
@@ -77,7 +78,7 @@ def statistics(found: Iterable[tuple[Ground, Talk]]) -> dict[str, Any]:
     leaks: Counter[str] = Counter()
     true = decided = 0
     for ground, talk in pairs:
-        leaks.update(who for who, leaked in intents.leakage(talk, ground.things).items() if leaked)
+        leaks.update(who for who, leaked in leakage(talk, ground.things).items() if leaked)
         about: list[int] = []
         fits: list[int] = []
         for prompt in talk:
@@ -183,7 +184,7 @@ def main() -> None:
     speed: dict[str, float] = {}
     if given.train:
         talks, speed = asked_anew(given.train)
-        for name in (memory.NAME, intents.NAME):
+        for name in (memory.NAME, assistant.NAME):
             found[f"{name}, training"] = statistics((g, talk) for g, talk in talks if talk[0]["set"] == name)
     write_json(given.out.with_suffix(".json"), {"sets": found, "milliseconds": speed})
     write_text(given.out.with_suffix(".md"), page(found, speed))

@@ -14,9 +14,10 @@ from askmask.world.generate import examples_of
 from askmask.world.ground import Ground
 from askmask.world.phrases import NOUNS
 from askmask.world.record import Asking, SceneRecord, ask
-from askmask.world.talks import intents
+from askmask.world.talks.aims import GOALS, NARROWERS
 from askmask.world.talks.claims import claims, precision
-from askmask.world.talks.follow_ups import superlatives
+from askmask.world.talks.leakage import leakage
+from askmask.world.talks.measures import superlatives
 from askmask.world.talks.memory import OF_THOSE
 from askmask.world.talks.properties import PROPERTIES
 
@@ -293,9 +294,9 @@ def test_an_intent_is_answered_by_the_rule(talks):
     for ground, talk in of(talks, "dialogue"):
         for prompt in talk:
             facts = prompt["facts"]
-            goal = intents.GOALS[facts["goal"]]
+            goal = GOALS[facts["goal"]]
             tests = [(goal["property"], True)]
-            tests += [(w["property"], w["value"]) for w in (intents.NARROWERS[n] for n in facts["wishes"])]
+            tests += [(w["property"], w["value"]) for w in (NARROWERS[n] for n in facts["wishes"])]
             fits = [n for n in ground.seen if all(PROPERTIES[p].test(ground, n) is v for p, v in tests)]
             assert set(facts["fits"]) <= set(fits)
             state = prompt["kind"]
@@ -315,7 +316,7 @@ def test_the_user_never_names_what_is_looked_for(talks):
     leaks = Counter()
     total = 0
     for ground, talk in of(talks, "dialogue"):
-        found = intents.leakage(talk, ground.things)
+        found = leakage(talk, ground.things)
         leaks.update(who for who in found if found[who])
         total += 1
     assert leaks["user"] == 0 and leaks["assistant"] < 0.25 * total
@@ -327,10 +328,10 @@ def test_leakage_is_found():
         {"prompt": "I am thirsty", "reply": "Is the red mug fine?", "answer": None},
         {"prompt": "show me the mug", "reply": "The red mug.", "answer": {"objects": [1]}},
     ]
-    assert intents.leakage(rounds, {1: mug}) == {"user": True, "assistant": True}
+    assert leakage(rounds, {1: mug}) == {"user": True, "assistant": True}
     rounds[1]["prompt"] = "show me"
     rounds[0]["reply"] = "One thing fits."
-    assert intents.leakage(rounds, {1: mug}) == {"user": False, "assistant": False}
+    assert leakage(rounds, {1: mug}) == {"user": False, "assistant": False}
 
 
 def test_replies_use_few_words(talks):
