@@ -14,7 +14,7 @@ from functools import lru_cache
 from askmask.world.appearance import COLOURS, MATERIALS
 from askmask.world.ground import Ground
 from askmask.world.phrases import NOUNS
-from askmask.world.talks.follow_ups import superlatives
+from askmask.world.talks.measures import superlatives
 from askmask.world.talks.properties import PROPERTIES
 from askmask.world.talks.replies import NUMBERS
 

@@ -15,8 +15,9 @@ import numpy as np
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
-from askmask.world.talks.follow_ups import Follow, Said, Scope, Talk
+from askmask.world.talks.follow_ups import options
 from askmask.world.talks.replies import spans_of, told
+from askmask.world.talks.talk import Follow, Said, Scope, Talk
 from askmask.world.talks.words import OWN
 
 NAME = "conversation"
@@ -87,19 +88,19 @@ def _write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: S
 
 def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
     """Draw a follow-up: a kind first, then one of it; none that was asked and answered alike before."""
-    options = [f for f in talk.options() if (f.query.kind, tuple(f.query.satisfying)) not in done]
-    hard = [f for f in options if f.hard]
+    found = [f for f in options(talk) if (f.query.kind, tuple(f.query.satisfying)) not in done]
+    hard = [f for f in found if f.hard]
     if hard and talk.rng.random() < HARD:
-        options = hard
-    own = [f for f in options if f.query.kind in OWN]
+        found = hard
+    own = [f for f in found if f.query.kind in OWN]
     if own and talk.rng.random() < OF_ITS_OWN:
-        options = own
-    if not options:
+        found = own
+    if not found:
         return None
-    kinds = sorted({f.query.kind for f in options})
+    kinds = sorted({f.query.kind for f in found})
     edges = list(accumulate(RARER.get(kind, 1.0) for kind in kinds))
     kind = kinds[bisect(edges, talk.rng.random() * edges[-1])]
-    return choose(talk.rng, [f for f in options if f.query.kind == kind])
+    return choose(talk.rng, [f for f in found if f.query.kind == kind])
 
 
 def _open(talk: Talk, openings: dict[str, list[Query]]) -> Follow | None:
