@@ -128,7 +128,9 @@ def test_a_fork_and_another_model(colours):
     colours.ask(session, "the green one")
     forked = colours.client.post(f"/v1/sessions/{session}/fork", json={"rounds": 1})
     assert forked.status_code == 201 and [r["id"] for r in forked.json()["rounds"]] == ["r1"]
-    other = colours.client.post(f"/v1/sessions/{session}/fork", json={"model": "second", "ask_anew": True}).json()
+    other = colours.client.post(
+        f"/v1/sessions/{session}/fork", json={"model": "second", "ask_anew": True}
+    ).json()
     assert other["model"] == "second" and {r["answer"]["model"] for r in other["rounds"]} == {"second"}
     assert {r["answer"]["model"] for r in colours.client.get(f"/v1/sessions/{session}").json()["rounds"]} == {
         "colours"
