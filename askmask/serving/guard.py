@@ -183,9 +183,6 @@ def _password_of(encoded: str) -> str | None:
 async def _refuse(refusal: Refusal, send: Send) -> None:
     body = json.dumps(refusal.to_dict(), ensure_ascii=False).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))} | refusal.headers
-    # What is still on its way is not waited for.
-    if refusal.status in (408, 413):
-        headers["connection"] = "close"
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

@@ -26,7 +26,11 @@ class Refusal(Exception):
     def headers(self) -> dict[str, str]:
         """Headers that go with it."""
         headers = {} if self.retry_s is None else {"Retry-After": str(max(1, round(self.retry_s)))}
-        return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if self.status in (408, 413):
+            headers["Connection"] = "close"  # what is still on its way is not waited for
+        return headers
 
     @property
     def text(self) -> str:

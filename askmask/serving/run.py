@@ -28,23 +28,35 @@ def default_data() -> Path:
 
 
 class Patient(H11Protocol):
-    """uvicorn's HTTP, with an end to patience: a connection that sends no whole request in time is closed."""
+    """uvicorn's HTTP, with an end to its patience: a caller whose headers do not come in time is cut off."""
 
     seconds = 30.0
+    _clock: Any = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
         super().connection_made(transport)
-        self._clock = self.loop.call_later(self.seconds, self._too_late)
+        self._watch()
 
-    def handle_events(self) -> None:
-        """Read what came; once a request's headers are there, its body has a clock of its own."""
-        super().handle_events()
-        if self.cycle is not None and self._clock is not None:
+    def data_received(self, data: bytes) -> None:
+        """Read what came; a request whose headers are there has a clock of its own for the rest."""
+        super().data_received(data)
+        self._watch()
+
+    @property
+    def _waits(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch(self) -> None:
+        if not self._waits and self._clock is not None:
             self._clock.cancel()
+            self._clock = None
+        elif self._waits and self._clock is None:
+            self._clock = self.loop.call_later(self.seconds, self._too_late)
 
     def _too_late(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        self._clock = None
+        if self._waits:
             self.transport.close()
 
 

@@ -78,8 +78,8 @@ def routes(service: Service) -> APIRouter:
             params = body.get("params") or {}
             if not isinstance(params, Mapping):
                 raise Refusal(422, '"params" must be an object')
-            prompts = prompts_of(params, service.limits.prompts)
             data = picture_bytes(PictureIn(data=body["image"]), service.limits.body_mb << 20)
+            prompts = prompts_of(params, service.limits.prompts)
         except (Refusal, AskMaskError) as error:
             return _fault(refusal_of(error))
 
