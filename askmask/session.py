@@ -20,6 +20,7 @@ from askmask.answer import Answer
 from askmask.asking import answer_events, as_given
 from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
 from askmask.conversation import SCHEMA, Box, Prompt, Round, Segment, named
+from askmask.editing import made_by_user, replaced
 from askmask.errors import DataError, PromptError, SettingError
 from askmask.history import answered, translated
 from askmask.imaging.files import Picture, read_picture
@@ -343,7 +344,7 @@ class Session:
         with self._lock:
             index = self._index(round)
             old = self.rounds[index]
-            if _made_by_user(old):
+            if made_by_user(old):
                 raise PromptError(
                     "a mask of the user's own has no prompt to edit",
                     got=round,
@@ -355,14 +356,13 @@ class Session:
     def refresh(self) -> list[Answer]:
         """Ask the stale rounds anew, in order; return their answers. A user's own masks stay as they are."""
         with self._lock:
-            stale = [round.id for round in self.rounds if round.id in self.stale and not _made_by_user(round)]
+            stale = [round.id for round in self.rounds if round.id in self.stale and not made_by_user(round)]
             return [self.edit(name, as_given(self.rounds[self._index(name)])) for name in stale]
 
     def delete(self, round: str) -> None:
         """Remove a round; rounds that refer to it become stale and lose the reference."""
         with self._lock:
-            index = self._index(round)
-            self._replace(index, None)
+            self._set(*replaced(self.rounds, self.stale, self._index(round), None))
 
     def undo(self) -> None:
         """Take back the last change: a round, an edit, a name. Raises SettingError when there is none."""
@@ -440,7 +440,7 @@ class Session:
         new = cls(model, old.picture)
         new._next = dict(old._next)
         for round in old.rounds:
-            if _made_by_user(round):
+            if made_by_user(round):
                 new._set((*new.rounds, round), frozenset())
                 continue
             prompt = as_given(round)
@@ -540,7 +540,7 @@ class Session:
             if index == len(self.rounds):
                 self._set((*self.rounds, made), self.stale)
             else:
-                self._replace(index, made)
+                self._set(*replaced(self.rounds, self.stale, index, made))
             return made
 
         for event in self._answer(prompt, self.rounds[:index], Keep(), take):
@@ -563,37 +563,6 @@ class Session:
         round = self._named(round)
         self._set((*self.rounds, round), self.stale)
         return round
-
-    def _replace(self, index: int, new: Round | None) -> None:
-        """Put a named round in the place of another, or remove that one; what refers to it follows, and is stale."""
-        old = self.rounds[index]
-        stale = set(self.stale) - {old.id}
-        changed = {old.id, *(segment.id for segment in old.segments or ())}
-
-        def moved(names: Iterable[str]) -> tuple[str, ...]:
-            theirs = [name for name in names if self._owner(name) == old.id]
-            kept = [name for name in names if name not in theirs]
-            return (*(() if new is None else translated(theirs, [old], [new])), *kept)
-
-        rounds: list[Round] = list(self.rounds[:index]) + ([] if new is None else [new])
-        for round in self.rounds[index + 1 :]:
-            if changed & {*round.prompt.refers_to, *(one.id for one in round.references)}:
-                stale.add(round.id)
-                # What depends on a round that will change is stale too, though its references stay good.
-                changed |= {round.id, *(segment.id for segment in round.segments or ())}
-                round = replace(
-                    round,
-                    prompt=replace(round.prompt, refers_to=moved(round.prompt.refers_to)),
-                    references=tuple(
-                        replace(one, id=name) for one in round.references for name in moved([one.id])
-                    ),
-                )
-            rounds.append(round)
-        self._set(tuple(rounds), frozenset(stale))
-
-    def _owner(self, name: str) -> str:
-        """Return the id of the round that a round's or segment's id belongs to."""
-        return next(r.id for r in self.rounds if name == r.id or name in {s.id for s in r.segments or ()})
 
     def _change(self, rounds: Iterable[Round]) -> None:
         self._set(tuple(rounds), self.stale)
@@ -635,12 +604,6 @@ class Session:
 
 class MarksRefused(PromptError):
     """Marks that a model cannot be asked with."""
-
-
-def _made_by_user(round: Round) -> bool:
-    """Whether a round is a mask of the user's own, which no model was asked for."""
-    segments = round.segments or ()
-    return not round.text and bool(segments) and all(segment.source == "user" for segment in segments)
 
 
 def _users_own(region: Any, polygon: Sequence[Any] | None, size: tuple[int, int]) -> Segment:

@@ -44,6 +44,7 @@ def root(
 # One file each in askmask/cli; the order here is the order in `askmask --help`.
 COMMANDS = (
     "segment",
+    "chat",
     "batch",
     "serve",
     "convert",
