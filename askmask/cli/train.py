@@ -11,7 +11,15 @@ from askmask.cli.app import app
 from askmask.cli.options import progress_bar
 
 # Of training/recipes.py, which needs torch: `--help` must not.
-NAMES = ("phase_one", "phase_two", "mini_perception", "mini_phase_one", "mini_phase_two", "mini_masks")
+NAMES = (
+    "phase_one",
+    "phase_two",
+    "mini_perception",
+    "mini_phase_one",
+    "mini_phase_two",
+    "conversation",
+    "mini_masks",
+)
 
 
 @app.command()

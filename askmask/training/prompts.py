@@ -73,41 +73,42 @@ class Ask:
 
 def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
     """Return a view's prompts; those whose answer names no object (free-form masks) keep their candidates."""
-    owner = {part["id"]: item["id"] for item in scene["objects"] for part in item["parts"]}
-    name = {part["id"]: part["name"] for item in scene["objects"] for part in item["parts"]}
-    result = []
-    for prompt in view["prompts"]:
-        answer = prompt["answer"]
-        parts: tuple[str, ...] = ()
-        if "objects" in answer:
-            ids = frozenset(answer["objects"])
-        elif "parts" in answer:
-            ids = frozenset(owner.get(number, TABLE) for number in answer["parts"])
-            parts = tuple(sorted({name[number] for number in answer["parts"] if number in name}))
-        else:
-            ids = frozenset(prompt.get("satisfying") or ())
-            if bool(ids) != bool(answer["masks"]):
-                continue
-            parts = (SURFACE,)
-        of = spoken_of(prompt, view)
-        result.append(
-            Ask(
-                prompt["prompt"],
-                ids,
-                parts,
-                answer,
-                prompt["concept"],
-                prompt.get("family") or "",
-                bool(prompt.get("hard")),
-                prompt.get("shortcuts") or {},
-                prompt.get("kind") or "",
-                *names_in(prompt, of, scene),
-                of,
-                *order_in(prompt),
-                frozenset(prompt.get("ignore") or ()),
-            )
-        )
-    return result
+    found = (ask_of(prompt, scene, view) for prompt in view["prompts"])
+    return [ask for ask in found if ask is not None]
+
+
+def ask_of(prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any]) -> Ask | None:
+    """Return one prompt of a view, None if its masks cannot be told by objects."""
+    answer = prompt["answer"]
+    parts: tuple[str, ...] = ()
+    if "objects" in answer:
+        ids = frozenset(answer["objects"])
+    elif "parts" in answer:
+        owner = {part["id"]: item["id"] for item in scene["objects"] for part in item["parts"]}
+        name = {part["id"]: part["name"] for item in scene["objects"] for part in item["parts"]}
+        ids = frozenset(owner.get(number, TABLE) for number in answer["parts"])
+        parts = tuple(sorted({name[number] for number in answer["parts"] if number in name}))
+    else:
+        ids = frozenset(prompt.get("satisfying") or ())
+        if bool(ids) != bool(answer["masks"]):
+            return None
+        parts = (SURFACE,)
+    of = spoken_of(prompt, view)
+    return Ask(
+        prompt["prompt"],
+        ids,
+        parts,
+        answer,
+        prompt["concept"],
+        prompt.get("family") or "",
+        bool(prompt.get("hard")),
+        prompt.get("shortcuts") or {},
+        prompt.get("kind") or "",
+        *names_in(prompt, of, scene),
+        of,
+        *order_in(prompt),
+        frozenset(prompt.get("ignore") or ()),
+    )
 
 
 def spoken_of(prompt: Mapping[str, Any], view: Mapping[str, Any]) -> int:
@@ -123,7 +124,7 @@ def spoken_of(prompt: Mapping[str, Any], view: Mapping[str, Any]) -> int:
     if kind in IN_THE_WAY:
         others = {int(number) for number in view["objects"]} - set(prompt["candidates"])
         return others.pop() if len(others) == 1 else UNSAID
-    if kind and kind not in KNOWN_KINDS:
+    if kind and kind not in KNOWN_KINDS and not prompt.get("refers_to"):
         raise DataError(
             f"nothing is known of prompts of kind {kind!r}, so not whom they speak of",
             got=repr(prompt["prompt"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from askmask.training.conversation import ConversationConfig
 from askmask.training.loop import LoopConfig
 from askmask.training.optimiser import Schedule
 from askmask.training.perception import PerceptionConfig
@@ -40,6 +41,13 @@ class SelectionRecipe(Recipe):
 
     grow: bool = False  # whether `start` gets what it lacks: compose.py, and the kinds of request in the data
     data: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationRecipe(Recipe):
+    """`mini`'s words and memory together, over frozen eyes: any weights of it (`start`) get what they lack."""
+
+    data: ConversationConfig = field(default_factory=ConversationConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +118,17 @@ def mini_phase_two() -> SelectionRecipe:
     )
 
 
+def conversation() -> ConversationRecipe:
+    """Dialogues beside single prompts: every round, in the light of those before it."""
+    return ConversationRecipe(
+        stage="conversation",
+        run="runs/conversation",
+        loop=LoopConfig(
+            steps=3000, schedule=Schedule(lr=8e-4, min_lr=1e-5), save_every=100, evaluate_every=500
+        ),
+    )
+
+
 def mini_masks() -> RefinementRecipe:
     """The mask decoder over what the words chose; clicks and boxes besides."""
     return RefinementRecipe(
@@ -127,5 +146,13 @@ def mini_masks() -> RefinementRecipe:
 
 RECIPES: dict[str, Any] = {
     recipe.__name__: recipe
-    for recipe in (phase_one, phase_two, mini_perception, mini_phase_one, mini_phase_two, mini_masks)
+    for recipe in (
+        phase_one,
+        phase_two,
+        mini_perception,
+        mini_phase_one,
+        mini_phase_two,
+        conversation,
+        mini_masks,
+    )
 }

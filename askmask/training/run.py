@@ -22,11 +22,13 @@ from askmask.model.mini.net import Mini
 from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
+from askmask.training.conversation import ConversationTask
 from askmask.training.devices import rank
 from askmask.training.loop import Task, Told, train
 from askmask.training.memory import check_memory
 from askmask.training.perception import PerceptionNet, PerceptionTask
 from askmask.training.recipes import (
+    ConversationRecipe,
     PerceptionRecipe,
     Recipe,
     RefinementRecipe,
@@ -137,13 +139,25 @@ def perception_task(recipe: PerceptionRecipe, folder: RunFolder) -> Task:
 
 def selection_task(recipe: SelectionRecipe, folder: RunFolder) -> Task:
     """Build the language stage over the eyes of `start`."""
-    kinds: set[str] = set()
-    if recipe.grow:
-        paths = [path for where in recipe.data.train for path in shards(where)]
-        rows = (row for path in paths[:2] for _, row in read_rows(path.with_suffix(".jsonl")))
-        kinds = {p["kind"] for row in rows for view in row["views"] for p in view["prompts"] if p.get("kind")}
+    kinds = kinds_in(recipe.data.train) if recipe.grow else set()
     net, known = _mini(recipe, folder, wanted=EYES, kinds=kinds)
     return SelectionTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
+
+
+def conversation_task(recipe: ConversationRecipe, folder: RunFolder) -> Task:
+    """Build the stage of conversations over eyes, and words if there are any, of `start`."""
+    kinds = kinds_in(recipe.data.train)
+    net, known = _mini(recipe, folder, wanted=EYES, kinds=kinds, remembers=True)
+    return ConversationTask(net, recipe.data, fresh=f"{LANGUAGE}summary" not in known)
+
+
+def kinds_in(folders: Sequence[str]) -> set[str]:
+    """Return the kinds of request in the first shards of some folders, in dialogues as well."""
+    paths = [path for where in folders for path in shards(where)]
+    rows = (row for path in paths[:2] for _, row in read_rows(path.with_suffix(".jsonl")))
+    views = (view for row in rows for view in row["views"])
+    asked = (p for view in views for some in (view["prompts"], *view.get("dialogues", ())) for p in some)
+    return {prompt["kind"] for prompt in asked if prompt.get("kind")}
 
 
 def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
@@ -174,21 +188,26 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
 BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
     "perception": perception_task,
     "selection": selection_task,
+    "conversation": conversation_task,
     "refinement": refinement_task,
     "segmentation": segmentation_task,
 }
 
 
 def _mini(
-    recipe: Recipe, folder: RunFolder, wanted: tuple[str, ...], kinds: Collection[str] = ()
+    recipe: Recipe,
+    folder: RunFolder,
+    wanted: tuple[str, ...],
+    kinds: Collection[str] = (),
+    remembers: bool = False,
 ) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
         raise SettingError(
             f"stage {recipe.stage} begins with the weights of an earlier one", do="Name its run: start=RUN."
         )
-    if kinds:
-        model = model.grown(kinds)
+    if kinds or remembers:
+        model = model.grown(kinds, remembers=remembers)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)

@@ -5,6 +5,7 @@ Phase one: plain names, colours and places. Phase two: every family, mixed with 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,16 @@ class SeenView:
     measures: np.ndarray  # of `measure_table`, where the network composes
 
 
+def facts_of(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return (the scene, its view) that each row of a shard shows, without its pixels."""
+    scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
+    with np.load(path, allow_pickle=False) as data:
+        scene, view = data["scene"], data["view"]
+    for row in range(len(scene)):
+        facts = scenes[int(scene[row])]
+        yield facts, facts["views"][int(view[row])]
+
+
 class SelectionTask:
     """The loop's Task of the language stage; trains the language side alone."""
 
@@ -98,15 +109,10 @@ class SelectionTask:
         if self._fresh:
             self._standardise()
 
-    def _read(self, path: Any) -> list[SeenView]:
+    def _read(self, path: Path) -> list[SeenView]:
         sight = self.cache.sight(path)
-        scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
-        with np.load(path, allow_pickle=False) as data:
-            scene, view = data["scene"], data["view"]
         found = []
-        for row in range(len(scene)):
-            facts = scenes[int(scene[row])]
-            seen = facts["views"][int(view[row])]
+        for row, (facts, seen) in enumerate(facts_of(path)):
             if asks := asks_of(facts, seen):
                 literal = [ask for ask in asks if ask.literal] or asks
                 other = [ask for ask in asks if not ask.literal] or asks
@@ -242,16 +248,19 @@ def selection_losses(
 
 
 def understanding_losses(
-    choice: Choice, asks: list[Ask], owners: list[np.ndarray], config: MiniConfig
+    choice: Choice,
+    asks: list[Ask],
+    owners: list[np.ndarray],
+    config: MiniConfig,
+    of: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the losses of what kind of request each is, which names it says and which region it speaks of.
 
-    The world knows both; supervised, they are learnt in a tenth of the prompts that answers alone need.
+    The world knows both; supervised, they are learnt in a tenth of the prompts that answers alone need. `of`: what
+    `of_targets` says, if it is known already.
     """
     kinds = torch.tensor([config.kinds.index(ask.kind) if ask.kind in config.kinds else 0 for ask in asks])
-    none = choice.of.shape[1] - 1
-    spoken = [of_target(ask, owner) for ask, owner in zip(asks, owners, strict=True)]
-    of = torch.tensor([none if at == len(owner) else at for at, owner in zip(spoken, owners, strict=True)])
+    target_of, known = of or of_targets(asks, owners, choice.of.shape[1] - 1, None)
     losses = {"kind": 0.3 * F.cross_entropy(choice.read.kind, kinds)}
     names = {name: at for at, name in enumerate(names_of(config))}
     for key, logits in (("said", choice.read.said), ("denied", choice.read.denied)):
@@ -266,9 +275,28 @@ def understanding_losses(
         places = torch.tensor([ask.place - 1 if ask.place else -100 for ask in asks])
         if (places >= 0).any():
             losses["place"] = 0.3 * F.cross_entropy(choice.place, places, ignore_index=-100)
-    if (of >= 0).any():
-        losses["of"] = 0.5 * F.cross_entropy(choice.of, of, ignore_index=-100)
+    if known.any():
+        losses["of"] = 0.5 * F.cross_entropy(choice.of[known], target_of[known])
     return losses
+
+
+def of_targets(
+    asks: Sequence[Ask], owners: Sequence[np.ndarray], regions: int, spoken: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return of which region, remembered mask or nobody each prompt speaks, shares [B, O + M + 1]; and if known, [B].
+
+    `spoken` [B, M] 0 or 1: the remembered masks that a prompt refers to; it then speaks of these, in equal shares.
+    """
+    most = 0 if spoken is None else spoken.shape[1]
+    target, known = torch.zeros(len(asks), regions + most + 1), torch.zeros(len(asks), dtype=torch.bool)
+    for row, (ask, owner) in enumerate(zip(asks, owners, strict=True)):
+        if spoken is not None and spoken[row].any():
+            target[row, regions:-1] = spoken[row] / spoken[row].sum()
+            known[row] = True
+        elif (at := of_target(ask, owner)) >= 0:
+            target[row, -1 if at == len(owner) else at] = 1
+            known[row] = True
+    return target, known
 
 
 def measure_loss(measures: Tensor, tables: list[np.ndarray], owners: list[np.ndarray]) -> Tensor:

@@ -17,6 +17,7 @@ from askmask.model.mini.domain import Domain
 from askmask.model.mini.instances import (
     ORDER,
     Instances,
+    Shown,
     cluster,
     distance_ranks,
     geometry,
@@ -177,14 +178,21 @@ def test_nothing_in_the_foreground_gives_no_object():
     assert cluster(percept_of(np.zeros((16, 16), np.int64)), 0, 20).shape == (0, 16, 16)
 
 
+def seen(masks, boxes):
+    """How two masks at depths 1 and 2 lie from each other."""
+    nothing, depth = torch.zeros(len(masks), 0), torch.tensor([1.0, 2.0])
+    shown = Shown(masks, nothing, boxes, depth, positions(boxes, depth), ())
+    return relations(shown, shown)
+
+
 def test_relations_mirror_when_the_picture_does():
     masks = torch.zeros(2, 32, 32)
     masks[0, 8:12, 4:10] = 1
     masks[1, 20:28, 18:30] = 1
     shape, boxes = geometry(masks)
     flipped_shape, flipped = geometry(masks.flip(-1))
-    here = relations(masks, boxes, torch.tensor([1.0, 2.0]))
-    there = relations(masks.flip(-1), flipped, torch.tensor([1.0, 2.0]))
+    here = seen(masks, boxes)
+    there = seen(masks.flip(-1), flipped)
     assert torch.allclose(there[..., 0], -here[..., 0], atol=1e-5)
     assert torch.allclose(there[..., 1:], here[..., 1:], atol=1e-5)
     assert torch.allclose(flipped_shape[:, 1], shape[:, 1])

@@ -31,13 +31,17 @@ class MiniConfig:
     attributes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("unknown",)  # of request; index 0 is "none of these"
     composes: bool = False  # whether it has compose.py; the first weights have not
+    remembers: bool = False  # whether it has memory.py
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
 
-    def grown(self, kinds: Iterable[str]) -> MiniConfig:
-        """Return a network that also composes and knows these kinds of request; the known ones keep their places."""
+    def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
+        """Return a network that also composes and knows these kinds of request; the known ones keep their places.
+
+        `remembers`: that it also remembers; one that does already goes on doing so.
+        """
         new = sorted(set(kinds) - set(self.kinds))
-        return replace(self, kinds=(*self.kinds, *new), composes=True)
+        return replace(self, kinds=(*self.kinds, *new), composes=True, remembers=self.remembers or remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""

@@ -91,6 +91,31 @@ def gather(percept: Percept, maps: tuple[Tensor, ...], row: int, config: MiniCon
     """Find the regions of picture `row` and pool its maps over each."""
     things = cluster(percept, row, config.max_objects)
     masks = torch.cat([things, stuff_masks(percept, row, config)])
+    is_stuff = torch.zeros(len(masks), 1, device=masks.device)
+    is_stuff[len(things) :] = 1
+    shown = look_under(percept, maps, row, masks, config)
+    ranks = order(shown.place, shown.boxes, len(things))
+    evidence = torch.cat([shown.numbers, ranks, is_stuff], 1)
+    ranked = distance_ranks(shown.place, len(things))
+    return Instances(masks, evidence, seen_from(shown, shown, ranked), len(things))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the maps show under each of N masks."""
+
+    masks: Tensor  # [N, S/2, S/2]
+    numbers: Tensor  # [N, E - ORDER - 1]: the part of the evidence that no other mask decides
+    boxes: Tensor  # [N, 4]
+    depth: Tensor  # [N]
+    place: Tensor  # [N, 3]
+    names: tuple[Tensor, ...]  # [N, n] each: chances of categories, colours, materials
+
+
+def look_under(
+    percept: Percept, maps: tuple[Tensor, ...], row: int, masks: Tensor, config: MiniConfig
+) -> Shown:
+    """Pool the maps of picture `row` over any masks [N, S/2, S/2]."""
     pooled = [_pool(map_[row], masks) for map_ in maps]
     chances = [
         _pool(percept.category[row].softmax(0), masks),
@@ -102,23 +127,25 @@ def gather(percept: Percept, maps: tuple[Tensor, ...], row: int, config: MiniCon
     mean = _pool(depth, masks)
     spread = (_pool(depth.square(), masks) - mean.square()).clamp(min=0).sqrt()
     certain = (masks * percept.seed[row].sigmoid()).flatten(1).amax(1, keepdim=True)
-    is_stuff = torch.zeros(len(masks), 1, device=masks.device)
-    is_stuff[len(things) :] = 1
     shape, boxes = geometry(masks)
-    place = positions(boxes, mean[:, 0])
-    ranks = order(place, boxes, len(things))
-    evidence = torch.cat([*pooled, *chances, mean, spread, certain, shape, ranks, is_stuff], 1)
     category, colour, attributes = chances[:3]
     material = [i for i, name in enumerate(config.attributes) if name.startswith("material=")]
-    alike = [_alike(category), _alike(colour), _alike(attributes[:, material])]
-    pairs = torch.cat(
-        [
-            relations(masks, boxes, mean[:, 0]),
-            torch.stack([distance_ranks(place, len(things)), *_apart(place), *alike], -1),
-        ],
-        -1,
+    return Shown(
+        masks,
+        torch.cat([*pooled, *chances, mean, spread, certain, shape], 1),
+        boxes,
+        mean[:, 0],
+        positions(boxes, mean[:, 0]),
+        (category, colour, attributes[:, material]),
     )
-    return Instances(masks, evidence, pairs, len(things))
+
+
+def seen_from(one: Shown, other: Shown, ranked: Tensor) -> Tensor:
+    """Return how each mask of `other` lies from each of `one`, [N, O, RELATION]; `ranked`: of `distance_ranks`."""
+    alike = [_alike(mine, theirs) for mine, theirs in zip(one.names, other.names, strict=True)]
+    right = other.place[None, :, 0] - one.place[:, None, 0]
+    more = torch.stack([ranked, torch.cdist(one.place, other.place), right, *alike], -1)
+    return torch.cat([relations(one, other), more], -1)
 
 
 def positions(boxes: Tensor, depth: Tensor) -> Tensor:
@@ -129,38 +156,48 @@ def positions(boxes: Tensor, depth: Tensor) -> Tensor:
 
 def order(place: Tensor, boxes: Tensor, things: int) -> Tensor:
     """Return ORDER numbers per region: where it comes if the things are counted from each side; 0 for stuff."""
-    right, _, far = place[:things].unbind(1)
-    x0, y0, x1, y1 = boxes[:things].unbind(1)
+    among = place[:things], boxes[:things]
+    numbers = order_among(*among, *among, torch.zeros(things, things, dtype=torch.bool, device=place.device))
+    return F.pad(numbers, (0, 0, 0, len(place) - things))
+
+
+def order_among(place: Tensor, boxes: Tensor, places: Tensor, others: Tensor, same: Tensor) -> Tensor:
+    """Return ORDER numbers of N masks counted among things at `places` with boxes `others`, [N, ORDER].
+
+    `same` [N, things]: which of the things a mask itself shows, so that it does not come behind itself.
+    """
+    ours, theirs = _sides(place, boxes), _sides(places, others)
+    ranks = [
+        ((their[None] < our[:, None]) & ~same).sum(1).float() for our, their in zip(ours, theirs, strict=True)
+    ]
+    numbers = [(1 - (rank - k).abs()).clamp(min=0) for rank in ranks[:2] for k in range(5)]
+    return torch.stack([*numbers, *(1 / (1 + rank) for rank in ranks[2:])], 1)
+
+
+def _sides(place: Tensor, boxes: Tensor) -> list[Tensor]:
+    """Return by what masks are counted: to the right and left, then nearness and the like."""
+    right, _, far = place.unbind(1)
+    x0, y0, x1, y1 = boxes.unbind(1)
     high = (y1 - y0) * far
-    big = high * (x1 - x0) * far
-    numbers: list[Tensor] = []
-    for value in (right, -right):
-        rank = (value[None] < value[:, None]).sum(1).float()
-        numbers += [(1 - (rank - k).abs()).clamp(min=0) for k in range(5)]
-    for value in (far, -far, -high, -big, x0, -x1):
-        rank = (value[None] < value[:, None]).sum(1).float()
-        numbers.append(1 / (1 + rank))
-    return F.pad(torch.stack(numbers, 1), (0, 0, 0, len(place) - things))
+    return [right, -right, far, -far, -high, -(high * (x1 - x0) * far), x0, -x1]
 
 
 def distance_ranks(place: Tensor, things: int) -> Tensor:
     """Return 1 / (1 + number of things nearer to region i than thing j is), [O, O]; 0 for stuff and itself."""
-    apart = torch.cdist(place, place)
-    apart = apart.masked_fill(torch.eye(len(place), dtype=torch.bool, device=place.device), torch.inf)
+    return nearness(place, place, torch.eye(len(place), dtype=torch.bool, device=place.device), things)
+
+
+def nearness(place: Tensor, places: Tensor, same: Tensor, things: int) -> Tensor:
+    """Return 1 / (1 + number of things nearer to place i [N, 3] than region j is), [N, O]; 0 for stuff and `same`."""
+    apart = torch.cdist(place, places).masked_fill(same, torch.inf)
     apart[:, things:] = torch.inf
     rank = (apart[:, None, :] < apart[:, :, None]).sum(2)  # for each i and j: how many k are nearer
     return (1 / (1 + rank.float())).masked_fill(apart.isinf(), 0)
 
 
-def _apart(place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return distance in space, and to the right in space, from region i to region j."""
-    return torch.cdist(place, place), place[None, :, 0] - place[:, None, 0]
-
-
-def _alike(chances: Tensor) -> Tensor:
-    """Return the cosine of each pair of rows [O, n]: [O, O]."""
-    unit = F.normalize(chances, dim=1)
-    return unit @ unit.T
+def _alike(one: Tensor, other: Tensor) -> Tensor:
+    """Return the cosine of each row of [N, n] with each of [O, n]: [N, O]."""
+    return F.normalize(one, dim=1) @ F.normalize(other, dim=1).T
 
 
 def _pool(map_: Tensor, masks: Tensor) -> Tensor:
@@ -194,34 +231,39 @@ def geometry(masks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(numbers, 1), boxes
 
 
-def relations(masks: Tensor, boxes: Tensor, depth: Tensor) -> Tensor:
-    """Return how region j lies in the picture as seen from region i: [O, O, 12]."""
-    x0, y0, x1, y1 = boxes.unbind(1)
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    dx, dy = x[None] - x[:, None], y[None] - y[:, None]
-    inner_w = (torch.minimum(x1[None], x1[:, None]) - torch.maximum(x0[None], x0[:, None])).clamp(min=0)
-    inner_h = (torch.minimum(y1[None], y1[:, None]) - torch.maximum(y0[None], y0[:, None])).clamp(min=0)
-    area = ((x1 - x0) * (y1 - y0)).clamp(min=1e-4)
+def relations(one: Shown, other: Shown) -> Tensor:
+    """Return how mask j of `other` lies in the picture as seen from mask i of `one`: [N, O, 12]."""
+    x0, y0, x1, y1 = one.boxes.T[..., None]  # of i
+    u0, v0, u1, v1 = other.boxes.T[:, None]  # of j
+    dx, dy = (u0 + u1) / 2 - (x0 + x1) / 2, (v0 + v1) / 2 - (y0 + y1) / 2
+    inner_w = (torch.minimum(u1, x1) - torch.maximum(u0, x0)).clamp(min=0)
+    inner_h = (torch.minimum(v1, y1) - torch.maximum(v0, y0)).clamp(min=0)
+    mine, theirs = ((x1 - x0) * (y1 - y0)).clamp(min=1e-4), ((u1 - u0) * (v1 - v0)).clamp(min=1e-4)
     inner = inner_w * inner_h
-    hard = (masks > 0.5).float()
-    hard = F.max_pool2d(hard[None], 2)[0]
-    grown = F.max_pool2d(hard[None], 3, 1, 1)[0]
-    touch = grown.flatten(1) @ hard.flatten(1).T / hard.flatten(1).sum(1).clamp(min=1)  # share of j near i
-    ahead = depth[None] - depth[:, None]
+    (hard, grown), (their_hard, their_grown) = _hard_and_grown(one.masks), _hard_and_grown(other.masks)
+    touch = grown @ their_hard.T / their_hard.sum(1).clamp(min=1)  # share of j near i
+    touched = hard @ their_grown.T / hard.sum(1).clamp(min=1)[:, None]  # share of i near j
+    ahead = other.depth[None] - one.depth[:, None]
     return torch.stack(
         [
             dx,
             dy,
             (dx.square() + dy.square()).sqrt(),
-            y0[None] - y1[:, None],  # j's top against i's bottom: resting, hanging above
-            y1[None] - y0[:, None],
-            y1[None] - y1[:, None],
-            inner / area[None],
-            inner / area[:, None],
+            v0 - y1,  # j's top against i's bottom: resting, hanging above
+            v1 - y0,
+            v1 - y1,
+            inner / theirs,
+            inner / mine,
             touch,
-            touch.T,
+            touched,
             ahead,
-            (area[None] / area[:, None]).log() / 4,
+            (theirs / mine).log() / 4,
         ],
         -1,
     )
+
+
+def _hard_and_grown(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return masks [N, S/2, S/2] at half the side as 0 and 1, and one cell larger: [N, cells] each."""
+    hard = F.max_pool2d((masks > 0.5).float()[None], 2)[0]
+    return hard.flatten(1), F.max_pool2d(hard[None], 3, 1, 1)[0].flatten(1)

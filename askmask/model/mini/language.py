@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from askmask.model.mini.compose import Compose
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import RELATION, Instances, evidence_width
+from askmask.model.mini.memory import Memory, Recalled, References
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
@@ -74,9 +75,13 @@ class Choice(TokenStates):
     gate: Tensor  # [B, P] logits over parts, index 0 = the whole region
     presence: Tensor  # [B] logit
     read: Read  # what the words say by themselves
-    of: Tensor  # [B, O + 1] logits: which region the words speak of; the last means none
+    of: Tensor  # [B, O + M + 1] logits: which region or remembered mask the words speak of; the last means none
     order: Tensor | None = None  # [B, 1 + 2Q] logits: by what the words sort; None if it does not compose
     place: Tensor | None = None  # [B, PLACES] logits: which place in it
+    spoken: Tensor | None = None  # [B, M] logits: which remembered masks the words speak of, one or several
+    among: Tensor | None = (
+        None  # [B] logit: whether only what was answered takes part ("the red ones of those")
+    )
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
     @property
@@ -158,13 +163,14 @@ class Language(nn.Module):
         self.gate = nn.Linear(2 * width, len(part_names(config)))
         self.presence = nn.Sequential(nn.Linear(2 * width + 3, width), nn.GELU(), nn.Linear(width, 1))
         self.compose = Compose(config, evidence_width(config)) if config.composes else None
+        self.memory = Memory(config, PAIR) if config.remembers else None
 
     def see(self, regions: Regions) -> Seen:
         """Do the part that depends on the picture alone."""
         evidence = ((regions.evidence - self.evidence_mean) / self.evidence_scale).clamp(-6, 6)
         names = regions.evidence[..., self.pooled : self.pooled + self.names]
         states = self.look(evidence)
-        facts, pairs = self.pairs(states, regions.relation)
+        facts, pairs = self.pairs(states, states, regions.relation)
         bias = self.relate(pairs).permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
         things = regions.real * (1 - regions.evidence[..., -1])
         measures = self.compose.measure(evidence) if self.compose else states.new_zeros(*states.shape[:2], 0)
@@ -180,8 +186,24 @@ class Language(nn.Module):
             measures,
         )
 
-    def forward(self, seen: Seen, tokens: MiniTokens, word_drop: float = 0.0) -> Choice:
-        """Answer B prompts, row by row about the regions of the same row of `seen`."""
+    def recall(self, seen: Seen, references: References | None) -> Recalled | None:
+        """Do the part of remembering that no word changes; None where there is nothing to remember, or no memory."""
+        if self.memory is None or references is None:
+            return None
+        evidence = ((references.evidence - self.evidence_mean) / self.evidence_scale).clamp(-6, 6)
+        states = self.look(evidence)
+        # As `see` does it: without the mark that says "a region".
+        _, pairs = self.pairs(states, seen.states - self.kind[1], references.relation)
+        return self.memory.recall(states, pairs, references)
+
+    def forward(
+        self,
+        seen: Seen,
+        tokens: MiniTokens,
+        word_drop: float = 0.0,
+        references: References | None = None,
+    ) -> Choice:
+        """Answer B prompts, row by row about the regions of the same row of `seen`, and of `references`."""
         words, real = self.embed(tokens, word_drop)
         batch, objects = len(tokens), seen.states.shape[1]
         words = torch.cat([self.summary.expand(batch, 1, -1), words], 1)  # [B, T, D], the summary first
@@ -195,33 +217,58 @@ class Language(nn.Module):
         length = words.shape[1]
         regions = seen.states + self.matched(match)
         order = place = None
+        fits = seen.names.new_zeros(batch, objects, 2)
         if self.compose:
             fits = self.compose.fits(read, seen.names) * (seen.things * seen.real)[..., None]
             regions = regions + self.compose.fitted(fits)
             order, place = self.compose.order(words[:, 0]), self.compose.place(words[:, 0])
-        both = torch.cat([words + self.kind[0], regions], 1)
-        keep = torch.cat([real, seen.real], 1)
+        recalled = self.recall(seen, references)
+        found = [seen.real] if recalled is None else [seen.real, recalled.references.real]
+        later = [regions] if recalled is None else [regions, recalled.states]
+        both = torch.cat([words + self.kind[0], *later], 1)
+        keep = torch.cat([real, *found], 1)
+        regional = slice(length, length + objects)
         hidden = both.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)[:, None, None]
-        of, told = both.new_zeros(batch, objects + 1), seen.states.new_zeros(batch, objects, PAIR)
+        extra = keep.shape[1] - length - objects  # M
+        of, told = both.new_zeros(batch, objects + extra + 1), seen.states.new_zeros(batch, objects, PAIR)
+        spoken = among = memories = None
+        memory = self.memory if recalled is not None else None
         for number, layer in enumerate(self.join):
             if number == self.halfway:
-                summary, regions = self.half_norm(both).split([length, objects], 1)
-                of = self._of(summary[:, :1], regions, seen.real)
-                told, heard = self._told(summary[:, :1], of, seen)
+                summary, candidates = self.half_norm(both).split([length, objects + extra], 1)
+                of = self._of(summary[:, :1], candidates, torch.cat(found, 1))
+                if memory is not None and recalled is not None:
+                    of = of + F.pad(memory.lift[0] * recalled.references.given, (objects, 1))
+                chance = of.softmax(1)[:, :objects]
+                told, heard = self._told(summary[:, :1], of, seen, recalled)
+                member = fits[..., 0]
+                if memory is not None and recalled is not None:
+                    spoken = memory.spoken(summary[:, :1], candidates[:, objects:], recalled.references)
+                    memories = memory.features(spoken.sigmoid(), fits, recalled.references)
+                    heard = heard + memory.heard(memories)
+                    member, among = memory.taking_part(summary[:, 0], member, memories)
+                    chance = chance + _covered(of, recalled)
                 if self.compose and order is not None and place is not None:
-                    spoken = of.softmax(1)[:, :-1]
-                    ranks = self.compose.rank(order, place, fits[..., 0], spoken, seen.measures)
+                    ranks = self.compose.rank(order, place, member, chance, seen.measures)
                     heard = heard + self.compose.ranked(ranks)
-                both = both + F.pad(heard, (0, 0, length, 0))
-            pairs = F.pad(seen.bias[:, number], (length, 0, length, 0))  # [B, heads, T + O, T + O]
+                both = both + F.pad(heard, (0, 0, length, extra))
+            pairs = F.pad(
+                seen.bias[:, number], (length, extra, length, extra)
+            )  # [B, heads, T + O + M, T + O + M]
+            if recalled is not None:
+                pairs = pairs + F.pad(recalled.bias[:, number], (length, 0, length, 0))
             both = layer(both, pairs + hidden, drop)
-        both = self.norm(both)
-        summary, regions = both[:, 0], both[:, length:]
+        both = self.norm(both[:, : length + objects])
+        keep = keep[:, : length + objects]
+        summary, regions = both[:, 0], both[:, regional]
         select = self.pick(torch.cat([regions, regions * summary[:, None]], -1))[..., 0]
         select = select + self._weighed(read, seen.evidence, told, match)
         if self.compose:
             weights = read.kind.softmax(1) @ self.compose.weigh
             select = select + torch.einsum("bf,bof->bo", weights, torch.cat([fits, ranks], -1))
+        if memory is not None and memories is not None:
+            weights = read.kind.softmax(1) @ memory.weigh
+            select = select + torch.einsum("bf,bof->bo", weights, memories)
         select = select.masked_fill(~seen.real, NEVER)
         strongest = (regions * select.softmax(1)[..., None]).sum(1) if objects else torch.zeros_like(summary)
         known = torch.stack(
@@ -246,17 +293,27 @@ class Language(nn.Module):
             of,
             order,
             place,
+            spoken,
+            among,
         )
 
     def _of(self, summary: Tensor, regions: Tensor, real: Tensor) -> Tensor:
-        """Return logits over regions and "none", [B, O + 1]: what the words speak of."""
+        """Return logits over regions, references and "none", [B, O + M + 1]: what the words speak of."""
         point = self.point(torch.cat([regions, regions * summary], -1))[..., 0].masked_fill(~real, NEVER)
         return torch.cat([point, self.nobody(summary[:, 0])], 1)
 
-    def _told(self, summary: Tensor, of: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
+    def _told(
+        self, summary: Tensor, of: Tensor, seen: Seen, recalled: Recalled | None
+    ) -> tuple[Tensor, Tensor]:
         """Return what each region is to the one spoken of [B, O, PAIR], and what of it the words ask [B, O, D]."""
-        chance = of.softmax(1)[:, :-1]
+        objects = seen.states.shape[1]
+        chance = of.softmax(1)[:, :objects]
         pairs = torch.einsum("bi,bijp->bjp", chance, seen.pairs)
+        if recalled is not None:
+            of_references = of.softmax(1)[:, objects:-1]
+            pairs = pairs + torch.einsum("bi,bijp->bjp", of_references, recalled.pairs)
+            same = recalled.references.overlap[..., 0]
+            chance = chance + torch.einsum("bi,bij->bj", of_references, same)
         return pairs, self.hear(pairs) * (1 + self.ask(summary)) + chance[..., None] * self.this
 
     def _weighed(self, read: Read, evidence: Tensor, told: Tensor, match: Tensor) -> Tensor:
@@ -265,6 +322,12 @@ class Language(nn.Module):
         pairs = ((self.weigh, evidence), (self.weigh_told, told), (self.weigh_match, match))
         own, towards, said = (torch.einsum("bf,bof->bo", kind @ weights, values) for weights, values in pairs)
         return own + towards + said
+
+
+def _covered(of: Tensor, recalled: Recalled) -> Tensor:
+    """Return how much of the references spoken of lies in each region, [B, O]."""
+    cover = recalled.references.overlap[..., 1]
+    return torch.einsum("bi,bij->bj", of.softmax(1)[:, cover.shape[2] : -1], cover)
 
 
 def pad_regions(pictures: list[Instances]) -> Regions:

@@ -25,10 +25,11 @@ from askmask.model.mini.domain import Domain
 from askmask.model.mini.encoder import Encoder
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
+from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
 from askmask.model.mini.words import MiniTokens
 from askmask.model.net import AskMaskNet, Look
-from askmask.model.seams import Features, Marks, MaskOutput, Prompts
+from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Prompts
 
 UNLIKE = (
     "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers. "
@@ -94,6 +95,7 @@ class MiniPrefix:
     instances: Instances
     seen: Seen  # of one picture
     parts: Tensor  # [P, S/2, S/2] probabilities of part_names
+    percept: Percept | None = None  # of one picture, kept where masks are to be remembered
     unlike: float = 0.0  # distance from the training domain in limits: above 1, answers mean little
 
     @property
@@ -124,15 +126,33 @@ class MiniPromptEncoder(nn.Module):
         unlike = self.domain(features).tolist()
         found = [gather(percept, features.maps, row, self.config) for row in range(len(parts))]
         return [
-            MiniPrefix(instances, self.language.see(pad_regions([instances])), parts[row], unlike[row])
+            MiniPrefix(
+                instances,
+                self.language.see(pad_regions([instances])),
+                parts[row],
+                percept.row(row) if self.config.remembers else None,
+                unlike[row],
+            )
             for row, instances in enumerate(found)
         ]
 
-    def encode(self, prefix: MiniPrefix, tokens: MiniTokens) -> Choice:
-        """Encode B prompts about the picture of `prefix`; each row as if it were alone."""
+    def remember(
+        self, prefix: MiniPrefix, features: Features, memory: Remembered | None, masks: Tensor
+    ) -> Remembered:
+        """Return a memory after one more round, which answered with `masks` [m, S/2, S/2]."""
+        assert prefix.percept is not None, "only a network that remembers keeps what pools under a mask"
+        regions, numbers = prefix.instances.evidence.shape
+        before = memory or Remembered.nothing(regions, numbers, masks.device)
+        if not len(masks):
+            return replace(before, rounds=before.rounds + 1)
+        found = refer(prefix.percept, features.maps, 0, prefix.instances, masks, self.config)
+        return before.then(*found)
+
+    def encode(self, prefix: MiniPrefix, tokens: MiniTokens, references: References | None = None) -> Choice:
+        """Encode B prompts about the picture of `prefix`, each with its references; each row as if it were alone."""
         count = len(tokens)
         masks = prefix.instances.masks.expand(count, -1, -1, -1)
-        choice = self.language(prefix.seen.expand(count), tokens)
+        choice = self.language(prefix.seen.expand(count), tokens, references=references)
         choice = replace(choice, presence=choice.presence - STRANGE * tokens.strange.to(choice.presence))
         return choice.on(masks, prefix.parts.expand(count, -1, -1, -1))
 
@@ -157,6 +177,14 @@ class Mini(AskMaskNet):
     def __init__(self, config: MiniConfig):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
         self.config = config
+        self.remembers = config.remembers
+
+    @torch.no_grad()
+    def remember(self, look: Look, memory: Remembered | None, round: PastRound) -> Remembered | None:
+        """Return the memory of a conversation after one more round; of its words nothing is kept."""
+        if not self.remembers:
+            return None
+        return self.prompt_encoder.remember(look.prefix, look.features, memory, round.masks)
 
     @torch.no_grad()
     def ask(
@@ -169,10 +197,18 @@ class Mini(AskMaskNet):
         multimask: bool = False,
     ) -> MaskOutput:
         """Answer B prompts about one picture, and say which of its objects each answer is made of."""
-        painted = self.adapter(self.prompt_encoder.encode(look.prefix, tokens))
+        regions = look.prefix.seen.states.shape[1]
+        references = pad_memories(memories, meant, regions) if self.remembers else None
+        choice = self.prompt_encoder.encode(look.prefix, tokens, references)
+        painted = self.adapter(choice)
         out = self.segmenter.decode(look.features, painted, multimask=multimask)
         instances = look.prefix.instances
-        return replace(out, objects=instances.masks, chosen=painted.chosen[:, : len(instances.masks)])
+        return replace(
+            out,
+            objects=instances.masks,
+            chosen=painted.chosen[:, : len(instances.masks)],
+            references=None if choice.spoken is None else choice.spoken.sigmoid(),
+        )
 
     @torch.no_grad()
     def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:

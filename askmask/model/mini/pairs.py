@@ -28,9 +28,12 @@ class Pairs(nn.Module):
         self.facts = nn.Linear(hidden, len(FACTS))
         self.told = nn.Linear(hidden + RELATION + len(FACTS), told)
 
-    def forward(self, states: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
-        """states [B, O, E], relation [B, O, O, RELATION] -> logits [B, O, O, FACTS], pairs [B, O, O, told]."""
-        mixed = self.one(states)[:, :, None] + self.other(states)[:, None] + self.relation(relation)
+    def forward(self, states: Tensor, others: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
+        """States [B, N, D] and those of others [B, O, D], relation [B, N, O, RELATION].
+
+        Returns logits [B, N, O, FACTS], pairs [B, N, O, told].
+        """
+        mixed = self.one(states)[:, :, None] + self.other(others)[:, None] + self.relation(relation)
         hidden = self.mix(mixed)
         facts = self.facts(hidden)
         return facts, F.gelu(self.told(torch.cat([hidden, relation, facts.sigmoid()], -1)))

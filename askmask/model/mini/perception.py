@@ -8,7 +8,7 @@ spatial embeddings and clustering bandwidth", CVPR 2019, with one fixed bandwidt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ class Percept:
     foreground: Tensor  # stride 2, [B, 1, ...], logit of "part of an object"
     seed: Tensor  # stride 2, [B, 1, ...], logit: how well this pixel stands for its whole object
     embedding: Tensor  # stride 2, [B, 2 + FREE, ...]
+
+    def row(self, number: int) -> Percept:
+        """Return what is said of one picture of the batch."""
+        return Percept(*(getattr(self, field.name)[number : number + 1] for field in fields(self)))
 
     @property
     def shares(self) -> Tensor:

@@ -1,0 +1,320 @@
+"""mini's memory: words choose regions in the light of earlier rounds. Language and memory train together.
+
+Every round of a dialogue is supervised: its answer, and which remembered masks it speaks of. At first the rounds before
+are true ones; then, more and more, the network's own answers and damaged masks. Half of the time a round is told what
+it refers to, else the words must do. Single prompts are mixed in, so that they lose nothing. The eyes are frozen and
+what they see is cached on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from askmask.model.mini.instances import evidence_width
+from askmask.model.mini.language import Choice, Seen
+from askmask.model.mini.memory import OVERLAP, References, Remembered, pad_memories
+from askmask.model.mini.net import Mini
+from askmask.training.devices import own_share, processes
+from askmask.training.losses import sum_of
+from askmask.training.prompts import Ask
+from askmask.training.reference_cache import (
+    DAMAGED,
+    OWN,
+    TRUE,
+    Reference,
+    ReferenceCache,
+    ViewReferences,
+)
+from askmask.training.selection import (
+    SeenView,
+    SelectionConfig,
+    SelectionTask,
+    facts_of,
+    measure_loss,
+    of_targets,
+    pair_loss,
+    selection_losses,
+    targets,
+    understanding_losses,
+)
+from askmask.training.talk_scores import score_talks, val_talks
+from askmask.training.talks import TalkRound, talks_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationConfig(SelectionConfig):
+    """What the stage of conversations reads: `prompts` single prompts and `talks` dialogues of each view."""
+
+    views: int = 12
+    prompts: int = 4
+    talks: int = 1
+    literal: float = 0.25
+    own: float = 0.5  # share of dialogues with own answers before, once all of it is reached
+    own_from: float = 0.1  # progress at which own answers begin
+    own_until: float = 0.5  # and at which all of `own` is reached
+    damage: float = 0.25  # share of true masks before that are damaged
+    given: float = 0.5  # share of rounds that are told what they refer to
+
+
+@dataclass(frozen=True)
+class TalkView:
+    """A view with its single prompts, its dialogues, and what is seen under their masks."""
+
+    seen: SeenView
+    talks: list[tuple[TalkRound, ...]]
+    references: ViewReferences
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One dialogue in a step: how what came before is to be remembered."""
+
+    view: int  # in the step
+    talk: tuple[TalkRound, ...]
+    own: bool
+    damage: list[list[bool]]  # of each round's masks
+    given: list[bool]  # for each round
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's views with their single prompts, and dialogues."""
+
+    views: list[TalkView]
+    asks: list[list[Ask]]
+    talks: list[Drawn]
+
+
+class ConversationTask(SelectionTask):
+    """The loop's Task of conversations; trains the language side, memory included."""
+
+    config: ConversationConfig
+
+    def __init__(self, net: Mini, config: ConversationConfig, *, fresh: bool):
+        super().__init__(net, config, fresh=fresh)
+        self.reference_cache = ReferenceCache(net, config.cache)
+        self._talks: list[TalkView] = []
+        self._val_talks: Any = None
+
+    def _read(self, path: Path) -> list[SeenView]:
+        views = super()._read(path)
+        references = self.reference_cache.references(path)
+        facts = list(facts_of(path))
+        self._talks += [TalkView(view, talks_of(*facts[view.row]), references[view.row]) for view in views]
+        return views
+
+    def _begin_epoch(self, names: list[str] | None = None) -> None:
+        kept, self._talks = self._talks, []
+        super()._begin_epoch(names)
+        self._talks = self._talks or kept
+
+    def next_batch(self, progress: float) -> Step:  # type: ignore[override]
+        """Return some views, each with some of its single prompts and dialogues."""
+        if not self._views or self.served >= len(self._order):
+            self.epoch += bool(self._views)
+            self.served = 0
+            self._begin_epoch()
+        config, random = self.config, self.random
+        chosen = self._order[self.served : self.served + config.views * processes()]
+        self.served += len(chosen)
+        views = [self._talks[number] for number in own_share(list(chosen))]
+        ramp = (progress - config.own_from) / max(1e-9, config.own_until - config.own_from)
+        own = config.own * min(1.0, max(0.0, ramp))
+        asks, talks = [], []
+        for number, view in enumerate(views):
+            pools = [
+                view.seen.literal if random.random() < config.literal else view.seen.conversational
+                for _ in range(config.prompts)
+            ]
+            asks.append([pool[int(random.integers(len(pool)))] for pool in pools])
+            for at in random.permutation(len(view.talks))[: config.talks]:
+                talk = view.talks[int(at)]
+                damage = [[random.random() < config.damage for _ in round.answers] for round in talk]
+                given = [random.random() < config.given for _ in talk]
+                talks.append(Drawn(number, talk, random.random() < own, damage, given))
+        return Step(views, asks, talks)
+
+    def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
+        """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""
+        self.module.eval()
+        language = self.module.language.train()
+        regions, owners = self._regions([view.seen for view in batch.views])
+        pictures = language.see(regions)
+        single = [(number, ask) for number, asks in enumerate(batch.asks) for ask in asks]
+        talked = [(drawn.view, round.ask) for drawn in batch.talks for round in drawn.talk]
+        rows = [*single, *talked]
+        asks = [ask for _, ask in rows]
+        index = torch.tensor([view for view, _ in rows])
+        tokens = language.words.tokens([ask.text for ask in asks])
+        said = self._true_answers(batch)
+        if any(drawn.own for drawn in batch.talks):
+            said = self._own_answers(batch, said, pictures, owners)
+        references, spoken = self._references(batch, said, len(single), pictures)
+        seen = pictures.rows(index)
+        choice = language(seen, tokens, self.config.word_drop, references)
+        owned = [owners[view] for view, _ in rows]
+        target, counted = targets(asks, owned, seen.real)
+        losses = selection_losses(choice, target, counted, asks, self.module.config)
+        of = of_targets(asks, owned, seen.real.shape[1], spoken)
+        losses |= understanding_losses(choice, asks, owned, self.module.config, of)
+        among = [False] * len(single) + [round.among for drawn in batch.talks for round in drawn.talk]
+        if references is not None and spoken is not None:
+            losses |= memory_losses(choice, references, spoken, torch.tensor(among))
+        losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
+        if pictures.measures.shape[-1]:
+            tables = [view.seen.measures for view in batch.views]
+            losses["measures"] = measure_loss(pictures.measures, tables, owners)
+        figures = {name: float(loss.detach()) for name, loss in losses.items()}
+        right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float()
+        refers = torch.tensor(
+            [False] * len(single) + [bool(round.refers) for drawn in batch.talks for round in drawn.talk]
+        )
+        figures |= {"single_right": float(right[: len(single)].mean())} if single else {}
+        figures |= {"follow_right": float(right[refers].mean())} if refers.any() else {}
+        return sum_of(losses.values()), figures | {"prompts": float(len(asks))}
+
+    # -- what was answered before ---------------------------------------------------------------------------
+
+    def _true_answers(self, batch: Step) -> list[list[list[Reference]]]:
+        """Return the masks of each round of each dialogue: true ones, some of them damaged."""
+        return [
+            [
+                [
+                    batch.views[drawn.view].references.get(key, DAMAGED if bad else TRUE)
+                    for key, bad in zip(round.answers, damage, strict=True)
+                ]
+                for round, damage in zip(drawn.talk, drawn.damage, strict=True)
+            ]
+            for drawn in batch.talks
+        ]
+
+    @torch.no_grad()
+    def _own_answers(
+        self, batch: Step, said: list[list[list[Reference]]], pictures: Seen, owners: list[np.ndarray]
+    ) -> list[list[list[Reference]]]:
+        """Put the network's own answers in the place of true ones, where they show what was asked for.
+
+        Where they do not, what is asked next would have another answer than the true one.
+        """
+        language = self.module.language.eval()
+        chosen = [number for number, drawn in enumerate(batch.talks) if drawn.own]
+        part = Step(batch.views, [], [batch.talks[number] for number in chosen])
+        references, _ = self._references(part, [said[number] for number in chosen], 0, pictures)
+        texts = [round.ask.text for drawn in part.talks for round in drawn.talk]
+        index = torch.tensor([drawn.view for drawn in part.talks for _ in drawn.talk])
+        choice = language(pictures.rows(index), language.words.tokens(texts), references=references)
+        language.train()
+        picked = (choice.select > 0) & (choice.presence > 0)[:, None]
+        result, row = list(said), 0
+        for number, drawn in zip(chosen, part.talks, strict=True):
+            view = batch.views[drawn.view]
+            result[number] = [
+                own_answer(view, round, true, picked[row + at].numpy(), owners[drawn.view])
+                for at, (round, true) in enumerate(zip(drawn.talk, said[number], strict=True))
+            ]
+            row += len(drawn.talk)
+        return result
+
+    def _references(
+        self, batch: Step, said: list[list[list[Reference]]], alone: int, pictures: Seen
+    ) -> tuple[References | None, Tensor | None]:
+        """Bring together what each row may remember, `alone` rows without a memory first.
+
+        And which of it each speaks of, 0 or 1 [B, M].
+        """
+        memories: list[Remembered | None] = [None] * alone
+        meant: list[list[int]] = [[] for _ in range(alone)]
+        spoken: list[list[int]] = [[] for _ in range(alone)]
+        width = evidence_width(self.module.config)
+        for drawn, answers in zip(batch.talks, said, strict=True):
+            count = batch.views[drawn.view].references.lies.shape[1]
+            memory, starts = Remembered.nothing(count, width), [0]
+            for round, given, found in zip(drawn.talk, drawn.given, answers, strict=True):
+                at = numbers_of(round.refers, drawn.talk, answers, starts)
+                memories.append(memory)
+                meant.append(at if given else [])
+                spoken.append(at)
+                starts.append(starts[-1] + len(found))
+                memory = memory.then(*_stacked(found, count, width))
+        references = pad_memories(memories, meant, pictures.states.shape[1])
+        if references is None:
+            return None, None
+        target = torch.zeros(references.real.shape)
+        for row, numbers in enumerate(spoken):
+            target[row, numbers] = 1
+        return references, target
+
+    # -- validation -----------------------------------------------------------------------------------------
+
+    def evaluate(self) -> dict[str, float]:
+        """Score single prompts, and dialogues asked in order with own answers before, without the mask decoder."""
+        if self._val_talks is None:
+            self._val_talks = val_talks(self.config.val, self._validation())
+        return super().evaluate() | score_talks(self.module, self._val_talks)
+
+
+def own_answer(
+    view: TalkView, round: TalkRound, true: list[Reference], picked: np.ndarray, owner: np.ndarray
+) -> list[Reference]:
+    """Return what the network answered by the regions it picked, bool [O]; `true` if that shows something else."""
+    kinds = {key.partition(" ")[0] for key in round.answers}
+    if not kinds:
+        return true
+    mine = np.flatnonzero(picked[: len(owner)])
+    if kinds != {"object"}:
+        right = set(owner[mine].tolist()) == set(round.ask.ids)
+        return [view.references.get(key, OWN) for key in round.answers] if right else true
+    if not len(mine) or not set(round.ask.ids) <= set(owner[mine].tolist()):
+        return true
+    evidence, relation, _ = view.seen.sight.view(view.seen.row)
+    same = torch.eye(len(evidence))
+    answer: list[Reference] = []
+    wanted = [int(key.partition(" ")[2]) for key in round.answers]
+    # In the order of the true answer, so that its references stay good; what is too much comes after.
+    order = sorted(mine.tolist(), key=lambda n: wanted.index(owner[n]) if owner[n] in wanted else len(wanted))
+    for number in order:
+        answer.append((evidence[number], relation[number], same[number][:, None].expand(-1, OVERLAP)))
+    return answer if [owner[n] for n in order[: len(wanted)]] == wanted else true
+
+
+def numbers_of(
+    refers: Sequence[tuple[int, int]],
+    talk: Sequence[TalkRound],
+    answers: Sequence[Sequence[Reference]],
+    starts: Sequence[int],
+) -> list[int]:
+    """Return the numbers of the remembered masks that a round refers to; all of an answer where it means all."""
+    found: list[int] = []
+    for number in dict.fromkeys(number for number, _ in refers):
+        masks = [mask for of, mask in refers if of == number]
+        if len(masks) == len(talk[number].answers):
+            masks = list(range(len(answers[number])))
+        found += [starts[number] + mask for mask in masks]
+    return found
+
+
+def _stacked(found: Sequence[Reference], regions: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    if not found:
+        nothing = Remembered.nothing(regions, width)
+        return nothing.evidence, nothing.relation, nothing.overlap
+    evidence, relation, overlap = (torch.stack(part) for part in zip(*found, strict=True))
+    return evidence, relation, overlap
+
+
+def memory_losses(choice: Choice, references: References, spoken: Tensor, among: Tensor) -> dict[str, Tensor]:
+    """Return the losses of which remembered masks are spoken of, [B, M], and whether only these take part."""
+    assert choice.spoken is not None and choice.among is not None
+    each = F.binary_cross_entropy_with_logits(choice.spoken, spoken, reduction="none")
+    has = references.real.any(1)
+    count = references.real.sum(1).clamp(min=1)
+    losses = {"spoken": ((each * references.real).sum(1) / count)[has].mean()}
+    whole = F.binary_cross_entropy_with_logits(choice.among, among.float(), reduction="none")
+    return losses | {"among": 0.3 * whole[has].mean()}
