@@ -79,6 +79,18 @@ class Answer:
         return self.round.reply or ""
 
     @property
+    def reply(self) -> str | None:
+        """The reply in words, None from models that do not speak; the place of each segment in it is its `span`."""
+        return self.round.reply
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is in words alone, such as a question back: nothing is said about pixels, not even that nothing
+        matches. Its round's segments are None, as of one that is not answered yet.
+        """
+        return self.round.segments is None and bool(self.round.reply)
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments of the answer, named; () when nothing was found."""
         return self.round.segments or ()
@@ -103,6 +115,7 @@ class Answer:
 
     def __repr__(self) -> str:
         said = f"{len(self.segments)} masks, score {self.score:.2f}" if self.found else "nothing found"
+        said = "asks back" if self.asks else said
         return f"Answer({self.prompt[:60]!r}: {said}, model={self.model!r})"
 
     def overlay(self) -> Image.Image:
@@ -128,6 +141,8 @@ class Answer:
             "notices": list(self.notices),
             "timings": dict(self.timings),
         }
+        if self.asks:
+            data["asks"] = True
         if self.references:
             data["references"] = [reference.to_dict() for reference in self.references]
         if self.alternatives:
@@ -143,7 +158,9 @@ class Answer:
             round=Round(
                 id=data.get("round", ""),
                 prompt=Prompt.from_json(data["prompt"]),
-                segments=tuple(Segment.from_dict(mask) for mask in data["masks"]),
+                segments=None
+                if data.get("asks")
+                else tuple(Segment.from_dict(mask) for mask in data["masks"]),
                 reply=data.get("text") or None,
             ),
             size=(int(data["size"][0]), int(data["size"][1])),
@@ -218,6 +235,8 @@ def draw_answers(answers: Sequence[Answer]) -> Image.Image:
 
 def legend_note(answer: Answer) -> str:
     """Say the outcome in a few words for a legend."""
+    if answer.asks:
+        return "asks back"
     if not answer.found:
         return "nothing found"
     return f"score {answer.score:.2f}" + (f", {len(answer.masks)} masks" if len(answer.masks) > 1 else "")

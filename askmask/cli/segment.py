@@ -80,6 +80,7 @@ def segment(
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"
         said = f"{share}, score {answer.score:.2f}" if answer.found else "nothing found"
+        said = "asks back" if answer.asks else said
         said += f': "{answer.text}"' if answer.text else ""
         say(f"{number:02d}  {answer.prompt}: {said}{_used(answer.usage)}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):
