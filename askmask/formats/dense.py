@@ -53,8 +53,15 @@ class Shard:
         return answer_masks(prompt["answer"], self.objects[row], self.parts[row])
 
 
-def answer_masks(answer: Mapping[str, Any], objects: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
-    """Turn a prompt's `answer` into one bool [H, W] per instance, given the id maps [H, W] of its view."""
+def answer_masks(
+    answer: Mapping[str, Any] | None, objects: np.ndarray, parts: np.ndarray
+) -> list[np.ndarray]:
+    """Turn a prompt's `answer` into one bool [H, W] per instance, given the id maps [H, W] of its view.
+
+    None, an answer in words alone, has no mask.
+    """
+    if answer is None:
+        return []
     if "objects" in answer:
         return [objects == number for number in answer["objects"]]
     if "parts" in answer:

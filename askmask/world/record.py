@@ -14,7 +14,7 @@ from askmask.world.prompts import PER_VIEW, SurfaceMask, held_out, prompts_for, 
 from askmask.world.render import CameraPose, Renderer, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, resting_worlds
-from askmask.world.talks import memory
+from askmask.world.talks import intents, memory
 
 FORMAT = 1
 VIEWS = 2  # pictures of a scene, unless said otherwise
@@ -37,7 +37,7 @@ class Asking:
     prompts: int = PER_VIEW
     composed: int = 0  # compositions (compositions.py), besides
     conversations: int = 0  # rounds that remember masks (talks/memory.py)
-    dialogues: int = 0  # an intent that moves, in words and masks (talks/intent.py)
+    dialogues: int = 0  # an intent that moves, in words and masks (talks/intents.py)
 
 
 USUAL = Asking()
@@ -104,6 +104,8 @@ def ask(
         return {"prompts": written, "dialogues": dialogues_for(ground, found, surface, chats, held=held)}
     talks = np.random.default_rng([6, seed, number])
     dialogues = memory.conversations_for(ground, found, surface, talks, held=held, count=asking.conversations)
+    intent = np.random.default_rng([7, seed, number])
+    dialogues += intents.dialogues_for(ground, intent, held=held, count=asking.dialogues)
     return {"prompts": written, "dialogues": dialogues}
 
 

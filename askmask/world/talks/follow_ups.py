@@ -6,6 +6,7 @@ of the kind are in view, they do not say which, and asked of the others the same
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,16 +59,42 @@ class Follow:
     of: int | None = None
 
 
+class Scope:
+    """What can be spoken of in one picture: its queries by the thing they are about, and what is looked up often."""
+
+    def __init__(self, ground: Ground, found: Sequence[Query]):
+        self.ground = ground
+        self.asked: dict[int, dict[str, list[Query]]] = {}  # thing -> kind -> queries about it
+        for query in found:
+            n = query.slots.get("x")
+            if isinstance(n, int) and query.kind in ABOUT:
+                self.asked.setdefault(n, {}).setdefault(query.kind, []).append(query)
+        self.categories = [q for q in found if q.kind == "category" and q.satisfying and not q.ignore]
+        everything = (*ground.seen, *ground.glimpsed)
+        alike: dict[str, list[int]] = {}
+        for n in ground.seen:
+            alike.setdefault(ground.category(n), []).append(n)
+        self.kin = {
+            n: alike.get(ground.category(n), []) for n in everything
+        }  # seen things of its kind, itself too
+        self.half_seen = {ground.category(n) for n in ground.glimpsed}
+        self.nouns = {n: NOUNS[ground.category(n)][0] for n in everything}
+        self.parts = {n: _parts(ground, n) for n in ground.seen}
+
+
 @dataclass(slots=True)
 class Talk:
     """One conversation: what was said so far."""
 
-    ground: Ground
+    scope: Scope
     rng: np.random.Generator
     held: bool
-    asked: dict[int, dict[str, list[Query]]]  # thing -> kind -> queries about it
-    categories: list[Query]
     said: list[Said] = field(default_factory=list)
+
+    @property
+    def ground(self) -> Ground:
+        """The picture's facts."""
+        return self.scope.ground
 
     def options(self) -> list[Follow]:
         """Return what can be said next, each kind at most a few times."""
@@ -92,18 +119,6 @@ class Talk:
                     found += _of_many(self, things, number)
         return [f for f in found if not f.query.empty or rng.random() < EMPTY]
 
-    def kin(self, n: int) -> list[int]:
-        """Seen things of the same kind, itself included."""
-        return [m for m in self.ground.seen if self.ground.category(m) == self.ground.category(n)]
-
-    def hidden_kin(self, n: int) -> bool:
-        """Whether one of its kind shows too little to be spoken of."""
-        return any(self.ground.category(m) == self.ground.category(n) for m in self.ground.glimpsed)
-
-    def noun(self, n: int) -> tuple[str, str]:
-        """A thing's plain noun and its plural."""
-        return NOUNS[self.ground.category(n)][0]
-
     def pick(self, bank: str, **slots: str) -> str:
         """Draw a pointer."""
         return str(choose(self.rng, POINTERS[bank][self.held]).format(**slots))
@@ -123,8 +138,8 @@ def _pointer(talk: Talk, number: int, n: int) -> tuple[str, str] | None:
     things = said.things
     ways: dict[str, float] = {"name": 0.15, "given": 0.2}
     everything = [m for s in talk.said for m in dict.fromkeys(s.query.satisfying)]
-    noun = talk.noun(n)[0]
-    if len({m for m in everything if talk.noun(m)[0] == noun}) == 1:
+    noun = talk.scope.nouns[n][0]
+    if len({m for m in everything if talk.scope.nouns[m][0] == noun}) == 1:
         ways["noun"] = 0.15 if last else 0.4
     if len(things) == 1:
         ways["index"] = 0.1 if last else 0.35
@@ -181,9 +196,9 @@ def _of_one(talk: Talk, n: int, number: int, how: str, pointer: str) -> Iterator
     """Everything that can be asked of one thing of an earlier answer."""
     ground, things = talk.ground, talk.said[number].things
     reference = {"round": number} | ({"mask": things.index(n)} if len(things) > 1 else {})
-    kin = talk.kin(n)
+    kin = talk.scope.kin[n]
 
-    for kind, queries in talk.asked.get(n, {}).items():
+    for kind, queries in talk.scope.asked.get(n, {}).items():
         for query in queries:
             yield Follow(
                 query,
@@ -193,8 +208,8 @@ def _of_one(talk: Talk, n: int, number: int, how: str, pointer: str) -> Iterator
                 hard=len(kin) > 2 and _differs(talk, n, kind, query),
                 of=n,
             )
-    for part in _parts(ground, n):
-        many = sum(any(p["name"] == part["name"] for p in _parts(ground, m)) for m in kin)
+    for part in talk.scope.parts[n]:
+        many = sum(any(p["name"] == part["name"] for p in talk.scope.parts[m]) for m in kin)
         query = _query("entities", "parts", "its_part" if how == "it" else "part_of", [n], ground.seen,
                        part=part["name"], of=n)  # fmt: skip
         query.parts = [part["id"]]
@@ -206,7 +221,12 @@ def _of_one(talk: Talk, n: int, number: int, how: str, pointer: str) -> Iterator
 
 def _differs(talk: Talk, n: int, kind: str, query: Query) -> bool:
     """Whether the same question has other answers for at least two others of the thing's kind, one not empty."""
-    others = [q.satisfying for m in talk.kin(n) if m != n for q in talk.asked.get(m, {}).get(kind, ())[:1]]
+    others = [
+        q.satisfying
+        for m in talk.scope.kin[n]
+        if m != n
+        for q in talk.scope.asked.get(m, {}).get(kind, ())[:1]
+    ]
     other = [yes for yes in others if sorted(yes) != sorted(query.satisfying)]
     return len(other) >= 2 and any(other)
 
@@ -225,11 +245,12 @@ def _parts(ground: Ground, n: int) -> list[Facts]:
 
 
 def _volume(ground: Ground, n: int) -> float:
-    return float(np.prod(ground.things[n]["size"]))
+    return math.prod(ground.things[n]["size"])
 
 
 def _height(ground: Ground, n: int) -> float:
-    return float(ground.things[n]["size"][2])
+    height: float = ground.things[n]["size"][2]
+    return height
 
 
 def _compared(talk: Talk, n: int, pointer: str, reference: dict[str, int], how: str) -> Iterator[Follow]:
@@ -242,7 +263,8 @@ def _compared(talk: Talk, n: int, pointer: str, reference: dict[str, int], how: 
         ("bigger", _volume, 2 * RATIO, True),
         ("smaller", _volume, 2 * RATIO, False),
     ):
-        sizes = {m: measure(ground, m) / measure(ground, n) for m in pool}
+        own_size = measure(ground, n)
+        sizes = {m: measure(ground, m) / own_size for m in pool}
         if more:
             yes, no = [m for m in pool if sizes[m] > ratio], [m for m in pool if sizes[m] < 1]
         else:
@@ -254,7 +276,7 @@ def _compared(talk: Talk, n: int, pointer: str, reference: dict[str, int], how: 
         query.ignore = unsure
         if query.empty and unsure:
             continue
-        kin = talk.kin(n)
+        kin = talk.scope.kin[n]
         yield Follow(query, _words(talk, "compare", x=pointer, comp=word), [reference], how,
                      hard=len(kin) > 2, of=n)  # fmt: skip
 
@@ -263,7 +285,7 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
     """No, not that one: another of its kind, by relation or quality; none of those at all."""
     ground, last = talk.ground, [{"round": number}]
     if len(things) > 1:
-        for query in talk.categories:
+        for query in talk.scope.categories:
             category = query.facts["category"]
             if not set(query.satisfying) & set(things) and len(query.satisfying) <= MOST:
                 noun, plural = NOUNS[category][0]
@@ -272,9 +294,9 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
                 yield Follow(new, _words(talk, "reject_all", n=noun, ns=plural), last, "whole")
         return
     n = things[0]
-    kin, (noun, plural) = talk.kin(n), talk.noun(n)
+    kin, (noun, plural) = talk.scope.kin[n], talk.scope.nouns[n]
     others = [m for m in kin if m != n]
-    if others and not talk.hidden_kin(n):
+    if others and ground.category(n) not in talk.scope.half_seen:
         kind = "other_one" if len(others) == 1 else "others"
         query = _query("relations", "likeness", kind, others, ground.seen, of=n, category=ground.category(n))
         yield Follow(query, _words(talk, kind, n=noun, ns=plural), last, "whole", hard=len(kin) > 2, of=n)
@@ -289,7 +311,7 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
                 words = _words(talk, "correct_to_quality", o=f"{colour} {word}")
                 yield Follow(query, words, last, "whole", hard=word == "one" and alike > 2, of=n)
     for relation, words in RELATIONS.items():
-        for query in talk.asked.get(n, {}).get(relation, ()):
+        for query in talk.scope.asked.get(n, {}).get(relation, ()):
             if query.ignore or query.parts:
                 continue
             alike = [m for m in query.satisfying if m in others]
@@ -350,19 +372,19 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
                 yield follow(
                     "all_but", "entities", "instances", rest, things, {"not": category}, seen, o=noun
                 )
-    for word, n, top in _superlatives(talk, things):
+    for word, n, top in superlatives(ground, things):
         facts = {"sorted": word}
         yield follow("superlative_of_those", "spatial", "order", [n], things, facts, top, sup=word)
         rest = [m for m in things if m != n]
         yield follow("all_but", "spatial", "order", rest, things, facts, seen, o=f"{word} one")
-    for name in sorted({p["name"] for n in things for p in _parts(ground, n)}):
-        parts = [p["id"] for n in things for p in _parts(ground, n) if p["name"] == name]
-        owners = [n for n in things if any(p["name"] == name for p in _parts(ground, n))]
+    for name in sorted({p["name"] for n in things for p in talk.scope.parts[n]}):
+        parts = [p["id"] for n in things for p in talk.scope.parts[n] if p["name"] == name]
+        owners = [n for n in things if any(p["name"] == name for p in talk.scope.parts[n])]
         if len(owners) == len(things) == len(parts):
             made = follow("their_part", "entities", "parts", owners, seen, {"part": name}, p=name,
                           ps=PLURAL_PARTS[name])  # fmt: skip
             made.query.parts = parts
-            made.hard = sum(name in [p["name"] for p in _parts(ground, m)] for m in seen) > len(things) > 2
+            made.hard = sum(name in [p["name"] for p in talk.scope.parts[m]] for m in seen) > len(things) > 2
             yield made
     rest = [n for n in ground.on_table if n not in things]
     if rest and not ground.glimpsed and all(n in ground.on_table for n in things):
@@ -372,9 +394,8 @@ def _of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
         yield made
 
 
-def _superlatives(talk: Talk, things: Sequence[int]) -> Iterator[tuple[str, int, list[int]]]:
+def superlatives(ground: Ground, things: Sequence[int]) -> Iterator[tuple[str, int, list[int]]]:
     """Yield (word, which of the things, which of all on the table) as far as the order shows clearly."""
-    ground = talk.ground
     if any(ground.view[n]["cut"] or ground.things[n]["place"] != "table" for n in things):
         return
     for word, measure, last in (
@@ -382,14 +403,14 @@ def _superlatives(talk: Talk, things: Sequence[int]) -> Iterator[tuple[str, int,
         ("rightmost", ground.x, True),
         ("nearest", ground.far, False),
         ("farthest", ground.far, True),
-        ("tallest", lambda n: np.log(_height(ground, n)), True),
-        ("biggest", lambda n: np.log(_volume(ground, n)) / 2, True),
-        ("smallest", lambda n: np.log(_volume(ground, n)) / 2, False),
+        ("tallest", lambda n: math.log(_height(ground, n)), True),
+        ("biggest", lambda n: math.log(_volume(ground, n)) / 2, True),
+        ("smallest", lambda n: math.log(_volume(ground, n)) / 2, False),
         ("lowest", lambda n: ground.things[n]["low"], False),
         ("highest", lambda n: ground.things[n]["high"], True),
     ):
         gap = {"leftmost": SIDE, "rightmost": SIDE, "nearest": DEPTH, "farthest": DEPTH,
-               "lowest": UP, "highest": UP}.get(word, float(np.log(RATIO)))  # fmt: skip
+               "lowest": UP, "highest": UP}.get(word, math.log(RATIO))  # fmt: skip
         ranked = sorted(things, key=measure, reverse=last)
         if abs(measure(ranked[0]) - measure(ranked[1])) < gap:
             continue
@@ -406,7 +427,7 @@ def _after(talk: Talk, last: int) -> Iterator[Follow]:
         name = next(p["name"] for p in ground.things[n]["parts"] if p["id"] == query.parts[0])
         new = _query("entities", "parts", "whole_of", [n], ground.seen, of=n)
         yield Follow(new, _words(talk, "whole_of", p=name), [{"round": last}], "whole",
-                     hard=len(talk.kin(n)) > 2, of=n)  # fmt: skip
+                     hard=len(talk.scope.kin[n]) > 2, of=n)  # fmt: skip
     narrowed = said.prompt["refers_to"]
     if len(narrowed) == 1 and "mask" not in narrowed[0] and said.of is None:
         pair = talk.said[narrowed[0]["round"]].things
@@ -416,10 +437,10 @@ def _after(talk: Talk, last: int) -> Iterator[Follow]:
             references = [narrowed[0], {"round": last}]
             yield Follow(new, _words(talk, "remaining"), references, "several")
     if said.of is not None and query.kind in ABOUT:
-        others = [n for n in talk.asked if n != said.of and query.kind in talk.asked[n]]
+        others = [n for n in talk.scope.asked if n != said.of and query.kind in talk.scope.asked[n]]
         for n in others[:6]:
             name = ground.name(n, talk.rng)
-            new = talk.asked[n][query.kind][0]
+            new = talk.scope.asked[n][query.kind][0]
             if name is not None and new.satisfying != query.satisfying:
                 yield Follow(new, _words(talk, "ellipsis", x=name), [{"round": last}], "question", of=n)
 
@@ -453,7 +474,7 @@ def _of_several(talk: Talk, last: int) -> Iterator[Follow]:
 
 def _some_of_many(talk: Talk, things: Sequence[int]) -> bool:
     """Whether things are meant of a kind that has three or more in view, but not all of it."""
-    return any(len(kin) > 2 and not set(kin) <= set(things) for kin in (talk.kin(n) for n in things))
+    return any(len(kin) > 2 and not set(kin) <= set(things) for kin in (talk.scope.kin[n] for n in things))
 
 
 def _together(talk: Talk, count: int) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
-from askmask.world.talks.follow_ups import Follow, Said, Talk
+from askmask.world.talks.follow_ups import Follow, Said, Scope, Talk
 from askmask.world.talks.replies import spans_of, told
-from askmask.world.talks.words import ABOUT, OWN
+from askmask.world.talks.words import OWN
 
 NAME = "conversation"
 ROUNDS = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
@@ -36,18 +36,13 @@ def conversations_for(
     count: int,
 ) -> list[list[Facts]]:
     """Write up to `count` conversations of two to ten rounds for one picture, out of its queries."""
-    asked: dict[int, dict[str, list[Query]]] = {}
-    for query in found:
-        n = query.slots.get("x")
-        if isinstance(n, int) and query.kind in ABOUT:
-            asked.setdefault(n, {}).setdefault(query.kind, []).append(query)
-    categories = [q for q in found if q.kind == "category" and q.satisfying and not q.ignore]
+    scope = Scope(ground, found)
     openings = _openings(ground, found)
     written: list[list[Facts]] = []
     for _ in range(3 * count):
         if len(written) == count or not openings:
             break
-        talk = Talk(ground, rng, held, asked, categories)
+        talk = Talk(scope, rng, held)
         rounds = _write(talk, openings, choose(rng, ROUNDS), surface)
         if len(rounds) >= 2:
             written.append(rounds)
