@@ -148,38 +148,63 @@ class ConversationTask(SelectionTask):
         language = self.module.language.train()
         regions, owners = self._regions([view.seen for view in batch.views])
         pictures = language.see(regions)
-        single = [(number, ask) for number, asks in enumerate(batch.asks) for ask in asks]
-        talked = [(drawn.view, round.ask) for drawn in batch.talks for round in drawn.talk]
-        rows = [*single, *talked]
-        asks = [ask for _, ask in rows]
-        index = torch.tensor([view for view, _ in rows])
-        tokens = language.words.tokens([ask.text for ask in asks])
         said = self._true_answers(batch)
         if any(drawn.own for drawn in batch.talks):
             said = self._own_answers(batch, said, pictures, owners)
-        references, spoken = self._references(batch, said, len(single), pictures)
-        seen = pictures.rows(index)
-        choice = language(seen, tokens, self.config.word_drop, references)
+        single = [(number, ask) for number, asks in enumerate(batch.asks) for ask in asks]
+        single.sort(
+            key=lambda row: len(row[1].text.split())
+        )  # apart, short prompts need no padding for long ones
+        middle, total = len(single) // 2, len(single) + sum(len(drawn.talk) for drawn in batch.talks)
+        losses: dict[str, Tensor] = {}
+        figures: dict[str, float] = {}
+        for rows in (single[:middle], single[middle:]):
+            if rows:
+                choice, part = self._choose(rows, pictures, owners, None, None)
+                add(losses, part, len(rows) / total)
+                share = len(rows) / len(single)
+                figures["single_right"] = figures.get("single_right", 0.0) + share * float(
+                    part["right"].mean()
+                )
+        if batch.talks:
+            rounds = [(drawn.view, round) for drawn in batch.talks for round in drawn.talk]
+            references, spoken = self._references(batch, said, pictures)
+            rows = [(view, round.ask) for view, round in rounds]
+            choice, part = self._choose(rows, pictures, owners, references, spoken)
+            if references is not None and spoken is not None:
+                among = torch.tensor([round.among for _, round in rounds])
+                part |= memory_losses(choice, references, spoken, among)
+            add(losses, part, len(rows) / total)
+            refers = torch.tensor([bool(round.refers) for _, round in rounds])
+            figures |= {"follow_right": float(part["right"][refers].mean())} if refers.any() else {}
+        losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
+        if pictures.measures.shape[-1]:
+            tables = [view.seen.measures for view in batch.views]
+            losses["measures"] = measure_loss(pictures.measures, tables, owners)
+        figures |= {name: float(loss.detach()) for name, loss in losses.items()}
+        return sum_of(losses.values()), figures | {"prompts": float(total)}
+
+    def _choose(
+        self,
+        rows: Sequence[tuple[int, Ask]],
+        pictures: Seen,
+        owners: list[np.ndarray],
+        references: References | None,
+        spoken: Tensor | None,
+    ) -> tuple[Choice, dict[str, Tensor]]:
+        """Answer prompts, each about the view of its number; return losses, and which are all right, 0 or 1 [B]."""
+        language, asks = self.module.language, [ask for _, ask in rows]
+        seen = pictures.rows(torch.tensor([view for view, _ in rows]))
+        choice = language(
+            seen, language.words.tokens([a.text for a in asks]), self.config.word_drop, references
+        )
         owned = [owners[view] for view, _ in rows]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)
         of = of_targets(asks, owned, seen.real.shape[1], spoken)
         losses |= understanding_losses(choice, asks, owned, self.module.config, of)
-        among = [False] * len(single) + [round.among for drawn in batch.talks for round in drawn.talk]
-        if references is not None and spoken is not None:
-            losses |= memory_losses(choice, references, spoken, torch.tensor(among))
-        losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
-        if pictures.measures.shape[-1]:
-            tables = [view.seen.measures for view in batch.views]
-            losses["measures"] = measure_loss(pictures.measures, tables, owners)
-        figures = {name: float(loss.detach()) for name, loss in losses.items()}
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float()
-        refers = torch.tensor(
-            [False] * len(single) + [bool(round.refers) for drawn in batch.talks for round in drawn.talk]
-        )
-        figures |= {"single_right": float(right[: len(single)].mean())} if single else {}
-        figures |= {"follow_right": float(right[refers].mean())} if refers.any() else {}
-        return sum_of(losses.values()), figures | {"prompts": float(len(asks))}
+        return choice, losses | {"right": right}
 
     # -- what was answered before ---------------------------------------------------------------------------
 
@@ -207,7 +232,7 @@ class ConversationTask(SelectionTask):
         language = self.module.language.eval()
         chosen = [number for number, drawn in enumerate(batch.talks) if drawn.own]
         part = Step(batch.views, [], [batch.talks[number] for number in chosen])
-        references, _ = self._references(part, [said[number] for number in chosen], 0, pictures)
+        references, _ = self._references(part, [said[number] for number in chosen], pictures)
         texts = [round.ask.text for drawn in part.talks for round in drawn.talk]
         index = torch.tensor([drawn.view for drawn in part.talks for _ in drawn.talk])
         choice = language(pictures.rows(index), language.words.tokens(texts), references=references)
@@ -224,15 +249,12 @@ class ConversationTask(SelectionTask):
         return result
 
     def _references(
-        self, batch: Step, said: list[list[list[Reference]]], alone: int, pictures: Seen
+        self, batch: Step, said: list[list[list[Reference]]], pictures: Seen
     ) -> tuple[References | None, Tensor | None]:
-        """Bring together what each row may remember, `alone` rows without a memory first.
-
-        And which of it each speaks of, 0 or 1 [B, M].
-        """
-        memories: list[Remembered | None] = [None] * alone
-        meant: list[list[int]] = [[] for _ in range(alone)]
-        spoken: list[list[int]] = [[] for _ in range(alone)]
+        """Bring together what each round may remember, and which of it each speaks of, 0 or 1 [B, M]."""
+        memories: list[Remembered | None] = []
+        meant: list[list[int]] = []
+        spoken: list[list[int]] = []
         width = evidence_width(self.module.config)
         for drawn, answers in zip(batch.talks, said, strict=True):
             count = batch.views[drawn.view].references.lies.shape[1]
@@ -318,3 +340,10 @@ def memory_losses(choice: Choice, references: References, spoken: Tensor, among:
     losses = {"spoken": ((each * references.real).sum(1) / count)[has].mean()}
     whole = F.binary_cross_entropy_with_logits(choice.among, among.float(), reduction="none")
     return losses | {"among": 0.3 * whole[has].mean()}
+
+
+def add(losses: dict[str, Tensor], part: dict[str, Tensor], share: float) -> None:
+    """Add the losses of a part of the rows to those of all, by its share of them."""
+    for name, value in part.items():
+        if value.ndim == 0:
+            losses[name] = losses.get(name, torch.zeros(())) + share * value

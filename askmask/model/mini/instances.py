@@ -112,6 +112,18 @@ class Shown:
     names: tuple[Tensor, ...]  # [N, n] each: chances of categories, colours, materials
 
 
+def shown_by(instances: Instances, config: MiniConfig) -> Shown:
+    """Return what the maps show under the regions themselves, read off their evidence."""
+    sizes = [len(config.categories), len(config.colours), len(config.attributes), len(part_names(config)), 3]
+    numbers = instances.evidence[:, : -ORDER - 1]
+    named = numbers[:, sum(config.widths[:3]) :].split([*sizes, GEOMETRY], 1)
+    category, colour, attributes, _, depth, shape = named
+    boxes = shape[:, 2:6]
+    place = positions(boxes, depth[:, 0])
+    names = category, colour, attributes[:, _materials(config)]
+    return Shown(instances.masks, numbers, boxes, depth[:, 0], place, names)
+
+
 def look_under(
     percept: Percept, maps: tuple[Tensor, ...], row: int, masks: Tensor, config: MiniConfig
 ) -> Shown:
@@ -129,15 +141,18 @@ def look_under(
     certain = (masks * percept.seed[row].sigmoid()).flatten(1).amax(1, keepdim=True)
     shape, boxes = geometry(masks)
     category, colour, attributes = chances[:3]
-    material = [i for i, name in enumerate(config.attributes) if name.startswith("material=")]
     return Shown(
         masks,
         torch.cat([*pooled, *chances, mean, spread, certain, shape], 1),
         boxes,
         mean[:, 0],
         positions(boxes, mean[:, 0]),
-        (category, colour, attributes[:, material]),
+        (category, colour, attributes[:, _materials(config)]),
     )
+
+
+def _materials(config: MiniConfig) -> list[int]:
+    return [number for number, name in enumerate(config.attributes) if name.startswith("material=")]
 
 
 def seen_from(one: Shown, other: Shown, ranked: Tensor) -> Tensor:

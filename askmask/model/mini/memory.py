@@ -25,6 +25,7 @@ from askmask.model.mini.instances import (
     nearness,
     order_among,
     seen_from,
+    shown_by,
 )
 from askmask.model.mini.perception import Percept
 
@@ -84,7 +85,7 @@ def refer(
     Returns their evidence [M, E], how each region lies from them [M, O, RELATION], and their overlap [M, O, OVERLAP].
     """
     shown = look_under(percept, maps, row, masks, config)
-    regions = look_under(percept, maps, row, instances.masks, config)
+    regions = shown_by(instances, config)
     overlap = overlaps(masks, instances.masks)
     same = overlap[..., 0] > SAME
     things = instances.things
