@@ -46,14 +46,16 @@ from askmask.world.phrases import NOUNS
 from askmask.world.talks.replies import FOUND as LEADS
 from askmask.world.talks.replies import NONE_OF_THEM, NOTHING, NUMBERS, SEVERAL
 
+TOGETHER = 3  # groups of replies of like length that a step is read in
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyConfig(SelectionConfig):
     """What the stage of replies reads: `prompts` single prompts and `rounds` rounds of a dialogue of each view."""
 
-    views: int = 12
-    prompts: int = 4
-    rounds: int = 4  # at most, one dialogue's, in a row
+    views: int = 8
+    prompts: int = 3
+    rounds: int = 3  # at most, one dialogue's, in a row
     given: float = 0.5  # share of rounds that are told what they refer to
     point: float = 4.0  # weight of what phrases point at, beside the words
     val_views: int = 30
@@ -273,28 +275,51 @@ def reply_losses(
     parts: Sequence[str],
     weight: float,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return the losses of words, pointers and parts, and how often each is right."""
+    """Return the losses of words, pointers and parts, and how often each is right.
+
+    Most replies are short: those of one length are read together, or most of the work would be padding.
+    """
     rows = [speech.vocabulary.ids(one.text, [span for span, _ in one.phrases], one.kind) for one in said]
     if (most := max(map(len, rows))) > LONGEST:
         raise DataError(f"a reply has at most {LONGEST} words and signs", got=most)
-    ids = padded(rows)
-    uttered = speech(known, ids)
-    wanted = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100)
-    logits = uttered.logits[:, :-1]
-    losses = {"words": F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)}
-    told = (logits.argmax(-1) == wanted)[wanted != -100].float().mean()
-    kinds = logits[:, 0, KINDS].argmax(1) == KINDS.index(ALONE)
-    alone = torch.tensor([one.kind == ALONE for one in said])
-    figures = {"words_right": float(told), "alone_right": float((kinds == alone).float().mean())}
-    if len(uttered.row):
-        target, gate = _pointed(uttered, said, owners, parts)
-        real = known.real[uttered.row][:, -target.shape[1] :]
-        each = F.binary_cross_entropy_with_logits(uttered.point, target, reduction="none") * real
-        losses["point"] = weight * (each.sum(1) / real.sum(1).clamp(min=1)).mean()
-        losses["part"] = F.cross_entropy(uttered.gate, gate)
-        right = (((uttered.point > 0) == (target > 0)) | ~real).all(1) & (uttered.gate.argmax(1) == gate)
-        figures["point_right"] = float(right.float().mean())
-    return losses, {name: float(loss.detach()) for name, loss in losses.items()} | figures
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    size = -(-len(order) // TOGETHER)
+    sums: dict[str, Tensor] = {}
+    counts = {"words": 0, "alone": len(rows), "point": 0}
+    for first in range(0, len(order), size):
+        some = order[first : first + size]
+        ids = padded([rows[row] for row in some])
+        uttered = speech(known.rows(torch.tensor(some)), ids)
+        wanted = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100)
+        logits = uttered.logits[:, :-1]
+        counts["words"] += int((wanted != -100).sum())
+        alone = torch.tensor([said[row].kind == ALONE for row in some])
+        part = {
+            "words": F.cross_entropy(
+                logits.flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum"
+            ),
+            "words_right": (logits.argmax(-1) == wanted).sum(),
+            "alone_right": ((logits[:, 0, KINDS].argmax(1) == KINDS.index(ALONE)) == alone).sum(),
+        }
+        if len(uttered.row):
+            counts["point"] += len(uttered.row)
+            target, gate = _pointed(
+                uttered, [said[row] for row in some], [owners[row] for row in some], parts
+            )
+            real = known.real[[some[row] for row in uttered.row.tolist()]][:, -target.shape[1] :]
+            each = F.binary_cross_entropy_with_logits(uttered.point, target, reduction="none") * real
+            right = (((uttered.point > 0) == (target > 0)) | ~real).all(1) & (uttered.gate.argmax(1) == gate)
+            part["point"] = weight * (each.sum(1) / real.sum(1).clamp(min=1)).sum()
+            part["part"] = F.cross_entropy(uttered.gate, gate, reduction="sum")
+            part["point_right"] = right.sum()
+        for name, value in part.items():
+            sums[name] = sums[name] + value if name in sums else value
+    of = {
+        name: counts["point" if name in ("part", "point_right") else name.partition("_")[0]] for name in sums
+    }
+    means = {name: value / of[name] for name, value in sums.items()}
+    losses = {name: value for name, value in means.items() if name in ("words", "point", "part")}
+    return losses, {name: float(value.detach()) for name, value in means.items()}
 
 
 def _pointed(

@@ -99,7 +99,7 @@ def _asked(
     if prompt["answer"] is None:
         said = ToSay(prompt["reply"], ALONE)
         return AskedRound(prompt["prompt"], frozenset(), WHOLE, kind, said, refers, tuple(before))
-    ask = ask_of(prompt, scene, view)
+    ask = ask_of({**prompt, "kind": ""}, scene, view)  # what it speaks of is not needed here
     if ask is None or len(ask.parts) > 1:
         return None
     part = ask.parts[0] if ask.parts else WHOLE

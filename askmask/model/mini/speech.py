@@ -55,6 +55,10 @@ class Known:
     select: Tensor  # [B, O] logits of the choice
     gate: Tensor  # [B, P] logits of the choice
 
+    def rows(self, index: Tensor) -> Known:
+        """Select along the batch."""
+        return Known(self.states[index], self.real[index], self.select[index], self.gate[index])
+
     @property
     def regions(self) -> Tensor:
         """States of the regions, [B, O, D]."""
