@@ -65,6 +65,18 @@ class Answer:
         return self.round.reply or ""
 
     @property
+    def reply(self) -> str | None:
+        """The reply in words, None from models that do not speak; the place of each segment in it is its `span`."""
+        return self.round.reply
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is in words alone, such as a question back: nothing is said about pixels, not even that nothing
+        matches. Its round's segments are None, as of one that is not answered yet.
+        """
+        return self.round.segments is None and bool(self.round.reply)
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments of the answer, named; () when nothing was found."""
         return self.round.segments or ()
@@ -145,6 +157,8 @@ class Answer:
             "notices": list(self.notices),
             "timings": dict(self.timings),
         }
+        if self.asks:
+            data["asks"] = True
         if self.references:
             data["references"] = [reference.to_dict() for reference in self.references]
         if self.alternatives:
@@ -162,7 +176,9 @@ class Answer:
             round=Round(
                 id=data.get("round", ""),
                 prompt=Prompt.from_json(data["prompt"]),
-                segments=tuple(Segment.from_dict(mask) for mask in data["masks"]),
+                segments=None
+                if data.get("asks")
+                else tuple(Segment.from_dict(mask) for mask in data["masks"]),
                 reply=data.get("text") or None,
                 references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             ),

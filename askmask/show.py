@@ -48,6 +48,8 @@ def draw_session(session: Session, *, most: int | None = None) -> Image.Image:
 
 def legend_note(answer: Answer) -> str:
     """Say the outcome in a few words."""
+    if answer.asks:
+        return "asks back"
     if not answer.found:
         return f"nothing found{presence_note(answer)}"
     many = f"{len(answer.masks)} masks" if len(answer.masks) > 1 else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from askmask.answer import Answer
-from askmask.backend import Asked, Done, Event, Found, Keep, State, View
-from askmask.backends.instances import split
+from askmask.backend import Asked, Done, Event, Found, Keep, State, View, Words
+from askmask.backends.instances import Part, split
 from askmask.conversation import Prompt, Reference, Round, Segment
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
@@ -26,13 +26,14 @@ from askmask.imaging.mask import Mask
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.protocols import Protocol
-from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput, PastRound
+from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput, PastRound, Piece, Reply
 from askmask.model.threads import at_most
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
 UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
+GARBLED = "the reply could not be read to its end, so its words are not tied to masks"
 SURE = 0.5  # least probability of a reference that the words alone gave
 
 
@@ -178,31 +179,48 @@ class NeuralBackend:
     def _answer_group(self, view: View, group: list[tuple[int, Asked]], keep: Keep) -> Iterator[Event]:
         """Answer prompts about one picture: all in words, or one of marks."""
         assert isinstance(view, NeuralView)
-        start = time.perf_counter()
-        with memory_guard(f"{len(group)} prompts at once"), at_most(self.net.threads):
-            if (prompt := group[0][1].prompt).marks:
-                outs = [self._point(view, marks) for marks in self._marks(prompt, view.picture)]
+        spent, outs = 0.0, list[MaskOutput]()
+        steps = self._steps(view, [one for _, one in group])
+        while True:
+            start = time.perf_counter()
+            # Not around the yields: between them the thread is the caller's.
+            with memory_guard(f"{len(group)} prompts at once"), at_most(self.net.threads):
+                step = next(steps, None)
+            spent += time.perf_counter() - start
+            if step is None:
+                break
+            if isinstance(step, Piece):
+                yield Words(group[step.row][0], step.text)
             else:
-                outs = [self._ask(view, [one for _, one in group])]
-        seconds = {"picture": view.seconds, "prompt": (time.perf_counter() - start) / len(group)}
+                outs.append(step)
+        seconds = {"picture": view.seconds, "prompt": spent / len(group)}
         for number, (row, one) in enumerate(group):
             parts = [(out, query) for out in outs for query in (out.row == number).nonzero()[:, 0].tolist()]
-            with at_most(self.net.threads):  # not around the yields: between them the thread is the caller's
-                answer = self._read(parts, view, one, seconds, keep)
+            with at_most(self.net.threads):
+                answer = self._read(number, parts, view, one, seconds, keep)
             yield from (Found(row, segment) for segment in answer.segments)
             yield Done(row, answer)
 
-    def _ask(self, view: NeuralView, asked: Sequence[Asked]) -> MaskOutput:
-        """Answer prompts in words, each with what the network remembers of its conversation."""
+    def _steps(self, view: NeuralView, asked: list[Asked]) -> Iterator[Piece | MaskOutput]:
+        """Run the network over prompts about one picture: words as they come, and masks."""
+        if (prompt := asked[0].prompt).marks:
+            for marks in self._marks(prompt, view.picture):
+                yield self._point(view, marks)
+            return
         states = [one.state for one in asked]
         remembered = [state if isinstance(state, NeuralState) else NeuralState(view) for state in states]
-        return self.net.ask(
+        yield from self.net.stream(
             view.look,
             self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked]),
             [state.memory for state in remembered],
             [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)],
             multimask=self.protocol.best_of_three,
+            least=self.config.presence_threshold if self._trained(prompt).get("presence") else 0.0,
         )
+
+    def _trained(self, prompt: Prompt) -> Mapping[str, bool]:
+        """Say which heads training has supervised: for mask token 0, and for words."""
+        return {} if self.protocol.best_of_three or prompt.marks else self.config.trained_heads
 
     def _point(self, view: NeuralView, marks: Marks) -> MaskOutput:
         return self.net.point(view.look, marks, multimask=self.protocol.best_of_three)
@@ -231,6 +249,7 @@ class NeuralBackend:
 
     def _read(
         self,
+        number: int,
         parts: list[tuple[MaskOutput, int]],
         view: NeuralView,
         one: Asked,
@@ -240,8 +259,8 @@ class NeuralBackend:
         """Turn what the network gave for one prompt into an Answer in picture pixels."""
         start = time.perf_counter()
         prompt = one.prompt
-        # Training supervises the heads for mask token 0, and for words.
-        trained = {} if self.protocol.best_of_three or prompt.marks else self.config.trained_heads
+        trained = self._trained(prompt)
+        reply = next((out.replies[number] for out, _ in parts if out.replies is not None), None)
         knows_presence = bool(trained.get("presence"))
         segments: list[Segment] = []
         alternatives: list[Segment] = []
@@ -257,14 +276,10 @@ class NeuralBackend:
                 )
             score = _unit(out.scores[query, chosen])
             overall = max(overall, score)
-            pieces = [(logits > 0, 1.0)]
+            pieces = [Part(logits > 0, 1.0, -1)]
             if out.objects is not None and out.chosen is not None:
                 pieces = split(logits > 0, out.objects, out.chosen[query])
-            segments += [
-                Segment(mask=Mask.from_array(piece), source="predicted", score=score * likely)
-                for piece, likely in pieces
-                if piece.any()
-            ]
+            segments += [_segment(piece, score, reply, out, query) for piece in pieces if piece.mask.any()]
             if keep.alternatives:
                 others = [k for k in out.scores[query].argsort(descending=True).tolist() if k != chosen]
                 for k in others:
@@ -274,10 +289,15 @@ class NeuralBackend:
                     )
         found = bool(segments) and (not knows_presence or presence >= self.threshold)
         notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
+        if reply is not None and reply.trouble:
+            notices += (f"{GARBLED}: {reply.trouble}",)
+        alone = reply is not None and reply.alone
+        found = found and not alone
         return Answer(
             round=Round(
                 prompt=prompt,
-                segments=tuple(segments) if found else (),
+                segments=None if alone else tuple(segments) if found else (),
+                reply=reply.text or None if reply is not None else None,
                 references=_references(one, parts),
             ),
             size=view.picture.size,
@@ -325,6 +345,19 @@ def _references(one: Asked, parts: list[tuple[MaskOutput, int]]) -> tuple[Refere
         Reference(name, chances[number], number in given)
         for number, name in enumerate(one.state.remembered)
         if number in given or chances[number] >= SURE
+    )
+
+
+def _segment(part: Part, score: float, reply: Reply | None, out: MaskOutput, query: int) -> Segment:
+    """Make a segment of a part of an answer's mask, with the words of the reply that name it."""
+    at = -1 if out.named is None or part.number < 0 else int(out.named[query, part.number])
+    span = reply.spans[at] if reply is not None and 0 <= at < len(reply.spans) else None
+    return Segment(
+        mask=Mask.from_array(part.mask),
+        source="predicted",
+        score=score * part.likely,
+        phrase=None if reply is None or span is None else reply.text[slice(*span)],
+        span=span,
     )
 
 

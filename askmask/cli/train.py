@@ -19,6 +19,7 @@ NAMES = (
     "mini_phase_two",
     "conversation",
     "mini_masks",
+    "mini_replies",
 )
 
 

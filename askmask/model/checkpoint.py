@@ -4,6 +4,7 @@
     segmenter.safetensors    visual back-end
     adapter.safetensors      adapter and heads
     language.safetensors     language back-end
+    speech.safetensors       what makes replies in words, of small networks that do
     lora.safetensors         its LoRA weights, if any
     head.safetensors         the language model's own head, if it has one apart: for replies, not part of the network
     tokenizer/               tokenizer, chat template and picture settings, if the back-end has them
@@ -36,7 +37,7 @@ from askmask.runs.manifest import check_free
 from askmask.runs.whole_files import copy_file, settle, whole_file, whole_folder, write_json
 
 CARD = "card.json"
-PARTS = ("segmenter", "adapter", "language", "lora")
+PARTS = ("segmenter", "adapter", "language", "speech", "lora")
 HEAD = "head.safetensors"
 NAMED = 6  # keys an error names before it only counts
 
@@ -46,7 +47,7 @@ def part_of(key: str) -> str:
     if ".lora_A." in key or ".lora_B." in key:
         return "lora"
     head = key.split(".", 1)[0]
-    return {"segmenter": "segmenter", "prompt_encoder": "language"}.get(head, "adapter")
+    return {"segmenter": "segmenter", "prompt_encoder": "language", "speech": "speech"}.get(head, "adapter")
 
 
 def save_checkpoint(

@@ -8,7 +8,7 @@ Letters as in seams.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.model.seams import Features, Marks, MaskOutput, PastRound, PromptEncoder, Segmenter, Tokens
+from askmask.model.seams import (
+    Features,
+    Marks,
+    MaskOutput,
+    PastRound,
+    Piece,
+    PromptEncoder,
+    Segmenter,
+    Tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,22 @@ class AskMaskNet(nn.Module):
         """
         states = self.prompt_encoder.encode(look.prefix, tokens)
         return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)
+
+    def stream(
+        self,
+        look: Look,
+        tokens: Tokens,
+        memories: Sequence[Any] = (),
+        meant: Sequence[Sequence[int]] = (),
+        *,
+        multimask: bool = False,
+        least: float = 0.0,
+    ) -> Iterator[Piece | MaskOutput]:
+        """Answer B prompts as `ask` does, in masks and words; yields the words as they come, then the whole.
+
+        `least`: the presence below which nothing counts as found. A network that does not speak yields no words.
+        """
+        yield self.ask(look, tokens, memories, meant, multimask=multimask)
 
     @torch.no_grad()
     def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:

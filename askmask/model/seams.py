@@ -15,7 +15,7 @@ No text enters the network: a tokenizer turns it into numbers before, in a data 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +88,26 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """More of the reply to prompt `row` of the batch."""
+
+    row: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a network says to one prompt."""
+
+    text: str
+    spans: tuple[
+        tuple[int, int], ...
+    ] = ()  # the place of each phrase that names something shown: [start, end)
+    alone: bool = False  # words alone, such as a question back: nothing is said about pixels
+    trouble: str = ""  # how it breaks the rules of replies; it then has no spans
+
+
+@dataclass(frozen=True)
 class MaskOutput:
     """Masks of B prompts, before they are taken back to picture pixels."""
 
@@ -100,6 +120,33 @@ class MaskOutput:
     chosen: Tensor | None = None  # [Q, O]
     # Where a back-end remembers: the probability of each remembered mask that the prompt speaks of it.
     references: Tensor | None = None  # [Q, M]
+    # Where a back-end speaks: the reply to each prompt of the batch, and which of its spans names each object, or -1.
+    replies: tuple[Reply, ...] | None = None
+    named: Tensor | None = None  # [Q, O]
+
+    def rows(self, index: Tensor) -> MaskOutput:
+        """Select masks."""
+        return MaskOutput(
+            **{
+                name: value[index] if isinstance(value, Tensor) and name != "objects" else value
+                for name, value in self._fields().items()
+            }
+        )
+
+    def and_(self, other: MaskOutput) -> MaskOutput:
+        """Return these masks and those of another answer about the same picture."""
+        more = other._fields()
+        return MaskOutput(
+            **{
+                name: torch.cat([value, more[name]])
+                if isinstance(value, Tensor) and name != "objects"
+                else value
+                for name, value in self._fields().items()
+            }
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 class Segmenter(Protocol):

@@ -10,6 +10,7 @@ from askmask.training.loop import LoopConfig
 from askmask.training.optimiser import Schedule
 from askmask.training.perception import PerceptionConfig
 from askmask.training.refinement import RefinementConfig
+from askmask.training.replies import ReplyConfig
 from askmask.training.segmentation import SegmentationConfig
 from askmask.training.selection import SelectionConfig
 
@@ -55,6 +56,13 @@ class RefinementRecipe(Recipe):
     """`mini`'s mask decoder, with the language side still learning (`start`)."""
 
     data: RefinementConfig = field(default_factory=RefinementConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyRecipe(Recipe):
+    """`mini`'s replies in words, over all else frozen (`start`); any weights of it get what they lack."""
+
+    data: ReplyConfig = field(default_factory=ReplyConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +152,21 @@ def mini_masks() -> RefinementRecipe:
     )
 
 
+def mini_replies() -> ReplyRecipe:
+    """Replies: what was found, that nothing matches, or a question back. Masks stay as they are: train it last."""
+    return ReplyRecipe(
+        stage="replies",
+        run="runs/mini-replies",
+        loop=LoopConfig(
+            steps=4000,
+            schedule=Schedule(lr=2e-3, min_lr=2e-5),
+            log_every=50,
+            save_every=200,
+            evaluate_every=1000,
+        ),
+    )
+
+
 RECIPES: dict[str, Any] = {
     recipe.__name__: recipe
     for recipe in (
@@ -154,5 +177,6 @@ RECIPES: dict[str, Any] = {
         mini_phase_two,
         conversation,
         mini_masks,
+        mini_replies,
     )
 }

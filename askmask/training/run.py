@@ -32,10 +32,12 @@ from askmask.training.recipes import (
     PerceptionRecipe,
     Recipe,
     RefinementRecipe,
+    ReplyRecipe,
     SegmentationRecipe,
     SelectionRecipe,
 )
 from askmask.training.refinement import RefinementTask
+from askmask.training.replies import ReplyTask, reply_vocabulary
 from askmask.training.run_folder import RunFolder, read_state, weights_in
 from askmask.training.segmentation import SegmentationTask
 from askmask.training.selection import SelectionTask
@@ -166,6 +168,14 @@ def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
     return RefinementTask(net, recipe.data)
 
 
+def replies_task(recipe: ReplyRecipe, folder: RunFolder) -> Task:
+    """Build the stage of replies over any weights of mini. The words come from the data at the first start."""
+    model, begun = model_of(folder, recipe.start), (folder.root / "model.json").exists()
+    words = set() if model is None or begun else reply_vocabulary(recipe.data.train, model)
+    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE), words=words)
+    return ReplyTask(net, recipe.data)
+
+
 def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
     source = Path(recipe.model)
@@ -190,6 +200,7 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
     "selection": selection_task,
     "conversation": conversation_task,
     "refinement": refinement_task,
+    "replies": replies_task,
     "segmentation": segmentation_task,
 }
 
@@ -200,6 +211,7 @@ def _mini(
     wanted: tuple[str, ...],
     kinds: Collection[str] = (),
     remembers: bool = False,
+    words: Collection[str] = (),
 ) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
@@ -208,6 +220,8 @@ def _mini(
         )
     if kinds or remembers:
         model = model.grown(kinds, remembers=remembers)
+    if words:
+        model = model.speaking(words)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)

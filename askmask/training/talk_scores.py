@@ -101,7 +101,7 @@ def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarr
             if not true:
                 objects = prefix.instances.masks
                 pieces = split(shown.numpy(), objects, choice.select[0, : len(objects)])
-                masks = [piece for piece, _ in pieces if piece.any()] if presence > 0 else []
+                masks = [part.mask for part in pieces if part.mask.any()] if presence > 0 else []
             before = 0 if memory is None else len(memory.evidence)
             kept.append(list(range(before, before + len(masks))))
             memory = encoder.remember(prefix, talk.view.features, memory, _squares(masks, prefix.parts))

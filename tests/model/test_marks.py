@@ -89,7 +89,8 @@ def test_pieces_add_up_to_the_mask_and_are_named_from_left_to_right():
     mask = np.zeros((32, 32), bool)
     mask[4:28, 2:14], mask[4:28, 19:30] = True, True  # reaches a little beyond the objects
     pieces = split(mask, objects, torch.tensor([2.0, 1.0, -3.0]))
-    assert len(pieces) == 2 and np.array_equal(pieces[0][0] | pieces[1][0], mask)
-    assert not (pieces[0][0] & pieces[1][0]).any() and pieces[0][0][:, :16].sum() == mask[:, :16].sum()
-    assert pieces[0][1] == pytest.approx(torch.sigmoid(torch.tensor(1.0)).item())
-    assert split(mask, objects, torch.tensor([2.0, -1.0, -3.0])) == [(mask, 1.0)]
+    assert len(pieces) == 2 and np.array_equal(pieces[0].mask | pieces[1].mask, mask)
+    assert not (pieces[0].mask & pieces[1].mask).any() and pieces[0].mask[:, :16].sum() == mask[:, :16].sum()
+    assert pieces[0].likely == pytest.approx(torch.sigmoid(torch.tensor(1.0)).item())
+    (whole,) = split(mask, objects, torch.tensor([2.0, -1.0, -3.0]))
+    assert whole.mask is mask and (whole.likely, whole.number) == (1.0, 0)

@@ -33,6 +33,7 @@ class MiniConfig:
     composes: bool = False  # whether it has compose.py; the first weights have not
     remembers: bool = False  # whether it has memory.py
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
+    replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
 
     def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
@@ -42,6 +43,10 @@ class MiniConfig:
         """
         new = sorted(set(kinds) - set(self.kinds))
         return replace(self, kinds=(*self.kinds, *new), composes=True, remembers=self.remembers or remembers)
+
+    def speaking(self, words: Iterable[str]) -> MiniConfig:
+        """Return a network that also answers in these words; those it knows keep their places."""
+        return replace(self, replies=(*self.replies, *sorted(set(words) - set(self.replies))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""

@@ -10,7 +10,7 @@ Letters as in seams.py; O regions (objects and stuff), P part names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,12 @@ class Choice(TokenStates):
     )
     paint: Tensor | None = None  # [B, S/2, S/2] in [0, 1]: the choice on the picture
 
+    def rows(self, index: Tensor) -> Choice:
+        """Select along the batch."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        tensors = {name: value[index] for name, value in known.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, read=self.read.rows(index))
+
     @property
     def painted(self) -> Tensor:
         """`paint`, of a choice that `on` has made."""
@@ -93,12 +99,25 @@ class Choice(TokenStates):
     def on(self, masks: Tensor, parts: Tensor) -> Choice:
         """Paint the choice with region masks [B, O, h, w] and part probabilities [B, P, h, w]."""
         select = self.select[:, : masks.shape[1]]
-        # "Whether" is presence's to say; the paint says "which", so the likeliest region is always in it.
-        if select.shape[1]:
-            likeliest = select.amax(1, keepdim=True)
-            lift = (LIKELIEST - likeliest).clamp(min=0)
-            select = select + torch.where(likeliest > NEVER / 2, lift, 0.0)  # nothing to see, nothing painted
+        select = lifted(select)
         return replace(self, paint=paint(select, self.gate, masks, parts))
+
+
+def lifted(select: Tensor) -> Tensor:
+    """Return the logits [B, O] that are painted: "whether" is presence's to say, so the likeliest is always in it."""
+    if not select.shape[1]:
+        return select
+    likeliest = select.amax(1, keepdim=True)
+    lift = (LIKELIEST - likeliest).clamp(min=0)
+    return select + torch.where(likeliest > NEVER / 2, lift, 0.0)  # nothing to see, nothing painted
+
+
+def picked(select: Tensor) -> Tensor:
+    """Return which regions logits [B, O] choose, bool: those above zero, or else the likeliest."""
+    if not select.shape[1]:
+        return select > 0
+    likeliest = select.amax(1, keepdim=True)
+    return (select > 0) | ((select == likeliest) & (likeliest <= 0) & (likeliest > NEVER / 2))
 
 
 class Layer(nn.Module):

@@ -7,7 +7,7 @@ MiniAdapter         in decoder.py; paints the chosen regions as the dense prompt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,11 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
+from askmask.model.mini.speech import Speech
+from askmask.model.mini.spoken import Spoken, phrases_of, read_again
 from askmask.model.mini.words import MiniTokens
 from askmask.model.net import AskMaskNet, Look
-from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Prompts
+from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Piece, Prompts
 
 UNLIKE = (
     "this picture is unlike the simulated table scenes that mini was trained on: do not trust its answers. "
@@ -178,6 +180,7 @@ class Mini(AskMaskNet):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
         self.config = config
         self.remembers = config.remembers
+        self.speech = Speech(config) if config.replies else None
 
     @torch.no_grad()
     def remember(self, look: Look, memory: Remembered | None, round: PastRound) -> Remembered | None:
@@ -186,7 +189,6 @@ class Mini(AskMaskNet):
             return None
         return self.prompt_encoder.remember(look.prefix, look.features, memory, round.masks)
 
-    @torch.no_grad()
     def ask(
         self,
         look: Look,
@@ -196,19 +198,78 @@ class Mini(AskMaskNet):
         *,
         multimask: bool = False,
     ) -> MaskOutput:
-        """Answer B prompts about one picture, and say which of its objects each answer is made of."""
+        """Answer B prompts about one picture without words, and say which of its objects each answer is made of."""
+        return self._answered(look, tokens, memories, meant, multimask)[2]
+
+    @torch.no_grad()
+    def _answered(
+        self,
+        look: Look,
+        tokens: Any,
+        memories: Sequence[Any],
+        meant: Sequence[Sequence[int]],
+        multimask: bool,
+    ) -> tuple[Choice, References | None, MaskOutput]:
         regions = look.prefix.seen.states.shape[1]
         references = pad_memories(memories, meant, regions) if self.remembers else None
         choice = self.prompt_encoder.encode(look.prefix, tokens, references)
+        out = self._decoded(look, choice, multimask)
+        return choice, references, replace(out, references=_spoken_of(choice))
+
+    def _decoded(self, look: Look, choice: Choice, multimask: bool) -> MaskOutput:
         painted = self.adapter(choice)
         out = self.segmenter.decode(look.features, painted, multimask=multimask)
         instances = look.prefix.instances
-        return replace(
-            out,
-            objects=instances.masks,
-            chosen=painted.chosen[:, : len(instances.masks)],
-            references=None if choice.spoken is None else choice.spoken.sigmoid(),
+        return replace(out, objects=instances.masks, chosen=painted.chosen[:, : len(instances.masks)])
+
+    @torch.no_grad()
+    def stream(
+        self,
+        look: Look,
+        tokens: Any,
+        memories: Sequence[Any] = (),
+        meant: Sequence[Sequence[int]] = (),
+        *,
+        multimask: bool = False,
+        least: float = 0.0,
+    ) -> Iterator[Piece | MaskOutput]:
+        """Answer as `ask` does, with a reply to each prompt where it has learnt to speak; see `AskMaskNet.stream`."""
+        choice, references, out = self._answered(look, tokens, memories, meant, multimask)
+        if self.speech is None:
+            yield out
+            return
+        found = (out.presence_logits.sigmoid() >= least) & (out.logits > 0).flatten(1).any(1)
+        known = self.speech.know(choice, look.prefix.seen.expand(len(tokens)), references)
+        for step in self.speech.say(known, found):
+            if isinstance(step, Piece):
+                yield step
+            else:
+                yield self._together(look, choice, out, read_again(self.speech, known, step), multimask)
+
+    def _together(
+        self, look: Look, choice: Choice, out: MaskOutput, spoken: Spoken, multimask: bool
+    ) -> MaskOutput:
+        """Put the masks of phrases where their reply says something else than was chosen; see spoken.py."""
+        count = 0 if out.objects is None else len(out.objects)
+        named = [spoken.named(row) for row in out.row.tolist()]
+        kept = torch.tensor([spoken.agrees[row] for row in out.row.tolist()], device=out.row.device)
+        whole = replace(out, named=torch.stack(named)[:, :count]).rows(kept)
+        apart = torch.cat(
+            [spoken.of(row) for row, agrees in enumerate(spoken.agrees) if not agrees] or [out.row[:0]]
         )
+        if len(apart):
+            prefix, phrases = look.prefix, phrases_of(choice, spoken, apart)
+            masks, parts = (
+                part.expand(len(apart), -1, -1, -1) for part in (prefix.instances.masks, prefix.parts)
+            )
+            more = self._decoded(look, phrases.on(masks, parts), multimask)
+            owner = spoken.row[apart]
+            names = torch.where(spoken.point[apart] > 0, spoken.number[apart][:, None], -1)[:, :count]
+            more = replace(
+                more, row=owner, presence_logits=out.presence_logits[owner], references=_spoken_of(phrases)
+            )
+            whole = whole.and_(replace(more, named=names))
+        return replace(whole, replies=spoken.replies)
 
     @torch.no_grad()
     def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:
@@ -243,3 +304,7 @@ class Mini(AskMaskNet):
     def perceive(self, features: Features) -> Percept:
         """Read the dense heads."""
         return self.prompt_encoder.perception(features.maps)
+
+
+def _spoken_of(choice: Choice) -> Tensor | None:
+    return None if choice.spoken is None else choice.spoken.sigmoid()

@@ -32,6 +32,10 @@ class Read:
     said: Tensor  # [B, N] logits
     denied: Tensor  # [B, N] logits
 
+    def rows(self, index: Tensor) -> Read:
+        """Select along the batch."""
+        return Read(self.kind[index], self.said[index], self.denied[index])
+
 
 class Reading(nn.Module):
     """Summary of the words -> Read."""
