@@ -9,8 +9,8 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,19 +125,45 @@ def run_batch(
         with folder.log(FAILED) as failed, replies_kept(model.backend, lambda: folder.path(CALLS)):
             for name, reason in unusable:
                 failed.append({"id": name, "reason": reason})
-            for image, group in groupby(todo, key=lambda item: item.image):
-                for outcome in _one_picture(model, image, list(group), allow_urls):
-                    row = {"id": outcome.item.key, "image": str(image)}
-                    if outcome.answer is None:
-                        failed.append(row | {"prompt": outcome.item.prompt, "reason": outcome.reason})
-                    else:
-                        if overlays:
-                            stem = Path(urlsplit(str(image)).path if isinstance(image, str) else image).stem
-                            name = f"overlay-{stem[:MAX_STEM]}-{_short_hash(outcome.item.key)}.png"
-                            with whole_file(folder.root / name) as temporary:
-                                draw_answers([outcome.answer]).save(temporary, format="PNG")
-                        results.append(row | {"picture": pictures.sha256(image)} | outcome.answer.to_dict())
-                    yield outcome
+            outcomes = (
+                outcome
+                for image, group in groupby(todo, key=lambda item: item.image)
+                for outcome in _one_picture(model, image, list(group), allow_urls)
+            )
+            for outcome in chain(
+                _drawn_now(items, folder.root, results.path, allow_urls) if overlays else (), outcomes
+            ):
+                row = {"id": outcome.item.key, "image": str(outcome.item.image)}
+                if outcome.answer is None:
+                    failed.append(row | {"prompt": outcome.item.prompt, "reason": outcome.reason})
+                else:
+                    if overlays:
+                        _draw(outcome.answer, _overlay(folder.root, outcome.item))
+                    picture = pictures.sha256(outcome.item.image)
+                    results.append(row | {"picture": picture} | outcome.answer.to_dict())
+                yield outcome
+
+
+def _drawn_now(items: list[Item], out: Path, results: Path, allow_urls: bool) -> Iterator[Outcome]:
+    """Draw the overlays that a run before this one was not asked for; yield what could not be drawn."""
+    missing = {item.key: item for item in items if not _overlay(out, item).exists()}
+    for _, row in read_rows(results) if missing else ():
+        if (item := missing.get(row["id"])) is not None:
+            try:
+                answer = replace(Answer.from_dict(row), picture=read_given(item.image, allow_urls=allow_urls))
+                _draw(answer, _overlay(out, item))
+            except (AskMaskError, KeyError, TypeError, ValueError) as error:
+                yield Outcome(item, None, f"its overlay cannot be drawn: {_reason(error)}")
+
+
+def _overlay(out: Path, item: Item) -> Path:
+    stem = Path(urlsplit(item.image).path if isinstance(item.image, str) else item.image).stem
+    return out / f"overlay-{stem[:MAX_STEM]}-{_short_hash(item.key)}.png"
+
+
+def _draw(answer: Answer, path: Path) -> None:
+    with whole_file(path) as temporary:
+        draw_answers([answer]).save(temporary, format="PNG")
 
 
 def _one_picture(model: Model, image: Path | str, items: list[Item], allow_urls: bool) -> Iterator[Outcome]:

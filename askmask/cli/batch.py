@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +72,7 @@ def batch(
     loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
     failures = [f"{row}: {reason}" for row, reason in bad]
     found = answered = 0
+    notices = Counter[str]()
     with progress_bar(console=Console(stderr=True)) as bar:
         task = bar.add_task("asking", total=len(items))
 
@@ -96,7 +98,10 @@ def batch(
             else:
                 answered += 1
                 found += outcome.answer.found
+                notices.update(outcome.answer.notices)
     say(f"{answered} answered now ({found} found something), {len(failures)} failed; {out / RESULTS}")
+    for notice, count in notices.most_common(5):
+        say(f"note, of {count} answers: {notice}", err=True)
     if failures:
         for line in failures[:20]:
             say(f"  failed  {line}", err=True)

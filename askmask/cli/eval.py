@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -244,7 +245,7 @@ def _shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     number, slash, shards = text.partition("/")
-    if not slash or not number.isdigit() or not shards.isdigit() or not int(shards):
+    if not slash or not re.fullmatch(r"[0-9]{1,6}", number) or not re.fullmatch(r"0*[1-9][0-9]{0,5}", shards):
         raise SettingError("--shard must be I/N, counted from 0", got=repr(text))
     return int(number), int(shards)
 
@@ -261,11 +262,13 @@ def _score(
     from askmask.evaluation.predict import MADE_BY, plan
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
+    from askmask.notes import Notes
     from askmask.runs.manifest import output_folder
 
-    kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
-    examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
-    scored = score_run(out, truths_of(examples), score_by, 0)
+    pictures = plan(open_dataset(dataset), history=history)[:limit] if limit else []
+    kept, notes = {picture.image for picture in pictures}, Notes()
+    examples = (e for e in open_dataset(dataset, notes=notes) if limit is None or e.image in kept)
+    scored = score_run(out, truths_of(examples), score_by, 0, notes)
     data = scored.to_dict()
     with output_folder(out, MADE_BY) as folder:
         write_json(folder.path("scores.json"), data, indent=2)
@@ -286,11 +289,13 @@ def _score(
 
 
 def _statistics(out: Path) -> list[str]:
-    from askmask.runs.json_text import read_rows
+    from askmask.runs.append_log import whole_rows
 
     lines = []
     for path in sorted(out.glob("stats-*.jsonl")):
-        *_, (_, row) = read_rows(path)
+        row = next(reversed(list(whole_rows(path))), None)
+        if row is None:  # killed before its line was whole
+            continue
         words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
         if paid := row.get("paid"):
             words += f", {paid['calls']} calls"
