@@ -203,11 +203,11 @@ def predict(
             opened.close()
             folder.remove(*(name for name in names.values() if not (out / name).stat().st_size))
             if done > before or (paid and paid[1]):
-                row = statistics(done - before, seconds) | ({"used": dict(used)} if used else {})
+                stats = statistics(done - before, seconds) | ({"used": dict(used)} if used else {})
                 if paid is not None:
-                    row["paid"] = {"usd": round(paid[0], 6), "calls": paid[1]}
+                    stats["paid"] = {"usd": round(paid[0], 6), "calls": paid[1]}
                 with folder.log(f"stats-{tag}.jsonl") as log:
-                    log.append(row)
+                    log.append(stats)
 
 
 KINDS = ("predictions", "replies", "failed", "pictures")

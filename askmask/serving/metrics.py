@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -14,7 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        made = {"registry": self.registry}
+        made: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("askmask_requests", "Requests", ["route", "status"], **made)
         self._seconds = Histogram(
             "askmask_request_seconds", "Of a request", ["route"], buckets=SECONDS, **made

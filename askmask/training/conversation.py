@@ -299,7 +299,7 @@ def own_answer(
     evidence, relation, _ = view.seen.sight.view(view.seen.row)
     same = torch.eye(len(evidence))
     answer: list[Reference] = []
-    wanted = [int(key.partition(" ")[2]) for key in round.answers]
+    wanted: list[Any] = [int(key.partition(" ")[2]) for key in round.answers]
     # In the order of the true answer, so that its references stay good; what is too much comes after.
     order = sorted(mine.tolist(), key=lambda n: wanted.index(owner[n]) if owner[n] in wanted else len(wanted))
     for number in order:

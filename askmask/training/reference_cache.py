@@ -71,7 +71,7 @@ class ReferenceCache:
         if not file.exists():
             views = list(self._look(read_shard(path)))
             with open_whole(file) as out:  # another process may be looking at the same shard
-                np.savez(out, **_packed(views))
+                np.savez(out, **_packed(views))  # type: ignore[arg-type]  # numpy names a flag of its own
         with np.load(file, allow_pickle=False) as data:
             return _unpacked({name: data[name] for name in data.files})
 

@@ -45,7 +45,7 @@ ALLOWED = {
     "world": {"conversation", "imaging", "formats"},
     "evaluation": {"conversation", "history", "imaging", "formats", "vlm"},
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
-    "training": {
+    "training": {"backends", 
         "history",
         "backends",
         "model",

@@ -68,8 +68,15 @@ class Remembered:
     def nothing(cls, regions: int, evidence: int, device: torch.device | None = None) -> Remembered:
         """Begin a memory over a picture of some regions."""
         none = torch.zeros(0, dtype=torch.long, device=device)
-        numbers = (evidence,), (regions, RELATION), (regions, OVERLAP)
-        return cls(*(torch.zeros(0, *size, device=device) for size in numbers), none, none, none, 0)
+        return cls(
+            torch.zeros(0, evidence, device=device),
+            torch.zeros(0, regions, RELATION, device=device),
+            torch.zeros(0, regions, OVERLAP, device=device),
+            none,
+            none,
+            none,
+            0,
+        )
 
 
 def refer(
