@@ -48,6 +48,7 @@ COMMANDS = (
     "batch",
     "score",
     "eval",
+    "probe",
     "table",
     "engine",
     "world",

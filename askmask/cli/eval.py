@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
+from askmask.cli.options import (
+    Device,
+    Dtype,
+    Rewrite,
+    Yes,
+    load_model,
+    progress_bar,
+    with_pointing,
+    with_rewriting,
+)
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -66,6 +75,7 @@ def eval_command(
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
+    rewrite: Rewrite = None,
     protocol: NetProtocol = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -76,9 +86,11 @@ def eval_command(
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, reference, shard, limit, protocol, device, dtype, yes, point)
+        _run_shard(model, dataset, out, reference, shard, limit, rewrite, protocol, device, dtype, yes, point)
     else:
-        _run_processes(model, dataset, out, reference, processes, limit, protocol, device, dtype, point)
+        _run_processes(
+            model, dataset, out, reference, processes, limit, rewrite, protocol, device, dtype, point
+        )
     failed = failures(out)
     for row in failed[:10]:
         typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
@@ -99,6 +111,7 @@ def _run_shard(
     reference: str,
     shard: str | None,
     limit: int | None,
+    rewrite: str | None,
     protocol: str | None,
     device: str | None,
     dtype: str | None,
@@ -116,7 +129,7 @@ def _run_shard(
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, reference)
-    loaded = load_model(model, protocol, device, dtype, yes, point)
+    loaded = with_rewriting(load_model(model, protocol, device, dtype, yes, point), rewrite)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "reference": reference, "mode": mode_of(reference),
@@ -135,6 +148,7 @@ def _run_processes(
     reference: str,
     processes: int,
     limit: int | None,
+    rewrite: str | None,
     protocol: str | None,
     device: str | None,
     dtype: str | None,
@@ -155,6 +169,7 @@ def _run_processes(
     options: dict[str, Any] = {
         "--reference": reference,
         "--limit": limit,
+        "--rewrite": rewrite,
         "--protocol": protocol,
         "--dtype": dtype,
     }

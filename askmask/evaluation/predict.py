@@ -215,7 +215,7 @@ def predictor_of(model: Any, *, reference: Reference = "none") -> Predictor:
             asked = [r.prompt for one in conversations for r in one.rounds]
             replies = iter(asker.session.ask_many([alone(prompt) for prompt in asked]))
             return [[next(replies) for _ in one.rounds] for one in conversations]
-        return [[answer for _, answer in in_order(asker, one, reference)] for one in conversations]
+        return [[turn.answer for turn in in_order(asker, one, reference)] for one in conversations]
 
     return ask
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -65,14 +65,23 @@ class Asker:
         return kept[-1]
 
 
-def in_order(asker: Asker, example: Example, reference: Reference) -> Iterator[tuple[Prompt, Answer]]:
-    """Ask an example's rounds in order; yield each prompt as it was put, with its answer."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One round as it was asked: what was seen, the prompt as it was put, and the answer."""
+
+    before: tuple[Round, ...]
+    prompt: Prompt
+    answer: Answer
+
+
+def in_order(asker: Asker, example: Example, reference: Reference) -> Iterator[Turn]:
+    """Ask an example's rounds in order."""
     own: tuple[Round, ...] = ()
     for k in range(len(example.rounds)):
         if reference in ("none", "gt"):
             seen = context(example, k, "gold" if reference == "gt" else "none")
             prompt = alone(seen.prompt) if reference == "none" else seen.prompt
-            yield prompt, asker.ask(seen.rounds, prompt)
+            yield Turn(seen.rounds, prompt, asker.ask(seen.rounds, prompt))
             continue
         seen = context(example, k, "own", own)
         prompt = replace(seen.prompt, refers_to=()) if reference == "words" else seen.prompt
@@ -80,12 +89,16 @@ def in_order(asker: Asker, example: Example, reference: Reference) -> Iterator[t
         # A mask that was handed over for this round is no part of the conversation after it.
         meant = tuple(name for name in answer.round.prompt.refers_to if name in _ids(own))
         own = named([*own, replace(answer.round, prompt=replace(prompt, refers_to=meant))])
-        if reference in ("swap", "random") and (prompt.refers_to or (prompt.masks and prompt.text)):
-            prompt = disturbed(
-                prompt, seen.rounds, reference, asker.session.picture.size, f"{example.id}#{k}"
-            )
+        if reference in ("swap", "random") and refers(prompt):
+            size, seed = asker.session.picture.size, f"{example.id}#{k}"
+            prompt = disturbed(prompt, seen.rounds, reference, size, seed)
             answer = asker.ask(seen.rounds, prompt)
-        yield prompt, answer
+        yield Turn(seen.rounds, prompt, answer)
+
+
+def refers(prompt: Prompt) -> bool:
+    """Whether a prompt is given something to refer to: earlier segments, or masks beside its words."""
+    return bool(prompt.refers_to or (prompt.masks and prompt.text.strip()))
 
 
 def handed_over(rounds: Sequence[Round], prompt: Prompt) -> tuple[tuple[Round, ...], Prompt]:

@@ -58,8 +58,8 @@ def test_rounds_that_follow_a_disturbed_one_stand_on_the_models_own_answers(talk
         how: list(in_order(Asker(ReferringModel(), talks[0].image), without_truth(talks[0]), how))
         for how in ("pred", "swap")
     }
-    assert [a.mask for _, a in asked["swap"]][:2] == [a.mask for _, a in asked["pred"]][:2]
-    assert asked["swap"][2][0].refers_to == ("m2",) and asked["pred"][2][0].refers_to == ("r1",)
+    assert [one.answer.mask for one in asked["swap"]][:2] == [one.answer.mask for one in asked["pred"]][:2]
+    assert asked["swap"][2].prompt.refers_to == ("m2",) and asked["pred"][2].prompt.refers_to == ("r1",)
 
 
 def test_truth_is_seen_by_teacher_forcing_alone(talks):
@@ -85,7 +85,7 @@ def test_a_mask_handed_over_is_referred_to(talks):
     alone = Round(prompt=Prompt(text="the same", masks=(given,)), segments=(Segment(mask=given),))
     hard = Example(id="h", image=talks[0].image, size=(24, 32), rounds=(alone,))
     asker = Asker(ReferringModel(), hard.image)
-    answers = {how: next(in_order(asker, hard, how))[1] for how in REFERENCES}
+    answers = {how: next(in_order(asker, hard, how)).answer for how in REFERENCES}
     assert answers["pred"].mask == answers["gt"].mask == given
     assert (
         not answers["none"].found
