@@ -10,6 +10,7 @@ import inspect
 import json
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,11 @@ NOT_RUN = {
     "askmask train mini_phase_two start=mini,runs/eyes ...": "tests/training/test_start.py joins such starts",
     "askmask world reask data/train --prompts": "tests/world/test_make.py asks anew about a small shard",
     "askmask train mini_phase_two start=mini grow=true": "an hour of training; its settings are parsed",
+    "askmask segment \"photos/desk": "tests/cli/test_convert_command.py gives it patterns",
+    "askmask segment -": "tests/cli/test_convert_command.py gives it a standard input",
+    "askmask segment clipboard:": "tests/cli/test_convert_command.py gives it a clipboard",
+    "askmask segment https://": "needs the network; tests/imaging/test_remote.py fetches on loopback",
+    "askmask batch \"photos/": "tests/cli/test_convert_command.py gives it patterns",
     "askmask world make --fixed": "250 scenes; tests/world/test_export.py checks its first",
     "askmask world show 200000031": "tests/world/test_export.py draws a sheet",
     "python benchmarks/": "minutes to hours",
@@ -159,11 +165,12 @@ ENGINE_WALK = [
 SCORE_WALK = [("askmask score predictions.jsonl --gt truth.jsonl", ""), ("askmask compare", "")]
 WORLD_WALK = [("askmask world make --split train --count 1000", "")]
 EVAL_WALK = [("askmask eval mini world/val", "")]
+FORMATS_WALK = [("askmask batch photos", ""), ("askmask convert", "")]
 OTHERS = ["askmask world make --split val", "askmask world oracle", "askmask new --estimate"]
 
 
 def test_every_documented_command_is_run_or_says_why_not():
-    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK
+    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK + FORMATS_WALK
     known = (*NOT_RUN, *(begin for begin, _ in walks), *OTHERS)
     lost = [str(c) for c in commands() if c.page != HOW_MINI_WAS_MADE and not c.text.startswith(tuple(known))]
     assert not lost, "run them in a walk, or say in NOT_RUN why not"
@@ -227,6 +234,39 @@ def test_evaluation_page(folder):
     for begin, more in EVAL_WALK:
         run(begin, "docs/evaluation.md", more)
     assert list(Path("runs/mini").glob("predictions-*.jsonl"))
+
+
+def test_formats_page(folder):
+    """Pictures -> answers -> Label Studio -> own -> COCO -> YOLO: the masks are the same at the end."""
+    from askmask.notes import Notes
+    from askmask.sources import open_source
+
+    Path("photos").mkdir()
+    shutil.copy(ROOT / "examples/table.png", "photos")
+    for begin, more in FORMATS_WALK:
+        run(begin, "docs/formats.md", more)
+    first, last = (
+        {r.text: r.masks for e in open_source(name, notes=Notes()) for r in e.rounds if r.segments}
+        for name in ("answers", "yolo")
+    )
+    assert first and first == last
+
+
+def test_the_notebook_was_run_and_runs(folder, monkeypatch):
+    """Its outputs are kept, small and without errors; its cells run as they stand."""
+    path = ROOT / "examples/notebook.ipynb"
+    assert path.stat().st_size < 500_000
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert all(cell["execution_count"] for cell in cells)
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    names = {}
+    shutil.copy(ROOT / "examples/table.png", ".")
+    for cell in cells:
+        text = "".join(cell["source"])
+        if "matplotlib" not in text and "plot(" not in text:
+            exec(compile(text, path.name, "exec"), names)
 
 
 def test_python_of_the_readme_and_of_the_scorer(folder):
