@@ -12,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -119,20 +120,20 @@ def test_every_documented_benchmark_has_the_arguments_it_is_given(command, monke
         runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
-def small(text: str) -> str:
-    for long, short in SMALL:
+def small(text: str, put: Iterable[tuple[str, str]]) -> str:
+    for long, short in [*SMALL, *put]:
         text = text.replace(long, short)
     return text
 
 
-def run(starts: str, page: str, more: str = "") -> str:
-    """Run the commands of a page that begin so; return what they printed."""
+def run(starts: str, page: str, more: str = "", put: Iterable[tuple[str, str]] = ()) -> str:
+    """Run the commands of a page that begin so, (long, short) of `put` replaced; return what they printed."""
     said = ""
     chosen = [c.text for c in commands() if c.page == page and c.text.startswith(starts)]
     assert chosen, f"{page} has no command that begins {starts!r}"
     register_commands()
     for text in dict.fromkeys(chosen):
-        done = CliRunner().invoke(app, [*shlex.split(small(text))[1:], *shlex.split(more)])
+        done = CliRunner().invoke(app, [*shlex.split(small(text, put))[1:], *shlex.split(more)])
         assert done.exit_code == 0, f"{text}\n{done.output}\n{done.exception!r}"
         said += done.output
     return said
@@ -159,12 +160,20 @@ ENGINE_WALK = [
 SCORE_WALK = [("askmask score predictions.jsonl --gt truth.jsonl", ""), ("askmask compare", "")]
 WORLD_WALK = [("askmask world make --split train --count 1000", "")]
 EVAL_WALK = [("askmask eval mini world/val", "")]
+POINT_WALK = [
+    ('askmask segment desk.jpg "the mug" "what could spill"', ""),
+    ("askmask doctor --model point --vlm-model qwen3-vl:8b", ""),
+    ("askmask models", ""),
+    ('askmask segment desk.jpg "the mug" --model desk', "--out again"),
+    ("askmask doctor --model point --vlm-model Qwen/", "--drawer classical"),
+]
+POINT_EVAL, POINT_TABLE = "askmask eval point converseg", "askmask table runs/qwen3"
 OTHERS = ["askmask world make --split val", "askmask world oracle", "askmask new --estimate"]
 
 
 def test_every_documented_command_is_run_or_says_why_not():
-    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK
-    known = (*NOT_RUN, *(begin for begin, _ in walks), *OTHERS)
+    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK + POINT_WALK
+    known = (*NOT_RUN, *(begin for begin, _ in walks), POINT_EVAL, POINT_TABLE, *OTHERS)
     lost = [str(c) for c in commands() if c.page != HOW_MINI_WAS_MADE and not c.text.startswith(tuple(known))]
     assert not lost, "run them in a walk, or say in NOT_RUN why not"
     for begin in known:
@@ -227,6 +236,50 @@ def test_evaluation_page(folder):
     for begin, more in EVAL_WALK:
         run(begin, "docs/evaluation.md", more)
     assert list(Path("runs/mini").glob("predictions-*.jsonl"))
+
+
+@pytest.mark.slow
+def test_pointing_page(folder, monkeypatch):
+    """A server on loopback stands for the reader's, `classical` for drawers whose weights would be fetched."""
+    pytest.importorskip("openai", reason="needs the extra [engine]")
+    from tests.pointing.test_doctor import server, thousandths
+    from tests.pointing.test_point import picture, pointing
+    from tests.pointing.test_runs import truth
+    from tests.vlm.endpoint import reply, scripted
+
+    page, squares = "docs/pointing.md", server(thousandths)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setattr("askmask.doctor.examine", lambda model: iter(()))  # tests/cli/test_doctor.py runs it
+    picture().save("desk.jpg")
+    Path("photos").mkdir()
+    picture().save("photos/0.png")
+
+    def answer(body):
+        asked = json.dumps(body["messages"])
+        return (
+            squares(body)
+            if "coloured square" in asked
+            else reply(pointing([470, 210, 810, 690], label="mug"))
+        )
+
+    with scripted(answer) as (url, _):
+        drawers = {
+            f"--drawer {name}": "--drawer classical" for name in ("sam2.1-tiny", "sam2.1-large", "edgetam")
+        }
+        put = {"http://localhost:11434/v1": url, "http://localhost:8000/v1": url} | drawers
+        said = "".join(run(begin, page, more, put) for begin, more in POINT_WALK)
+        assert said.count("places are where") == 2 and said.count("with a plain disc") == 2 and "desk" in said
+        data = truth(folder, Path("photos"))
+        for drawer in drawers:
+            ours = [("$drawer", drawer), ("converseg:data/ConverSeg@human_annotated", data)]
+            run(POINT_EVAL, page, "--device cpu", ours + put)
+        assert run(POINT_TABLE, page).count("point:Qwen/Qwen3-VL-8B-Instruct") == 3
+        given = {"askmask": askmask}
+        for block in [c.text for c in python_blocks() if c.page == page]:
+            text = block.replace("http://localhost:11434/v1", url).replace("sam2.1-tiny", "classical")
+            exec(compile(text, page, "exec"), given)
+    assert given["mug"].segments[0].id == "m1" and len(given["both"].masks) == 1
+    assert given["also"].masks[0] == given["mug"].masks[0] and given["mended"].usage["calls"] == 0
 
 
 def test_python_of_the_readme_and_of_the_scorer(folder):

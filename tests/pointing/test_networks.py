@@ -56,7 +56,9 @@ def qwen3(qwen25, tmp_path_factory):
         "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2],
     }  # fmt: skip
     ids = {
-        name: known[name] for name in known if (name.endswith("_token_id") and "vi" in name) or "image" in name
+        name: known[name]
+        for name in known
+        if (name.endswith("_token_id") and "vi" in name) or "image" in name
     }
     torch.manual_seed(0)
     Qwen3VLForConditionalGeneration(
@@ -104,7 +106,9 @@ def test_a_local_model_is_read_late_and_sees_each_picture_once(family, request):
     assert ask(plain, "cup", noise(1)) == first and ask(plain, "jug", noise(1), noise(2)) == both
 
 
-def test_a_local_model_points_through_the_whole_of_it(qwen3):
+def test_a_local_model_points_through_the_whole_of_it(qwen3, monkeypatch):
+    for place in ("asking", "pointer"):
+        monkeypatch.setattr(f"askmask.pointing.{place}.MOST_TOKENS", 12)
     model = askmask.load("point", pointer="local", vlm_model=str(qwen3), drawer="classical", device="cpu")
     with pytest.raises(ReplyUnreadable) as caught:  # random weights say nothing that can be read
         model.open(picture()).ask("the ball")
