@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from askmask.answer import Answer
     from askmask.conversation import Example, Prompt, Round, Segment
     from askmask.errors import AskMaskError
+    from askmask.imaging.given import read_clipboard, read_url
     from askmask.imaging.mask import Mask
     from askmask.loading import load
     from askmask.session import Model, Session
@@ -24,6 +25,8 @@ _HOME = {
     "Segment": "askmask.conversation",
     "Session": "askmask.session",
     "load": "askmask.loading",
+    "read_clipboard": "askmask.imaging.given",
+    "read_url": "askmask.imaging.given",
 }
 
 __all__ = [
@@ -38,6 +41,8 @@ __all__ = [
     "Session",
     "__version__",
     "load",
+    "read_clipboard",
+    "read_url",
 ]
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askmask.conversation import Prompt, Round, Segment
-from askmask.errors import AskMaskError
+from askmask.conversation import Prompt, Reference, Round, Segment
 from askmask.imaging.mask import Mask, union_of
 from askmask.runs.manifest import output_folder
 from askmask.runs.whole_files import write_json
@@ -18,24 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from askmask.imaging.files import Picture
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A segment of the conversation that a prompt was taken to speak of."""
-
-    id: str
-    score: float  # how surely the model took it so, in [0, 1]
-    given: bool  # the prompt named it; else the model found it in the words
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form ready for JSON."""
-        return {"id": self.id, "score": self.score, "given": self.given}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Reference:
-        """Read what `to_dict` wrote."""
-        return cls(str(data["id"]), float(data["score"]), bool(data["given"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +36,23 @@ class Answer:
     found: bool
     model: str
     protocol: str
+    threshold: float | None = (
+        None  # of `presence`, from which something counts as found; None: it decides nothing
+    )
     mask_token: int = 0  # which of the decoder's mask tokens answered
-    references: tuple[
-        Reference, ...
-    ] = ()  # earlier segments that the prompt speaks of, of models that remember
     alternatives: tuple[Segment, ...] = ()  # other readings of the same prompt, best first, if kept
     notices: tuple[str, ...] = ()  # what the user should know, e.g. a picture unlike those trained on
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by step
     usage: Mapping[str, float] = field(
         default_factory=dict
     )  # calls, tokens and dollars, of models that are called
+    pointed: tuple[Prompt, ...] = ()  # of a model that points: for each segment the box and points it gave
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)  # float32 [H, W], if kept
     picture: Picture | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.round.made_by:
+            object.__setattr__(self, "round", replace(self.round, made_by=self.model))
 
     @property
     def prompt(self) -> str:
@@ -96,6 +82,11 @@ class Answer:
         return self.round.segments or ()
 
     @property
+    def references(self) -> tuple[Reference, ...]:
+        """What of the conversation the prompt was taken to speak of, how surely, and by what."""
+        return self.round.references
+
+    @property
     def masks(self) -> tuple[Mask, ...]:
         """One mask per instance."""
         return tuple(segment.mask for segment in self.segments)
@@ -114,13 +105,37 @@ class Answer:
         return self.found
 
     def __repr__(self) -> str:
-        said = f"{len(self.segments)} masks, score {self.score:.2f}" if self.found else "nothing found"
-        said = "asks back" if self.asks else said
-        return f"Answer({self.prompt[:60]!r}: {said}, model={self.model!r})"
+        from askmask.show import legend_note
+
+        return f"Answer({self.prompt[:60]!r}: {legend_note(self) or '1 mask'}, model={self.model!r})"
 
     def overlay(self) -> Image.Image:
         """Return the picture with this answer drawn on it, and a legend with prompt and score."""
+        from askmask.show import draw_answers
+
         return draw_answers([self])
+
+    def plot(self, axes: Any = None) -> Any:
+        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        from askmask.show import plot
+
+        return plot(self.overlay(), axes)
+
+    def _repr_html_(self) -> str:
+        from askmask.show import answer_html
+
+        return answer_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from askmask.show import NOTEBOOK_SIDE, draw_answers, png_of
+
+        return None if self.picture is None else png_of(draw_answers([self], most=NOTEBOOK_SIDE))
+
+    def to_supervision(self) -> Any:
+        """Return supervision's Detections (extra `supervision`); see `show.to_supervision`."""
+        from askmask.show import to_supervision
+
+        return to_supervision(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON. Without the picture and the logits."""
@@ -130,6 +145,7 @@ class Answer:
             "found": self.found,
             "presence": self.presence,
             "presence_trained": self.presence_trained,
+            "threshold": self.threshold,
             "score_trained": self.score_trained,
             "score": self.score,
             "masks": [segment.to_dict() | {"box": segment.mask.box} for segment in self.segments],
@@ -149,6 +165,8 @@ class Answer:
             data["alternatives"] = [segment.to_dict() for segment in self.alternatives]
         if self.usage:
             data["usage"] = dict(self.usage)
+        if self.pointed:
+            data["pointed"] = [places.to_json() for places in self.pointed]
         return data
 
     @classmethod
@@ -162,6 +180,7 @@ class Answer:
                 if data.get("asks")
                 else tuple(Segment.from_dict(mask) for mask in data["masks"]),
                 reply=data.get("text") or None,
+                references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             ),
             size=(int(data["size"][0]), int(data["size"][1])),
             score=float(data["score"]),
@@ -171,12 +190,13 @@ class Answer:
             found=bool(data["found"]),
             model=data["model"],
             protocol=data["protocol"],
+            threshold=None if data.get("threshold") is None else float(data["threshold"]),
             mask_token=int(data.get("mask_token", 0)),
-            references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),
             notices=tuple(data.get("notices", ())),
             timings=dict(data.get("timings", {})),
             usage=dict(data.get("usage", {})),
+            pointed=tuple(map(Prompt.from_json, data.get("pointed", ()))),
         )
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -216,27 +236,8 @@ def save_answers(answers: Sequence[Answer], folder: str | Path) -> list[Path]:
             answer.mask.to_png(fresh / name)
         for name, answer in overlays.items():
             answer.overlay().save(fresh / name)
-        write_json(fresh / "result.json", result_of(answers))
-    return [out.root / name for name in (*masks, *overlays, "result.json")]
+        write_json(fresh / RESULT, result_of(answers))
+    return [out.root / name for name in (*masks, *overlays, RESULT)]
 
 
-SAVED_BY = "askmask segment"
-
-
-def draw_answers(answers: Sequence[Answer]) -> Image.Image:
-    """Draw several answers to one picture in different colours, with one legend line each."""
-    from askmask.imaging.overlay import Layer, draw
-
-    picture = next((answer.picture for answer in answers if answer.picture is not None), None)
-    if picture is None:
-        raise AskMaskError("this answer has no picture with it", do="Draw with askmask.imaging.overlay.draw.")
-    return draw(picture.rgb, [Layer(a.masks, a.prompt, legend_note(a)) for a in answers])
-
-
-def legend_note(answer: Answer) -> str:
-    """Say the outcome in a few words for a legend."""
-    if answer.asks:
-        return "asks back"
-    if not answer.found:
-        return "nothing found"
-    return f"score {answer.score:.2f}" + (f", {len(answer.masks)} masks" if len(answer.masks) > 1 else "")
+SAVED_BY, RESULT = "askmask segment", "result.json"

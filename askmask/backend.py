@@ -10,9 +10,11 @@ Names no network and needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from askmask.answer import Answer
 from askmask.conversation import Prompt, Round, Segment
@@ -107,3 +109,17 @@ class Backend(Protocol):
 
     def answer(self, asked: Sequence[Asked], keep: Keep) -> Iterator[Event]:
         """Answer prompts, each as if it were alone; rows count from 0 in the order given."""
+
+
+@contextmanager
+def replies_kept(backend: Backend, at: Callable[[], Path]) -> Iterator[Any]:
+    """Have a back-end that calls a server keep every reply in a file meanwhile, so that none is paid for twice.
+
+    Yields its ledger of calls, None for a back-end that calls none; `at` makes the path.
+    """
+    remember = getattr(backend, "remembering", None)
+    if remember is None:
+        yield None
+        return
+    with remember(at()) as ledger:
+        yield ledger

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from askmask.hub import RELEASES, is_here
 from askmask.loading import BUNDLED, POINT
-from askmask.pointing.choice import known
+from askmask.pointing.choice import LOCAL, known
 from askmask.runs.content_hash import cache_root
 from askmask.segmenters.segmenter import SAM2
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line. `role`: model (ask it) or drawer (of a model that points); `here`: None where nothing is fetched."""
+    """One line. `role`: model (ask it), pointer or drawer (of `point`); `here`: None where nothing is fetched."""
 
     name: str
     role: str
@@ -25,6 +25,14 @@ class Listed:
     here: bool | None
 
 
+# name -> what for, download, memory, licence; sizes: 2 bytes for each parameter that the name or its authors state
+_LOCAL = {
+    "qwen3-vl-2b": ("questions and conversation", "4 GB", "6 GB", "Apache-2.0 (check it)"),
+    "qwen3-vl-4b": ("questions and conversation", "9 GB", "11 GB", "Apache-2.0 (check it)"),
+    "qwen3-vl-8b": ("questions and conversation, the best", "18 GB", "20 GB", "Apache-2.0 (check it)"),
+    "qwen2.5-vl-3b": ("questions and conversation", "8 GB", "9 GB", "of Qwen (check it)"),
+    "qwen2.5-vl-7b": ("questions and conversation", "17 GB", "19 GB", "Apache-2.0 (check it)"),
+}
 # Sizes of SAM 2.1 and EdgeTAM: 4 bytes for each of the parameters that their authors state (39, 46, 81, 224; 14 M).
 _DRAWERS = {
     "sam2": ("as sam2.1-large, older", "900 MB", "2 GB"),
@@ -33,7 +41,9 @@ _DRAWERS = {
     "sam2.1-base-plus": ("outlines", "320 MB", "1.5 GB"),
     "sam2.1-large": ("the best outlines", "900 MB", "2 GB"),
     "edgetam": ("outlines, the smallest", "56 MB", "1 GB"),
+    "sam3": ("outlines; weights of your own", "3.4 GB", "4 GB"),
 }
+_GATED = "SAM License, asked for at its Hub page"
 
 
 def listed() -> list[Listed]:
@@ -78,6 +88,7 @@ def listed() -> list[Listed]:
                 kept,
             )
         )
+    rows += _pointers()
     rows += [
         Listed(
             "classical",
@@ -92,7 +103,37 @@ def listed() -> list[Listed]:
         Listed("mini", "drawer", "simulated tables", "none", "0.3 GB", "Apache-2.0", "nothing", True),
     ]
     rows += [
-        Listed(name, "drawer", *_DRAWERS[name], "Apache-2.0 (check it)", "network once", is_here(repo))
+        Listed(
+            name,
+            "drawer",
+            *_DRAWERS[name],
+            _GATED if name == "sam3" else "Apache-2.0 (check it)",
+            "timm, network once" if name == "edgetam" else "network once",
+            is_here(repo),
+        )
         for name, repo in SAM2.items()
+    ]
+    return rows
+
+
+def _pointers() -> list[Listed]:
+    """Return what can point in `point`: `--pointer` and, of local ones, `--vlm-model`."""
+    role, here = "pointer", None
+    rows = [
+        Listed("openai", role, "any OpenAI-compatible server", "-", "-", "the model's", "--base-url or a key", here),
+        Listed("google", role, "Gemini by Google's SDK", "-", "-", "its terms", "askmask[google], a key", here),
+        Listed("moondream", role, "noun phrases", "-", "-", "its terms", "a key, or --base-url", here),
+        Listed(
+            "grounding-dino", role, "noun phrases, the best box", "690 MB", "2 GB", "Apache-2.0 (check it)",
+            "network once", is_here("IDEA-Research/grounding-dino-tiny"),
+        ),
+        Listed(
+            "sam3", role, "noun phrases, every instance; draws too", "3.4 GB", "6 GB", _GATED, "network once",
+            is_here(SAM2["sam3"]),
+        ),
+    ]  # fmt: skip
+    rows += [
+        Listed(f"local {name}", role, *_LOCAL[name], "network once, better a GPU", is_here(repo))
+        for name, repo in LOCAL.items()
     ]
     return rows

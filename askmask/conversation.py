@@ -35,6 +35,44 @@ class Segment:
     span: tuple[int, int] | None = None  # where these stand in the reply: [start, end) in characters
     parents: tuple[str, ...] = ()  # ids of the segments it was made from
 
+    # -- algebra: what comes of it has no id yet, is the user's, and names its parents
+
+    def union(self, *others: Segment | Mask) -> Segment:
+        """Pixels in this segment or any other."""
+        return self._made(self.mask.union(*map(_mask_of, others)), *others)
+
+    def intersection(self, *others: Segment | Mask) -> Segment:
+        """Pixels in this segment and every other."""
+        return self._made(self.mask.intersection(*map(_mask_of, others)), *others)
+
+    def difference(self, other: Segment | Mask) -> Segment:
+        """Pixels in this segment and not in the other."""
+        return self._made(self.mask.difference(_mask_of(other)), other)
+
+    def complement(self) -> Segment:
+        """Pixels of the picture not in this segment."""
+        return self._made(self.mask.complement())
+
+    __or__ = union
+    __and__ = intersection
+    __sub__ = difference
+    __invert__ = complement
+
+    def inside(self, other: Segment | Mask) -> float:
+        """Share of this segment's pixels that lie in the other, in [0, 1]."""
+        return self.mask.inside(_mask_of(other))
+
+    def overlap(self, other: Segment | Mask) -> float:
+        """Share of the smaller one's pixels that both have, in [0, 1]."""
+        return self.mask.overlap(_mask_of(other))
+
+    def _made(self, mask: Mask, *others: Segment | Mask) -> Segment:
+        segments = [one for one in (self, *others) if isinstance(one, Segment)]
+        made_from = [name for one in segments for name in ((one.id,) if one.id else one.parents)]
+        return Segment(mask=mask, source="user", parents=tuple(dict.fromkeys(made_from)))
+
+    # -- as JSON
+
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON; absent fields are left out."""
         data: dict[str, Any] = {"id": self.id, "source": self.source} | self.mask.to_dict()
@@ -65,6 +103,26 @@ class Segment:
             span=None if span is None else (int(span[0]), int(span[1])),
             parents=_texts(data, "parents"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A segment or a round of the conversation that a prompt was taken to speak of."""
+
+    id: str
+    score: float  # how surely, in [0, 1]
+    given: bool  # whoever asked named it beside the words; else it was found in them
+    rule: str = ""  # of references.py, by which the words alone decided; "": given, or found by the model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        data: dict[str, Any] = {"id": self.id, "score": self.score, "given": self.given}
+        return data | {"rule": self.rule} if self.rule else data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reference:
+        """Read what `to_dict` wrote."""
+        return cls(str(data["id"]), float(data["score"]), bool(data["given"]), _text(data, "rule") or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +176,17 @@ class Round:
     """One prompt and what answers it.
 
     `segments` is None while unanswered (or unlabelled), () when rightly nothing matches, else one per instance.
-    `ignore` are pixels that neither a scorer nor a loss may count. `meta` holds JSON values of the source only.
+    `references` is what an answered prompt was taken to speak of: all of `prompt.refers_to`, and what a model found
+    in the words. `ignore` are pixels that neither a scorer nor a loss may count. `meta` holds JSON values of the
+    source only.
     """
 
     prompt: Prompt
     segments: tuple[Segment, ...] | None = None
     reply: str | None = None
     id: str = ""  # given by the Example or Session that takes it in
+    references: tuple[Reference, ...] = ()
+    made_by: str = ""  # who answered: a model's name, "user", "user algebra"; "" in data sets
     concept: str | None = None
     family: str | None = None  # sub-family within the concept, e.g. "support"
     ignore: Mask | None = None
@@ -176,6 +238,10 @@ class Round:
             for name in ("reply", "concept", "family")
             if getattr(self, name) is not None
         }
+        if self.references:
+            data["references"] = [reference.to_dict() for reference in self.references]
+        if self.made_by:
+            data["made_by"] = self.made_by
         if self.ignore is not None:
             data["ignore"] = self.ignore.to_dict()
         if self.meta:
@@ -193,6 +259,8 @@ class Round:
             segments=None if segments is None else tuple(Segment.from_dict(segment) for segment in segments),
             reply=_text(data, "reply"),
             id=_text(data, "id") or "",
+            references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
+            made_by=_text(data, "made_by") or "",
             concept=_text(data, "concept"),
             family=_text(data, "family"),
             ignore=None if data.get("ignore") is None else Mask.from_dict(data["ignore"]),
@@ -332,6 +400,10 @@ def _of_schema_1(old: Mapping[str, Any]) -> Mapping[str, Any]:
     if old.get("masks") is not None:
         new["segments"] = old["masks"]
     return new
+
+
+def _mask_of(region: Segment | Mask) -> Mask:
+    return region.mask if isinstance(region, Segment) else region
 
 
 def _text(data: Mapping[str, Any], name: str) -> str | None:

@@ -61,11 +61,28 @@ def examine(model: str | None = None) -> Iterator[Finding]:
     yield _self_test()
 
 
+def drawing(choice: PointChoice) -> Finding:
+    """Have a model that draws draw a plain disc; weights that are not trained do not."""
+    from askmask.loading import pick_device
+    from askmask.segmenters.golden_click import ENOUGH, golden_click
+    from askmask.segmenters.segmenter import open_segmenter
+
+    try:
+        drawer = open_segmenter(choice.drawer, at=choice.drawer_at, device=pick_device(None))
+    except AskMaskError as error:
+        return Finding(False, choice.drawer, str(error))
+    start = time.perf_counter()
+    iou = golden_click(drawer)
+    took = f"IoU {iou:.2f} with a plain disc, by its box and middle ({time.perf_counter() - start:.1f} s)"
+    return Finding(iou >= ENOUGH, choice.drawer, took + ("" if iou >= ENOUGH else ": are these its weights?"))
+
+
 def pointing(choice: PointChoice) -> Finding:
     """Send the calibration pictures to a model that points."""
     from askmask.loading import open_pointer
     from askmask.pointing.calibrate import calibrate
-    from askmask.pointing.pointer import Limits, Meter, VlmPointer
+    from askmask.pointing.meter import Limits, Meter
+    from askmask.pointing.pointer import VlmPointer
 
     try:
         pointer = open_pointer(choice)

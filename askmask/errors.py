@@ -41,6 +41,10 @@ class SettingError(AskMaskError, ValueError):
     """A setting that does not exist or contradicts another."""
 
 
+class Stopped(AskMaskError):
+    """No further item of a run would fare better: a refused key, a server that is gone. What is done is kept."""
+
+
 class MissingExtra(AskMaskError, ImportError):
     """An optional library is needed for what was asked; names the extra that brings it."""
 

@@ -27,6 +27,7 @@ def load(
     dtype: Any = None,
     revision: str | None = None,
     confirm: Callable[[str], bool] | None = None,
+    threshold: float | None = None,
     **point: Any,
 ) -> Model:
     """Load a model: `mini` (in the package), `point`, a checkpoint folder, or a release fetched from the Hub.
@@ -36,10 +37,13 @@ def load(
 
     `protocol`: "native", "published-eval" or "published-demo"; None: the one the checkpoint names. `device`:
     "cpu", "cuda", "cuda:1", "mps"; None: the best there is. `dtype` of the language side: "float32", "bfloat16",
-    "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download.
+    "float16"; None: as stored. `revision` pins a Hub release; `confirm` is asked before a download. `threshold` in
+    [0, 1] is the presence from which something counts as found, instead of the checkpoint's own.
     Raises CheckpointError or SettingError, both AskMaskError.
     """
     if (choice := point_choice(name, point)) is not None:
+        if threshold is not None:
+            raise no_presence(str(name))
         return open_pointing(choice, device=device, confirm=confirm)
     from askmask.backends.neural import NeuralBackend, memory_guard
     from askmask.model.checkpoint import fingerprint, load_checkpoint
@@ -52,7 +56,20 @@ def load(
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
-    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16]))
+    if threshold is not None and (rules.best_of_three or not config.trained_heads.get("presence")):
+        raise no_presence(config.name)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise SettingError("a threshold lies in 0..1", got=threshold)
+    return Model(NeuralBackend(net, config, rules, fingerprint=fingerprint(folder)[:16], threshold=threshold))
+
+
+def no_presence(name: str) -> SettingError:
+    """Return the error for a threshold where no probability decides what is found."""
+    return SettingError(
+        "a threshold needs a model that was trained to say whether anything matches",
+        got=name,
+        do="Leave --threshold out.",
+    )
 
 
 def point_choice(name: str | os.PathLike[str], settings: Mapping[str, Any]) -> PointChoice | None:
@@ -82,7 +99,7 @@ def open_pointing(
 ) -> Model:
     """Open a model that points and one that draws. Raises SettingError, CheckpointError or MissingExtra."""
     from askmask.backends.pointing import PointingBackend
-    from askmask.pointing.pointer import Limits
+    from askmask.pointing.meter import Limits
     from askmask.segmenters.segmenter import open_segmenter
     from askmask.session import Model
 
@@ -101,6 +118,11 @@ def open_pointer(
     """Open what points."""
     from askmask.hub import fetch_weights
 
+    if choice.pointer == "sam3":
+        from askmask.detectors.sam3 import HUB_NAME, Sam3Pointer
+
+        folder = fetch_weights(choice.vlm_model or HUB_NAME, confirm=confirm)
+        return Sam3Pointer(str(folder), device=device)
     if choice.pointer in ("grounding-dino", "moondream"):
         from askmask.detectors.as_pointer import DetectorPointer
         from askmask.detectors.detector import open_detector
@@ -114,6 +136,7 @@ def open_pointer(
                 weights=lambda hub: str(fetch_weights(hub, confirm=confirm)),
             )
         )
+    from askmask.pointing.choice import LOCAL
     from askmask.pointing.conventions import convention_of
     from askmask.pointing.pointer import VlmPointer
     from askmask.vlm.opening import ModelChoice, open_vlm
@@ -121,7 +144,7 @@ def open_pointer(
 
     model = choice.vlm_model
     if choice.pointer == "local":
-        model = str(fetch_weights(model, confirm=confirm))
+        model = str(fetch_weights(LOCAL.get(model, model), confirm=confirm))
     vlm = open_vlm(
         ModelChoice(
             provider=choice.pointer,
@@ -131,6 +154,7 @@ def open_pointer(
             timeout_s=choice.answer_seconds,
         ),
         allow_floating=True,
+        device=device,
     )
     # A folder of the Hub's cache is named by its commit: the family is known by the name that was asked for.
     convention = choice.convention or (

@@ -1,4 +1,4 @@
-"""What a reader left out or took with a doubt: counted by kind, the first place named, said once a process."""
+"""What a reader left out or took with a doubt: counted by kind, the first places named, said once a process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 LOG = logging.getLogger("askmask")
+SHOWN = 3  # places of a kind that are named
 _said: set[str] = set()
 
 
@@ -15,17 +16,19 @@ class Notes:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.first: dict[str, str] = {}  # kind -> where it first occurred
+        self.places: dict[str, list[str]] = {}  # kind -> where it first occurred
 
     def add(self, kind: str, place: object = "", count: int = 1) -> None:
         """Count one more of a kind; `place` says which row of which file."""
         self.counts[kind] += count
-        self.first.setdefault(kind, str(place))
+        places = self.places.setdefault(kind, [])
+        if place and len(places) < SHOWN:
+            places.append(str(place))
 
     def lines(self) -> list[str]:
-        """Return one line per kind, in order of first occurrence: "3 x KIND (first: PLACE)"."""
+        """Return one line per kind, in order of first occurrence: "5 x KIND (first: PLACE; PLACE; PLACE)"."""
         return [
-            f"{count} x {kind}" + (f" (first: {self.first[kind]})" if self.first[kind] else "")
+            f"{count} x {kind}" + (f" (first: {'; '.join(self.places[kind])})" if self.places[kind] else "")
             for kind, count in self.counts.items()
         ]
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from askmask.answer import Answer
+from askmask.asking import answer_events, as_given
 from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
 from askmask.conversation import SCHEMA, Box, Prompt, Round, Segment, named
+from askmask.editing import made_by_user, replaced
 from askmask.errors import DataError, PromptError, SettingError
 from askmask.history import answered, translated
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep together
 
@@ -49,6 +56,11 @@ class Model:
     def name(self) -> str:
         """What results are labelled with."""
         return self.backend.name
+
+    @property
+    def score_trained(self) -> bool:
+        """Whether training stands behind the scores of answers to words."""
+        return bool(getattr(self.backend, "score_trained", False))
 
     def open(self, picture: Any) -> Session:
         """Look at a picture (path, bytes, Pillow image, uint8 array) and return a Session to ask.
@@ -144,6 +156,28 @@ class Session:
     def __del__(self) -> None:
         self.model._count(self.picture, -1)
 
+    def overlay(self) -> Image.Image:
+        """Return the picture with all rounds drawn on it, each in a colour, and their masks by name."""
+        from askmask.show import draw_session
+
+        return draw_session(self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        from askmask.show import plot
+
+        return plot(self.overlay(), axes)
+
+    def _repr_html_(self) -> str:
+        from askmask.show import session_html
+
+        return session_html(self)
+
+    def _repr_png_(self) -> bytes:
+        from askmask.show import NOTEBOOK_SIDE, draw_session, png_of
+
+        return png_of(draw_session(self, most=NOTEBOOK_SIDE))
+
     # -- asking ---------------------------------------------------------------------------------------------
 
     def ask(
@@ -159,9 +193,13 @@ class Session:
     ) -> Answer:
         """Ask the next round, in words or by marks on the picture, and return its answer.
 
-        `about` names earlier segments, rounds, or segments by the name a user gave them. `points` are (x, y) or
-        (x, y, inside) and together mean one thing; every box (x0, y0, x1, y1) means one thing; `mask` is a drawn
-        mask to begin from. Raises PromptError for what cannot be asked; the conversation then stays as it was.
+        `about` names earlier segments, rounds, or segments by the name a user gave them; without it, words that
+        clearly speak of something earlier ("its handle", "the second answer") are taken so: see the answer's
+        `references`. What is nothing but algebra over known segments ("all of them except m2") is computed.
+
+        `points` are (x, y) or (x, y, inside) and together mean one thing; every box (x0, y0, x1, y1) means one thing;
+        `mask` is a drawn mask to begin from. Raises PromptError for what cannot be asked; the conversation then stays
+        as it was.
         """
         for event in self.stream(
             prompt,
@@ -202,7 +240,13 @@ class Session:
         state = self.model.backend.begin(self.model.view_of(self))
         keep = Keep(logits=keep_logits, alternatives=keep_alternatives)
         answers = self.model.answers([Asked(state, prompt) for prompt in checked], keep)
-        return [replace(answer, round=named([answer.round])[0]) for answer in answers]
+        # Named as the first of a conversation of their own, whatever they refer to in this one.
+        alone = (replace(answer.round, prompt=Prompt()) for answer in answers)
+        rounds = (
+            replace(named([one])[0], prompt=answer.round.prompt)
+            for one, answer in zip(alone, answers, strict=True)
+        )
+        return [replace(answer, round=round) for answer, round in zip(answers, rounds, strict=True)]
 
     # -- the conversation -----------------------------------------------------------------------------------
 
@@ -229,15 +273,53 @@ class Session:
                 return segment
         raise KeyError(name)
 
-    def add(self, mask: Mask, *, name: str | None = None) -> Segment:
-        """Take a mask of the user's own into the conversation, as a round."""
-        if mask.size != self.picture.size:
+    def add(
+        self,
+        region: Segment | Mask | str | Path | bytes | Any = None,
+        *,
+        name: str | None = None,
+        box: Box | None = None,
+        points: Iterable[Sequence[float]] = (),
+        polygon: Sequence[Any] | None = None,
+    ) -> Segment:
+        """Take something of the user's own into the conversation, as a round; return its segment.
+
+        `region` is a Mask, a Segment (`m1 - m2`), a file whose pixels that are not black are the mask, or an array
+        [H, W]; `polygon` is corners (x, y) in pixels. A `box` and `points` (see `ask`) go to the model, which draws
+        what they mean; where it takes no marks, a box means its whole area. Raises PromptError for what is not of the
+        picture, and where the model finds nothing.
+        """
+        marks = list(points)
+        if sum((region is not None, box is not None or bool(marks), polygon is not None)) != 1:
             raise PromptError(
-                "a mask must have the picture's size", got=f"{mask.size}, not {self.picture.size}"
+                "one thing is added at a time", do="Give a region, a polygon, or a box and points."
+            )
+        if box is not None or marks:
+            prompt = self._prompt("", (), marks, () if box is None else (box,))
+            try:
+                return self._marked(prompt, name)
+            except MarksRefused as refused:
+                if box is None or marks:
+                    raise PromptError(
+                        "this model takes no clicks", got=refused, do="Add a mask."
+                    ) from refused
+            polygon = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
+        segment = _users_own(region, polygon, self.picture.size)
+        with self._lock:
+            parents = tuple(one for one in segment.parents if one in self.segments)
+            segment = replace(segment, id="", name=name or segment.name, parents=parents)
+            prompt = Prompt(masks=(segment.mask,), refers_to=parents)
+            return self.take(Round(prompt=prompt, segments=(segment,), made_by="user")).segments[0]  # type: ignore[index]
+
+    def take(self, round: Round) -> Round:
+        """Take a round that was answered elsewhere as the next one; return it with its names."""
+        full = self._prompt(round.prompt)
+        if any(mask.size != self.picture.size for mask in round.masks or ()):
+            raise PromptError(
+                "a mask must have the picture's size", got=[mask.size for mask in round.masks or ()]
             )
         with self._lock:
-            segment = Segment(mask=mask, source="user", name=name)
-            return self._append(Round(prompt=Prompt(masks=(mask,)), segments=(segment,))).segments[0]  # type: ignore[index]
+            return self._append(replace(round, prompt=full))
 
     def rename(self, segment: str, name: str | None) -> None:
         """Give a segment a name of the user's choice; its id stays."""
@@ -254,33 +336,33 @@ class Session:
             )
 
     def edit(self, round: str, prompt: str | Prompt) -> Answer:
-        """Ask a round anew with another prompt; rounds that refer to it become stale."""
+        """Ask a round anew with another prompt; rounds that refer to it become stale.
+
+        As many segments as before keep their ids and names, else they get new ones. What a Prompt refers to is as it
+        says; with new words alone, what was given beside the old ones stays.
+        """
         with self._lock:
             index = self._index(round)
             old = self.rounds[index]
-            given = prompt if isinstance(prompt, Prompt) else replace(old.prompt, text=prompt)
-            answers: list[Answer] = []
-            for event in self._answer(
-                given, self.rounds[:index], Keep(), lambda new: self._replace(index, new)
-            ):
-                if isinstance(event, Done):
-                    answers.append(event.answer)
-            return answers[-1]
+            if made_by_user(old):
+                raise PromptError(
+                    "a mask of the user's own has no prompt to edit",
+                    got=round,
+                    do="Delete it, and add another.",
+                )
+            given = prompt if isinstance(prompt, Prompt) else replace(as_given(old), text=prompt)
+            return self._ask_anew(index, given, lambda new: self._named_like(new, old))
 
     def refresh(self) -> list[Answer]:
-        """Ask the stale rounds anew, in order; return their answers."""
+        """Ask the stale rounds anew, in order; return their answers. A user's own masks stay as they are."""
         with self._lock:
-            answers = []
-            for round in self.rounds:
-                if round.id in self.stale:
-                    answers.append(self.edit(round.id, self.rounds[self._index(round.id)].prompt))
-            return answers
+            stale = [round.id for round in self.rounds if round.id in self.stale and not made_by_user(round)]
+            return [self.edit(name, as_given(self.rounds[self._index(name)])) for name in stale]
 
     def delete(self, round: str) -> None:
         """Remove a round; rounds that refer to it become stale and lose the reference."""
         with self._lock:
-            index = self._index(round)
-            self._replace(index, None)
+            self._set(*replaced(self.rounds, self.stale, self._index(round), None))
 
     def undo(self) -> None:
         """Take back the last change: a round, an edit, a name. Raises SettingError when there is none."""
@@ -308,12 +390,13 @@ class Session:
                 "picture": {
                     "name": self.picture.name,
                     "size": list(self.picture.size),
-                    "sha256": _hash(self.picture),
+                    "sha256": self._sha256,
                 },
                 "model": {
                     "name": self.model.name,
                     "protocol": self.model.backend.protocol_name,
                     "fingerprint": self.model.backend.fingerprint,
+                    "score_trained": self.model.score_trained,
                 },
                 "rounds": [round.to_dict() for round in self.rounds],
                 "stale": sorted(self.stale),
@@ -327,7 +410,7 @@ class Session:
         try:
             if data.get("schema", SCHEMA) > SCHEMA:
                 raise DataError("this conversation was saved by a newer askmask", do="Upgrade askmask.")
-            if data["picture"]["sha256"] != _hash(session.picture):
+            if data["picture"]["sha256"] != session._sha256:
                 raise DataError(
                     "this is not the picture of the conversation",
                     got=f"{session.picture.name}, {session.picture.size}",
@@ -339,13 +422,57 @@ class Session:
                 raise DataError("a mask of the conversation has another size than the picture", got=sizes)
             session._now = _Moment(rounds, frozenset(map(str, data.get("stale", ()))))
             session._next = {letter: int(data["next"][letter]) for letter in "rm"}
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 "not a conversation of askmask", got=f"{type(error).__name__}: {error}"[:160]
             ) from error
         return session
 
+    @classmethod
+    def replay(cls, data: Mapping[str, Any], model: Model, picture: Any) -> Session:
+        """Ask all prompts of a conversation that `to_dict` wrote anew, in order; names stay. Raises DataError.
+
+        The same model gives the same answers; after an edit or a deletion, those it gives now that it was made.
+        """
+        old = cls.from_dict(data, model, picture)
+        new = cls(model, old.picture)
+        new._next = dict(old._next)
+        for round in old.rounds:
+            if made_by_user(round):
+                new._set((*new.rounds, round), frozenset())
+                continue
+            prompt = as_given(round)
+            meant = translated(prompt.refers_to, old.rounds[: len(new.rounds)], new.rounds)
+            new._ask_anew(
+                len(new.rounds),
+                replace(prompt, refers_to=meant),
+                lambda made, old=round: new._named_like(made, old),
+            )
+        new._before.clear()
+        return new
+
     # -- how ------------------------------------------------------------------------------------------------
+
+    def _marked(self, prompt: Prompt, name: str | None) -> Segment:
+        """Have the model draw what marks mean. Raises MarksRefused, and PromptError where it finds nothing."""
+        try:
+            self.model.backend.check(prompt)
+        except PromptError as error:
+            raise MarksRefused(str(error)) from error
+        with self._lock:
+            for event in self._answer(prompt, self.rounds, Keep(), lambda new: new):
+                if isinstance(event, Done):
+                    round = event.answer.round
+            if not round.segments:
+                raise PromptError("the model finds nothing there", do="Mark it otherwise, or add a mask.")
+            first, *more = round.segments
+            return self._append(replace(round, segments=(replace(first, name=name), *more))).segments[0]  # type: ignore[index]
+
+    @cached_property
+    def _sha256(self) -> str:
+        return _hash(self.picture)
 
     def _prompt(
         self,
@@ -396,21 +523,37 @@ class Session:
 
     def _answer(self, prompt: Prompt, before: Sequence[Round], keep: Keep, take: Any) -> Iterator[Event]:
         """Answer a prompt after some rounds; `take` puts the round into the conversation and names it."""
-        backend = self.model.backend
-        prompt = backend.check(prompt)
-        state = self._state_after(answered(before))
-        for event in backend.answer([Asked(state, prompt)], keep):
+        seen = answered(before)
+        events = answer_events(
+            self.model.backend, self.picture, seen, prompt, keep, lambda: self._state_after(seen)
+        )
+        for event in events:
             if isinstance(event, Done):
                 event = Done(0, replace(event.answer, round=take(event.answer.round)))
             yield event
 
+    def _ask_anew(self, index: int, prompt: Prompt, name: Callable[[Round], Round]) -> Answer:
+        """Answer a prompt after the rounds before `index`, and put it there, or at the end."""
+
+        def take(made: Round) -> Round:
+            made = name(made)
+            if index == len(self.rounds):
+                self._set((*self.rounds, made), self.stale)
+            else:
+                self._set(*replaced(self.rounds, self.stale, index, made))
+            return made
+
+        for event in self._answer(prompt, self.rounds[:index], Keep(), take):
+            if isinstance(event, Done):
+                return event.answer
+        raise RuntimeError("the back-end ended without an answer")
+
     def _state_after(self, rounds: Sequence[Round]) -> State:
         """Return the back-end's state after some rounds: the last one it was in, extended, where that leads there."""
         view, state = self.model.view_of(self), self.model.state_of(self)
-        known = () if state is None or state.view is not view else state.rounds
-        if state is None or known != tuple(rounds[: len(known)]) or not known:
-            state, known = self.model.backend.begin(view), ()
-        for round in rounds[len(known) :]:
+        if state is None or state.view is not view or state.rounds != tuple(rounds[: len(state.rounds)]):
+            state = self.model.backend.begin(view)
+        for round in rounds[len(state.rounds) :]:
             state = self.model.backend.extend(state, round)
         self.model.keep_state(self, state)
         return state
@@ -420,31 +563,6 @@ class Session:
         round = self._named(round)
         self._set((*self.rounds, round), self.stale)
         return round
-
-    def _replace(self, index: int, new: Round | None) -> Round | None:
-        """Put a round in the place of another, or remove that one; what refers to it follows, and is stale."""
-        old = self.rounds[index]
-        if new is not None:
-            new = replace(self._named(new), id=old.id)
-        stale = set(self.stale) - {old.id}
-        changed = {old.id, *(segment.id for segment in old.segments or ())}
-        rounds: list[Round] = list(self.rounds[:index]) + ([] if new is None else [new])
-        for round in self.rounds[index + 1 :]:
-            if changed & set(round.prompt.refers_to):
-                stale.add(round.id)
-                # What depends on a round that will change is stale too, though its references stay good.
-                changed |= {round.id, *(segment.id for segment in round.segments or ())}
-                theirs = [name for name in round.prompt.refers_to if self._owner(name) == old.id]
-                kept = [name for name in round.prompt.refers_to if name not in theirs]
-                moved = () if new is None else translated(theirs, [old], [new])
-                round = replace(round, prompt=replace(round.prompt, refers_to=(*moved, *kept)))
-            rounds.append(round)
-        self._set(tuple(rounds), frozenset(stale))
-        return new
-
-    def _owner(self, name: str) -> str:
-        """Return the id of the round that a round's or segment's id belongs to."""
-        return next(r.id for r in self.rounds if name == r.id or name in {s.id for s in r.segments or ()})
 
     def _change(self, rounds: Iterable[Round]) -> None:
         self._set(tuple(rounds), self.stale)
@@ -457,6 +575,16 @@ class Session:
         """Give a round and its segments the next names."""
         segments = tuple(replace(segment, id=self._name("m")) for segment in round.segments or ())
         return replace(round, id=self._name("r"), segments=None if round.segments is None else segments)
+
+    def _named_like(self, round: Round, old: Round) -> Round:
+        """Give a round and its segments the names of another's, as far as it has as many."""
+        segments, names = round.segments, old.segments or ()
+        if segments and len(segments) == len(names):
+            pairs = zip(segments, names, strict=True)
+            segments = tuple(replace(one, id=other.id, name=other.name) for one, other in pairs)
+        elif segments:
+            segments = tuple(replace(one, id=self._name("m")) for one in segments)
+        return replace(round, id=old.id, segments=segments)
 
     def _name(self, letter: str) -> str:
         number = self._next[letter]
@@ -472,6 +600,27 @@ class Session:
             got=repr(name),
             do=f"There are: {', '.join(r.id for r in self.rounds) or 'none'}.",
         )
+
+
+class MarksRefused(PromptError):
+    """Marks that a model cannot be asked with."""
+
+
+def _users_own(region: Any, polygon: Sequence[Any] | None, size: tuple[int, int]) -> Segment:
+    """Return a region of the user's own as a segment of a picture of `size`. Raises PromptError."""
+    if polygon is not None:
+        mask = Mask.from_polygons([polygon], size)
+    elif isinstance(region, Segment):
+        return replace(region, source="user", phrase=None, span=None)
+    elif isinstance(region, Mask):
+        mask = region
+    elif isinstance(region, (str, Path, bytes)):
+        mask = Mask.from_png(region)
+    else:
+        mask = Mask.from_array(region)
+    if mask.size != size:
+        raise PromptError("a mask must have the picture's size", got=f"{mask.size}, not {size}")
+    return Segment(mask=mask, source="user")
 
 
 def _hash(picture: Picture) -> str:

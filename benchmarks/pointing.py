@@ -1,16 +1,17 @@
 """What a perfect pointer gives with each drawer, and what each of its errors costs: results/pointing.{json,md}.
 
-    python -m benchmarks.pointing DENSE_FOLDER --pictures 60 --error-pictures 20 --out results
+    askmask world make --fixed tabletop-1 --dense --out data/tabletop-1
+    python benchmarks/pointing.py data/tabletop-1 --pictures 60 --error-pictures 16
 
 The world's oracle points over HTTP at true boxes and one true inner point, so the drawer is all that errs; then with
 one kind of error at a time, with and without a second look. The oracle judges at its second look by the true boxes;
-faults of coordinates (shifted, swapped, resized) meet both looks alike.
+faults of coordinates (shifted, swapped, resized) meet both looks alike. Every picture that is done is a line in --work:
+the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from pathlib import Path
@@ -19,102 +20,132 @@ import numpy as np
 
 import askmask
 from askmask.errors import AskMaskError
+from askmask.evaluation.bootstrap import mean_interval
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlap import iou
+from askmask.runs.append_log import AppendLog, whole_rows
+from askmask.runs.whole_files import write_json, write_text
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from askmask.world.oracle_server import OracleServer
 
+RATE = 0.2
 KINDS = {
-    "none": Errors(), "shifted": Errors(shifted=0.2), "swapped axes": Errors(swapped=0.2),
-    "silent resize": Errors(resized=0.2), "missing instance": Errors(missing=0.2), "wrong instance": Errors(wrong=0.2),
-    "malformed": Errors(json=0.2),
+    "none": "", "shifted": "shifted", "swapped axes": "swapped", "silent resize": "resized",
+    "missing instance": "missing", "wrong instance": "wrong", "malformed": "json",
 }  # fmt: skip
 
 
-def measure(ask, scenes) -> dict[str, float]:
-    """Ask every question of every scene; an answer that failed counts as an empty mask, and is counted."""
-    ious, right_nothing, nothing, failed, calls = [], 0, 0, 0, 0
+def asked(model, scene) -> dict:
+    """Ask every question about one picture; an answer that failed counts as an empty mask, and is counted."""
+    row = {"ious": [], "nothing": [], "failed": 0, "calls": 0}
+    session = model.open(scene.rgb)
     start = time.perf_counter()
-    for scene in scenes:
-        for question, answer in ask(scene):
+    for question in scene.questions:
+        try:
+            answer = session.ask_many([question.text])[0]
+        except AskMaskError:
+            answer = None
+        row["failed"] += answer is None
+        row["calls"] += 0 if answer is None else answer.usage.get("calls", 0)
+        if question.mask.any():
             mask = Mask.empty(scene.rgb.shape[:2]) if answer is None else answer.mask
-            failed += answer is None
-            calls += 0 if answer is None else answer.usage.get("calls", 0)
-            if question.mask.any():
-                ious.append(iou(mask.to_array(), question.mask))
-            else:
-                nothing += 1
-                right_nothing += answer is not None and not answer.found
-                ious.append(1.0 if answer is not None and not answer.found else 0.0)
-    answers = len(ious)
-    draws = np.random.default_rng(0).choice(ious, (1000, answers)).mean(axis=1)
-    return {
-        "gIoU": float(np.mean(ious)), "low": float(np.quantile(draws, 0.025)), "high": float(np.quantile(draws, 0.975)),
-        "N_acc": right_nothing / nothing if nothing else float("nan"), "n": answers, "failed": failed,
-        "calls": calls / answers, "seconds": (time.perf_counter() - start) / answers,
-    }  # fmt: skip
+            row["ious"].append(float(iou(mask.to_array(), question.mask)))
+        else:
+            row["nothing"].append(answer is not None and not answer.found)
+    return row | {"seconds": time.perf_counter() - start}
 
 
-def asking(model):
-    def ask(scene):
-        session = model.open(scene.rgb)
-        for question in scene.questions:
-            try:
-                yield question, session.ask_many([question.text])[0]
-            except AskMaskError:
-                yield question, None
+def model_of(run: dict, address: str):
+    if run["drawer"] is None:
+        return askmask.load("mini", device="cpu")
+    return askmask.load(
+        "point",
+        vlm_model="oracle-1",
+        base_url=address,
+        drawer=run["drawer"],
+        looks=run["looks"],
+        device="cpu",
+    )
 
-    return ask
 
-
-def pointed(scenes, errors, drawer, looks=1):
+def measure(run: dict, scenes: list, done: dict, log: AppendLog) -> dict:
+    """Ask about the pictures of a run that are not done, and sum up all."""
+    errors = Errors.parse(f"{run['error']}={RATE}" if run["error"] else "")
     server = OracleServer(Oracle(Gallery(scenes), errors))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    model = askmask.load(
-        "point", vlm_model="oracle-1", base_url=server.address, drawer=drawer, looks=looks, device="cpu"
-    )
+    rows = []
     try:
-        return measure(asking(model), scenes)
+        model = None
+        for number, scene in enumerate(scenes[: run["pictures"]]):
+            key = f"{run['drawer']}|{run['error']}|{run['looks']}|{number}"
+            if key not in done:
+                model = model or model_of(run, server.address)
+                done[key] = asked(model, scene)
+                log.append({"key": key} | done[key])
+            rows.append(done[key])
     finally:
         server.shutdown()
         server.server_close()
+    return summed(rows)
+
+
+def summed(rows: list[dict]) -> dict:
+    ious = [value for row in rows for value in row["ious"]]
+    pictures = [str(number) for number, row in enumerate(rows) for _ in row["ious"]]
+    nothing = [right for row in rows for right in row["nothing"]]
+    answers = len(ious) + len(nothing)
+    mean, low, high = mean_interval(ious, pictures)
+    return {
+        "gIoU": mean, "low": low, "high": high, "N_acc": float(np.mean(nothing)) if nothing else None,
+        "prompts": answers, "with a target": len(ious), "failed": sum(row["failed"] for row in rows),
+        "calls": sum(row["calls"] for row in rows) / answers, "seconds": sum(row["seconds"] for row in rows) / answers,
+    }  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=60)
-    parser.add_argument("--error-pictures", type=int, default=20)
+    parser.add_argument("--error-pictures", type=int, default=16)
+    parser.add_argument("--work", type=Path, default=Path("pointing-work.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("results"))
     given = parser.parse_args()
     scenes = list(read_truth(given.folder))[: given.pictures]
-    rows = [{"model": "mini alone", **measure(asking(askmask.load("mini", device="cpu")), scenes)}]
-    for drawer in ("classical", "mini"):
-        rows.append({"model": f"perfect pointer + {drawer}", **pointed(scenes, Errors(), drawer)})
-    print(*rows, sep="\n", flush=True)
-    errors = []
-    for kind, rates in KINDS.items():
-        for looks in (1, 2):
-            few = scenes[: given.error_pictures]
-            errors.append({"error": kind, "looks": looks, **pointed(few, rates, "mini", looks)})
-            print(errors[-1], flush=True)
-    facts = {"data": "tabletop-1", "pictures": len(scenes), "rate": 0.2, "drawers": rows, "errors": errors}
-    (given.out / "pointing.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (given.out / "pointing.md").write_text(page(facts))
+    given.work.touch()
+    done = {row["key"]: row for row in whole_rows(given.work)}
+    facts: dict = {"data": given.folder.name, "rate": RATE, "drawers": [], "errors": []}
+    with AppendLog(given.work) as log:
+        for drawer in (None, "classical", "mini"):
+            run = {"drawer": drawer, "error": "", "looks": 1, "pictures": given.pictures}
+            name = "mini alone" if drawer is None else f"perfect pointer + {drawer}"
+            facts["drawers"].append({"model": name} | measure(run, scenes, done, log))
+            print(facts["drawers"][-1], flush=True)
+        for kind, error in KINDS.items():
+            for looks in (1, 2):
+                run = {"drawer": "mini", "error": error, "looks": looks, "pictures": given.error_pictures}
+                facts["errors"].append({"error": kind, "looks": looks} | measure(run, scenes, done, log))
+                print(facts["errors"][-1], flush=True)
+    facts["pictures"], facts["error pictures"] = given.pictures, given.error_pictures
+    write_json(given.out / "pointing.json", facts, indent=1)
+    write_text(given.out / "pointing.md", page(facts))
 
 
 def page(facts: dict) -> str:
+    first, error = facts["drawers"][0], facts["errors"][0]
     lines = [
         "# A model that points, measured", "",
-        f"tabletop-1, the first {facts['pictures']} pictures, {facts['drawers'][0]['n']} prompts asked alone; 95 % "
-        "bootstrap intervals over prompts. The pointer is the world's oracle over HTTP; made by "
-        "`python -m benchmarks.pointing`.",
+        f"{facts['data']}, its first {facts['pictures']} pictures: {first['prompts']} prompts asked alone, "
+        f"{first['with a target']} of them with a target. gIoU is of those; N_acc is how many of the others were answered "
+        "with nothing. Intervals: bootstrap over pictures, 95 %. The pointer is the world's oracle over HTTP, so seconds "
+        "are those of drawing and of a local server; made by `python benchmarks/pointing.py`.",
         "", "| who answers | gIoU % | N_acc % | calls | seconds |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]
     lines += [
-        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini`, "
-        f"{facts['errors'][0]['n']} prompts:", "",
+        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini`, the "
+        f"first {facts['error pictures']} pictures, {error['prompts']} prompts:", "",
         "| error | looks | gIoU % | N_acc % | calls | seconds | failed |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [
@@ -123,14 +154,15 @@ def page(facts: dict) -> str:
     lines += [
         "", "Faults of coordinates meet both looks alike, and the oracle judges by true boxes: a real model's second look is "
         "worth less. An answer that failed (a reply unreadable twice) is an error for the user; here it counts as an empty "
-        "mask.", "",
+        "mask, and its calls are not counted.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
 def _cells(row: dict) -> str:
     span = f"{100 * row['gIoU']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-    return f"{span} | {100 * row['N_acc']:.1f} | {row['calls']:.2f} | {row['seconds']:.2f} |"
+    nothing = "" if row["N_acc"] is None else f"{100 * row['N_acc']:.1f}"
+    return f"{span} | {nothing} | {row['calls']:.2f} | {row['seconds']:.2f} |"
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import gc
 import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from askmask import Mask, Session
+import askmask
+from askmask import Mask, Round, Session
 from askmask.backend import Done, Found, Words
 from askmask.errors import DataError, PromptError, SettingError
 from tests.evaluation.colour_model import COLOURS, ColourModel
@@ -111,6 +113,150 @@ def test_users_masks_and_names_are_part_of_the_conversation(session):
         session["lid"]
     with pytest.raises(PromptError, match="picture's size"):
         session.add(Mask.empty((2, 2)))
+
+
+def test_words_that_clearly_refer_are_resolved_and_it_is_said_how(session):
+    red = session.ask("the red thing")
+    again = session.ask("that again, its colour")
+    assert again.round.prompt.refers_to == ("m1",) and again.mask == red.mask
+    (reference,) = again.references
+    assert (reference.id, reference.given, reference.rule) == ("m1", False, "it") and 0 < reference.score < 1
+    session.rename("m1", "lid")
+    named = session.ask(
+        "that again, left of lid", about="m2"
+    )  # what is given wins over pronouns, not over names
+    assert [(one.id, one.given, one.rule) for one in named.references] == [
+        ("m2", True, ""),
+        ("m1", False, "name"),
+    ]
+    assert Round.from_dict(named.round.to_dict()) == named.round and named.round.made_by == "colours"
+    (alone,) = session.ask_many(["that again, its colour"])
+    assert alone.references == () and alone.round.prompt.refers_to == ()
+
+
+def test_what_is_not_clear_is_left_to_the_model_and_said(session):
+    session.ask("the purple thing")
+    answer = session.ask("its handle")
+    assert answer.references == () and "'its' means was left to the model" in answer.notices[-1]
+
+
+def test_algebra_is_computed_and_no_model_is_asked(session):
+    red, blue = session.ask("the red thing"), session.ask("the blue thing")
+    session.model.backend.answer = None  # whoever asks it now fails
+    both = session.ask("m1 and m2 together")
+    assert both.mask == red.mask | blue.mask and both.found and both.score == 1.0
+    assert (both.model, both.round.made_by, both.segments[0].source) == (
+        "user algebra",
+        "user algebra",
+        "user",
+    )
+    assert both.segments[0].parents == ("m1", "m2") and both.round.prompt.refers_to == ("m1", "m2")
+    rest = session.ask("everything but those")
+    assert rest.mask == ~both.mask and [one.rule for one in rest.references] == ["those"]
+    assert [s.mask for s in session.ask("r3 - m1").segments] == [blue.mask]
+    assert not session.ask("the overlap of m1 and m2").found
+
+
+def test_half_in_words_half_algebra_asks_for_the_words(session):
+    session.add(Mask.full((24, 32)), name="all")
+    answer = session.ask("it without the blue thing")
+    assert answer.mask == ~Mask.from_array(RIGHT) and answer.round.text == "it without the blue thing"
+    assert answer.round.made_by == "colours, user algebra" and "'the blue thing'" in answer.notices[-1]
+    assert answer.segments[0].parents == ("m1",)
+    whole = session.ask("it without the purple thing")  # not found: all of the prompt is the model's
+    assert whole.round.made_by == "colours" and not whole.found
+
+
+def test_rounds_that_refer_by_words_follow_edits_and_deletions(session):
+    session.ask("the red thing")
+    session.ask("that again, its colour")
+    session.ask("m1 and m2 together")
+    session.edit("r1", "the blue thing")
+    assert session.stale == {"r2", "r3"}
+    session.refresh()
+    assert not session.stale
+    assert [r.masks for r in session.rounds] == 3 * [(Mask.from_array(RIGHT),)]
+    assert session.rounds[2].segments[0].parents == session.rounds[2].prompt.refers_to
+    edited = session.edit("r2", "the red thing")  # new words, nothing of what the old ones meant
+    assert edited.references == () and edited.round.prompt.refers_to == () and session.stale == {"r3"}
+    session.undo()
+    other = session.fork()
+    session.delete("r1")
+    assert session.stale == {"r2", "r3"} and other.stale == frozenset()
+    session.refresh()
+    assert session.rounds[0].references == () and not session.rounds[0].segments
+    assert other.rounds[2].masks == (Mask.from_array(RIGHT),)
+
+
+def test_what_the_user_marks_is_a_round(session, tmp_path):
+    left = Mask.from_array(LEFT)
+    left.to_png(tmp_path / "left.png")
+    (tmp_path / "small.png").write_bytes(Mask.full((3, 3)).to_png())
+    for own in (LEFT, left, tmp_path / "left.png", str(tmp_path / "left.png"), left.to_png()):
+        assert session.add(own).mask == left
+    corners = session.add(polygon=[(2, 4), (8, 4), (8, 12), (2, 12)], name="patch")
+    assert corners.mask == left and session["patch"].id == "m6"
+    made = session.add(session["m1"] - Mask.from_array(LEFT & (np.arange(32) < 4)))
+    assert made.parents == ("m1",) and session.rounds[-1].prompt.refers_to == ("m1",)
+    for wrong in ({}, {"region": left, "polygon": [(0, 0), (1, 1), (2, 0)]}):
+        with pytest.raises(PromptError, match="one thing is added at a time"):
+            session.add(**wrong)
+    with pytest.raises(PromptError, match="picture's size"):
+        session.add(tmp_path / "small.png")
+    with pytest.raises(PromptError, match="no prompt to edit"):
+        session.edit("r1", "the red thing")
+    session.delete("r1")
+    assert session.stale == {"r7"} and session.refresh() == [] and session.stale == {"r7"}
+
+
+def test_marks_go_to_the_model_where_it_takes_them(session):
+    with pytest.raises(PromptError, match="the model finds nothing there"):
+        session.add(points=[(3, 5)])
+    assert session.rounds == ()
+    session.model.backend.check = refuse_marks
+    assert session.add(box=(2, 4, 8, 12), name="lid").mask == Mask.from_array(LEFT)
+    with pytest.raises(PromptError, match="takes no clicks"):
+        session.add(points=[(3, 5)])
+
+
+@pytest.mark.slow  # loads a network
+def test_a_network_draws_what_a_box_means():
+    session = askmask.load("mini", device="cpu").open(Path(__file__).parents[1] / "examples/table.png")
+    segment = session.add(box=(4, 175, 135, 279), name="mug")
+    assert segment.source == "predicted" and session["mug"] == segment
+    assert segment.mask == session.ask(boxes=[(4, 175, 135, 279)]).mask != Mask.empty(session.picture.size)
+    session.undo(), session.undo()
+    assert session.rounds == ()
+
+
+def refuse_marks(prompt):
+    if prompt.marks:
+        raise PromptError("words only")
+    return prompt
+
+
+def test_a_conversation_replays_to_the_same_answers(session, picture):
+    session.add(Mask.from_array(LEFT), name="lid")
+    session.ask("the red thing")
+    session.ask("the blue thing")
+    session.undo()
+    session.ask("that again, its lid")
+    session.ask("that again", about="r2")
+    session.edit("r2", "the blue thing")
+    session.ask("m1 and m2 together")
+    session.delete("r5")
+    session.refresh()
+    data = json.loads(json.dumps(session.to_dict()))
+    again = Session.replay(data, ColourModel(), picture)
+    assert again.rounds == session.rounds and again.to_dict() == data
+    for index, round in enumerate(data["rounds"]):
+        for number, segment in enumerate(
+            round["segments"] if round["id"] != "r1" else ()
+        ):  # is not looked at
+            data["rounds"][index]["segments"][number] = segment | Mask.empty((24, 32)).to_dict()
+    fresh = Session.replay(data, ColourModel(), picture)
+    assert [r.masks for r in fresh.rounds] == [r.masks for r in session.rounds]
+    assert [r.prompt.text for r in fresh.rounds] == [r.prompt.text for r in session.rounds]
 
 
 def test_a_saved_conversation_goes_on_with_the_same_next_answer(session, picture):

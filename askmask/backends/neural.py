@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from askmask.answer import Answer, Reference
+from askmask.answer import Answer
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View, Words
 from askmask.backends.instances import Part, split
-from askmask.conversation import Prompt, Round, Segment
+from askmask.conversation import Prompt, Reference, Round, Segment
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
@@ -70,9 +70,24 @@ class NeuralState(State):
 class NeuralBackend:
     """A network with its weights, a protocol and a device."""
 
-    def __init__(self, net: AskMaskNet, config: NetConfig, protocol: Protocol, *, fingerprint: str = ""):
+    def __init__(
+        self,
+        net: AskMaskNet,
+        config: NetConfig,
+        protocol: Protocol,
+        *,
+        fingerprint: str = "",
+        threshold: float | None = None,
+    ):
+        """`threshold` of presence, from which something counts as found, instead of the one the config names."""
         self.net, self.config, self.protocol = net, config, protocol
+        self.threshold = config.presence_threshold if threshold is None else threshold
         self.name, self.protocol_name, self.fingerprint = config.name, protocol.name, fingerprint
+
+    @property
+    def score_trained(self) -> bool:
+        """Whether training stands behind the scores of answers to words."""
+        return bool(self.config.trained_heads.get("score")) and not self.protocol.best_of_three
 
     def check(self, prompt: Prompt) -> Prompt:
         """Return the prompt if it can be asked. Raises PromptError."""
@@ -272,7 +287,7 @@ class NeuralBackend:
                     alternatives.append(
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
-        found = bool(segments) and (not knows_presence or presence >= self.config.presence_threshold)
+        found = bool(segments) and (not knows_presence or presence >= self.threshold)
         notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
         if reply is not None and reply.trouble:
             notices += (f"{GARBLED}: {reply.trouble}",)
@@ -283,6 +298,7 @@ class NeuralBackend:
                 prompt=prompt,
                 segments=None if alone else tuple(segments) if found else (),
                 reply=reply.text or None if reply is not None else None,
+                references=_references(one, parts),
             ),
             size=view.picture.size,
             score=overall,
@@ -292,8 +308,8 @@ class NeuralBackend:
             found=found,
             model=self.name,
             protocol=self.protocol_name,
+            threshold=self.threshold if knows_presence else None,
             mask_token=chosen + self.protocol.best_of_three,
-            references=_references(one, parts),
             alternatives=tuple(alternatives),
             notices=notices,
             timings=seconds | {"mask": time.perf_counter() - start},

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from askmask.answer import Answer
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View
+from askmask.backends.marks import of_marks, resolved
 from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
+from askmask.pointing.meter import AnswerSpent, Limits, Meter
 from askmask.pointing.outcome import Instance, NothingHere, Outcome, Pointed, Unreadable
-from askmask.pointing.pointer import Limits, Meter, Pointer
+from askmask.pointing.pointer import Pointer
 from askmask.segmenters.segmenter import Drawer, Marked, ScoredMask
-from askmask.vlm.errors import BudgetSpent, Quarantined, Refused
+from askmask.vlm.errors import UnitFailed
+from askmask.vlm.ledger import Ledger
 
 MOST_PROMPT_CHARS = 4000
 AT_ONCE = 8  # prompts that a pointer is asked at the same time
+Drawn = tuple[Instance, ScoredMask]
 
 
 class ReplyUnreadable(AskMaskError):
@@ -34,9 +41,9 @@ class ReplyUnreadable(AskMaskError):
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class PointingView:
-    """One picture as the pointer and the drawer see it."""
+    """One picture as the pointer and the drawer see it. `encoded` is made when something is to be drawn, or before."""
 
     picture: Picture
     seen: Any
@@ -45,8 +52,8 @@ class PointingView:
 
     @property
     def nbytes(self) -> int:
-        """Memory of its pixels; features are the drawer's own."""
-        return 3 * self.picture.rgb.nbytes
+        """Memory of its pixels, as they are and as they are sent, and of what was made of them."""
+        return self.picture.rgb.nbytes + _bytes_of(self.seen) + _bytes_of(self.encoded)
 
 
 class PointingBackend:
@@ -63,6 +70,7 @@ class PointingBackend:
         self.name = f"point:{pointer.name}+{drawer_name}"
         self.protocol_name = f"point-{looks}"
         self.fingerprint = f"{pointer.fingerprint}+{drawer_name}"
+        self._drawing = threading.Lock()
 
     def check(self, prompt: Prompt) -> Prompt:
         """Return the prompt if it can be asked. Raises PromptError."""
@@ -79,7 +87,8 @@ class PointingBackend:
     def look(self, picture: Picture) -> PointingView:
         """Make the picture that is sent, and encode it for the drawer."""
         start = time.perf_counter()
-        seen, encoded = self.pointer.see(picture), self.drawer.encode(picture.rgb)
+        seen = self.pointer.see(picture)
+        encoded = None if self.pointer.draws else self.drawer.encode(picture.rgb)
         return PointingView(picture, seen, encoded, time.perf_counter() - start)
 
     def begin(self, view: View) -> State:
@@ -90,11 +99,17 @@ class PointingBackend:
         """Remember a round: it goes to the model as turns of a chat."""
         return state.with_round(round)
 
+    def remembering(self, path: Path) -> AbstractContextManager[Ledger | None]:
+        """Keep every reply of the model that points in a file meanwhile, for a run that may be taken up again."""
+        keep = getattr(self.pointer, "remembering", None)
+        return nullcontext() if keep is None else keep(path)
+
     def answer(self, asked: Sequence[Asked], keep: Keep) -> Iterator[Event]:
         """Answer prompts. What was answered comes first; then the first error, if there was one, is raised."""
         failed: list[Exception] = []
-        with ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked)))) as pool:
-            meters = [Meter(self.limits) for _ in asked]
+        meters = [Meter(self.limits) for _ in asked]
+        pool = ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked))))
+        try:
             waiting = [
                 pool.submit(self._pointed, one, meter) for one, meter in zip(asked, meters, strict=True)
             ]
@@ -106,6 +121,11 @@ class PointingBackend:
                     continue
                 yield from (Found(row, segment) for segment in answer.segments)
                 yield Done(row, answer)
+        finally:
+            # Ctrl-C, or nobody wants the rest: what is still being asked ends at once, and nothing more is sent.
+            for meter in meters:
+                meter.cancel()
+            pool.shutdown(cancel_futures=True)
         if failed:
             raise failed[0]
 
@@ -113,12 +133,12 @@ class PointingBackend:
         """Ask where; marks without words say it themselves: they mend an outline or draw one, without the model."""
         view, prompt = one.state.view, one.prompt
         assert isinstance(view, PointingView)
-        if prompt.text.strip():
-            outcome = self.pointer.point(view.seen, prompt, one.state.rounds, meter)
-            if isinstance(outcome, Unreadable):
-                raise ReplyUnreadable(self.pointer.name, outcome)
-            return outcome
-        return Pointed(tuple(Instance(box=box) for box in prompt.boxes) or (Instance(box=_meant(one)),))
+        if not prompt.text.strip():
+            return of_marks(prompt, one.state.rounds)
+        outcome = self.pointer.point(view.seen, prompt, one.state.rounds, meter)
+        if isinstance(outcome, Unreadable):
+            raise ReplyUnreadable(self.pointer.name, outcome)
+        return resolved(outcome, one.state.rounds)
 
     def _drawn(self, one: Asked, outcome: Outcome, meter: Meter) -> Answer:
         view, prompt = one.state.view, one.prompt
@@ -129,15 +149,14 @@ class PointingBackend:
             text = outcome.reason
         elif isinstance(outcome, Pointed):
             text = outcome.text
-            words = bool(prompt.text.strip())
-            found = self._draw(view, outcome.instances, () if words else prompt.points)
+            found = self._draw(view, outcome.instances, () if prompt.text.strip() else prompt.points)
             if outcome.outside:
                 notices.append(f"{outcome.outside} places lay outside the picture and were clipped to it")
         drawn_s = time.perf_counter() - start
         for _ in range(self.looks - 1 if found and prompt.text.strip() else 0):
             try:
                 better = self._looked(view, prompt, found, meter)
-            except (BudgetSpent, Quarantined, Refused) as error:
+            except (AnswerSpent, UnitFailed) as error:
                 notices.append(f"the second look brought nothing: {error}")
                 break
             same, found = better == found, better
@@ -145,20 +164,23 @@ class PointingBackend:
                 text = "withdrawn at the second look"
             if same or not found:
                 break
+        inked = [(instance, mask, score) for instance, (mask, score) in found if mask]
+        if found and not inked:
+            raise AskMaskError(
+                f"{self.name} drew nothing where it was pointed to", do="Try another --drawer."
+            )
+        if len(inked) < len(found):
+            notices.append(f"{len(found) - len(inked)} of {len(found)} places could not be drawn")
         segments = tuple(
             Segment(
                 mask=mask,
                 source="predicted",
-                score=score if instance.sure is None else score * instance.sure,
+                score=score,
                 phrase=instance.label or None,
+                parents=(instance.earlier,) if instance.earlier else (),
             )
-            for instance, (mask, score) in found
-            if mask
+            for instance, mask, score in inked
         )
-        if found and not segments:
-            raise AskMaskError(
-                f"{self.name} drew nothing where it was pointed to", do="Try another --drawer."
-            )
         words_alone = isinstance(outcome, Pointed) and not outcome.instances
         usage = meter.usage()
         seconds = usage.pop("seconds")
@@ -175,18 +197,36 @@ class PointingBackend:
             notices=tuple(notices),
             timings={"picture": view.seconds, "draw": drawn_s, "prompt": seconds},
             usage=usage | {"outside": outcome.outside if isinstance(outcome, Pointed) else 0},
+            pointed=tuple(_places(instance) for instance, _, _ in inked),
             picture=view.picture,
         )
 
     def _draw(
         self, view: PointingView, instances: Sequence[Instance], points: Sequence[tuple[float, float, bool]]
-    ) -> list[tuple[Instance, ScoredMask]]:
-        marked = [Marked(one.box, (*((x, y, True) for x, y in one.points), *points)) for one in instances]
-        return list(zip(instances, self.drawer.draw(view.encoded, marked), strict=True)) if marked else []
+    ) -> list[Drawn]:
+        """Draw what is not drawn yet; `points` are the user's own, for every instance."""
+        marked = [
+            Marked(one.box, (*((x, y, True) for x, y in one.points), *points))
+            for one in instances
+            if one.mask is None
+        ]
+        drawn = iter(self.drawer.draw(self._features(view), marked) if marked else ())
+        result: list[Drawn] = []
+        for one in instances:
+            if one.mask is not None:
+                result.append((one, (one.mask, 1.0 if one.sure is None else one.sure)))
+            else:
+                mask, score = next(drawn)
+                result.append((one, (mask, score if one.sure is None else score * one.sure)))
+        return result
 
-    def _looked(
-        self, view: PointingView, prompt: Prompt, found: list[tuple[Instance, ScoredMask]], meter: Meter
-    ) -> list[tuple[Instance, ScoredMask]]:
+    def _features(self, view: PointingView) -> Any:
+        with self._drawing:
+            if view.encoded is None:
+                view.encoded = self.drawer.encode(view.picture.rgb)
+            return view.encoded
+
+    def _looked(self, view: PointingView, prompt: Prompt, found: list[Drawn], meter: Meter) -> list[Drawn]:
         """Show the masks back and do as the model says; those it keeps stay bit for bit."""
         look = self.pointer.look_again(view.seen, prompt, [mask for _, (mask, _) in found], meter)  # type: ignore[attr-defined]
         kept = [
@@ -200,19 +240,17 @@ class PointingBackend:
         return [old if new is None else next(drawn) for old, new in kept] + list(drawn)
 
 
-def _meant(one: Asked) -> Any:
-    """Return the box around what a prompt of marks refers to or was drawn, None without."""
-    named = {s.id: s.mask for r in one.state.rounds for s in r.segments or ()}
-    of = {r.id: [s.id for s in r.segments or ()] for r in one.state.rounds}
-    masks = [named[n] for name in one.prompt.refers_to for n in of.get(name, [name]) if n in named]
-    boxes: list[tuple[float, ...]] = [mask.box for mask in (*masks, *one.prompt.masks) if mask.box]
-    # Points outside what is mended widen its box: they say that it reaches there.
-    boxes += [(x, y, x + 1, y + 1) for x, y, inside in one.prompt.points if inside] if boxes else []
-    if not boxes:
-        return None
-    return (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
+def _places(instance: Instance) -> Prompt:
+    """Return the marks that an instance was drawn from."""
+    return Prompt(
+        boxes=() if instance.box is None else (instance.box,),
+        points=tuple((x, y, True) for x, y in instance.points),
     )
+
+
+def _bytes_of(features: Any) -> int:
+    if hasattr(features, "nbytes"):
+        return int(features.nbytes)
+    if isinstance(features, (tuple, list)):
+        return sum(map(_bytes_of, features))
+    return _bytes_of(getattr(features, "maps", ()))

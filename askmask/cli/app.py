@@ -44,7 +44,10 @@ def root(
 # One file each in askmask/cli; the order here is the order in `askmask --help`.
 COMMANDS = (
     "segment",
+    "chat",
     "batch",
+    "serve",
+    "convert",
     "score",
     "eval",
     "table",

@@ -21,7 +21,8 @@ Examples:
 
   askmask doctor --model point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
 
-The last one sends pictures with known marks to your server, and says whether its places are right.
+The last one sends pictures with known marks to your server, says whether its places are right, and has the model that
+draws draw a plain disc.
 """
 
 
@@ -36,7 +37,7 @@ def doctor(
     from rich.markup import escape
     from rich.table import Table
 
-    from askmask.doctor import examine, pointing
+    from askmask.doctor import drawing, examine, pointing
     from askmask.loading import point_choice
 
     console = Console()
@@ -44,7 +45,8 @@ def doctor(
     sound = True
     with console.status("looking"):
         choice = point_choice(model or "", point) if model or point else None
-        findings = chain(examine(None if choice else model), [pointing(choice)] if choice else [])
+        of_choice = (check(choice) for check in (pointing, drawing)) if choice else ()
+        findings = chain(examine(None if choice else model), of_choice)
         for finding in findings:
             sound &= finding.ok
             table.add_row(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Yes, load_model, progress_bar, with_pointing
+from askmask.cli.options import Device, Dtype, Threshold, Yes, load_model, progress_bar, with_pointing
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -32,6 +34,8 @@ Examples:
 
     askmask eval converseg-net-3b converseg:data/ConverSeg@human_annotated --out runs/net --score-by converseg
 
+    askmask eval point world/val --out runs/point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
+
     askmask eval converseg-net-3b refcoco:data/refer@val --out runs/rc --processes 2 --device cuda:0,cuda:1
 """
 
@@ -40,7 +44,10 @@ Examples:
 @with_pointing
 def eval_command(
     model: Annotated[
-        str, typer.Argument(help="mini, a release, or a checkpoint folder.", show_default=False)
+        str,
+        typer.Argument(
+            help="mini, point, a kept name, a release, or a checkpoint folder.", show_default=False
+        ),
     ],
     dataset: Annotated[str, typer.Argument(help="NAME:ROOT@SPLIT, or a path.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("askmask-eval"),
@@ -64,6 +71,7 @@ def eval_command(
     report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
     protocol: NetProtocol = None,
+    threshold: Threshold = None,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
@@ -73,9 +81,11 @@ def eval_command(
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point)
+        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point, threshold)
     else:
-        _run_processes(model, dataset, out, history, processes, limit, protocol, device, dtype, point)
+        _run_processes(
+            model, dataset, out, history, processes, limit, protocol, device, dtype, point, threshold
+        )
     failed = failures(out)
     for row in failed[:10]:
         typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
@@ -101,9 +111,11 @@ def _run_shard(
     dtype: str | None,
     yes: bool,
     point: Mapping[str, Any],
+    threshold: float | None,
 ) -> None:
     from rich.console import Console
 
+    from askmask.backend import replies_kept
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
     from askmask.runs.manifest import check_free
 
@@ -112,15 +124,18 @@ def _run_shard(
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
         pictures = _plan(dataset, history)
-    loaded = load_model(model, protocol, device, dtype, yes, point)
+    loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
         "dataset": dataset, "history": history, "mode": "generation",
-    }  # fmt: skip
+    } | ({} if threshold is None else {"threshold": str(threshold)})  # fmt: skip
     with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
-        ask = predictor_of(loaded, history=history)
-        for progress in predict(ask, pictures, out, facts=facts, shard=number, shards=shards, limit=limit):
+        progresses = predict(
+            predictor_of(loaded, history=history), pictures, out,
+            facts=facts, shard=number, shards=shards, limit=limit, keep_replies=partial(replies_kept, loaded.backend),
+        )  # fmt: skip
+        for progress in progresses:
             bar.update(task, completed=progress.done + progress.failed, total=progress.total)
 
 
@@ -135,6 +150,7 @@ def _run_processes(
     device: str | None,
     dtype: str | None,
     point: Mapping[str, Any],
+    threshold: float | None,
 ) -> None:
     """Start one process per shard and show their common progress by what they have written."""
     from rich.console import Console
@@ -153,6 +169,7 @@ def _run_processes(
         "--limit": limit,
         "--protocol": protocol,
         "--dtype": dtype,
+        "--threshold": threshold,
     }
     options |= {"--" + name.replace("_", "-"): value for name, value in point.items()}
     for number in range(processes):
@@ -228,7 +245,7 @@ def _shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     number, slash, shards = text.partition("/")
-    if not slash or not number.isdigit() or not shards.isdigit() or not int(shards):
+    if not slash or not re.fullmatch(r"[0-9]{1,6}", number) or not re.fullmatch(r"0*[1-9][0-9]{0,5}", shards):
         raise SettingError("--shard must be I/N, counted from 0", got=repr(text))
     return int(number), int(shards)
 
@@ -245,11 +262,13 @@ def _score(
     from askmask.evaluation.predict import MADE_BY, plan
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
+    from askmask.notes import Notes
     from askmask.runs.manifest import output_folder
 
-    kept = {picture.image for picture in plan(open_dataset(dataset))[:limit]} if limit else None
-    examples = (e for e in open_dataset(dataset) if kept is None or e.image in kept)
-    scored = score_run(out, truths_of(examples), score_by, 0)
+    pictures = plan(open_dataset(dataset), history=history)[:limit] if limit else []
+    kept, notes = {picture.image for picture in pictures}, Notes()
+    examples = (e for e in open_dataset(dataset, notes=notes) if limit is None or e.image in kept)
+    scored = score_run(out, truths_of(examples), score_by, 0, notes)
     data = scored.to_dict()
     with output_folder(out, MADE_BY) as folder:
         write_json(folder.path("scores.json"), data, indent=2)
@@ -270,12 +289,17 @@ def _score(
 
 
 def _statistics(out: Path) -> list[str]:
-    from askmask.runs.json_text import read_rows
+    from askmask.runs.append_log import whole_rows
 
     lines = []
     for path in sorted(out.glob("stats-*.jsonl")):
-        *_, (_, row) = read_rows(path)
+        row = next(reversed(list(whole_rows(path))), None)
+        if row is None:  # killed before its line was whole
+            continue
         words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
+        if paid := row.get("paid"):
+            words += f", {paid['calls']} calls"
+            words += f" for ${paid['usd']:.4f}" if paid["usd"] else ""
         for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
             if key in row:
                 words += f", {what} {row[key]:,.0f} MB"

@@ -9,6 +9,11 @@ import typer
 from askmask.cli.app import app, say
 from askmask.cli.options import with_pointing
 
+HEADINGS = {
+    "model": "Models: --model NAME",
+    "pointer": "What points in --model point: --pointer NAME; of a local one also --vlm-model NAME",
+    "drawer": "What draws in --model point: --drawer NAME",
+}
 models_app = typer.Typer(help="Every model by name; keep a choice of your own under one.")
 app.add_typer(models_app, name="models", invoke_without_command=True)
 
@@ -24,14 +29,22 @@ def models(context: typer.Context) -> None:
 
     from askmask.catalogue import listed
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "role", "for", "download", "memory", "licence", "needs", "here"):
-        table.add_column(heading, overflow="fold")
-    for row in listed():
-        here = {True: "yes", False: "no", None: "-"}[row.here]
-        cells = (row.name, row.role, row.purpose, row.download, row.memory, row.licence, row.needs, here)
-        table.add_row(*map(escape, cells))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file has no edge
+    rows = listed()
+    names = max(len(row.name) for row in rows)
+    for role, heading in HEADINGS.items():
+        table = Table(box=None, pad_edge=False, title=heading, title_justify="left")
+        for name, width in (("name", names), ("download", 12), ("memory", 12), ("here", 4)):
+            table.add_column(name, no_wrap=True, min_width=width)
+        table.add_column("what for; licence; what it needs", overflow="fold")
+        for row in rows:
+            if row.role == role:
+                here = {True: "yes", False: "no", None: "-"}[row.here]
+                about = f"{row.purpose}; {row.licence}; {row.needs}"
+                table.add_row(*map(escape, (row.name, row.download, row.memory, here, about)))
+        console.print(table, "")
 
 
 @models_app.command(name="save")

@@ -43,6 +43,19 @@ Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="Of the language side: float32, bfloat16, float16; else as stored."),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        help="Presence from which something counts as found; without it, the checkpoint's own.",
+        show_default=False,
+    ),
+]
+AllowUrls = Annotated[
+    bool, typer.Option("--allow-urls", help="Fetch pictures given as URLs, from public addresses only.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
 
 
@@ -71,8 +84,8 @@ def progress_bar(*more: ProgressColumn, console: Console | None = None, disable:
 _POINTING: tuple[tuple[str, Any, str], ...] = (
     ("vlm_model", str, "With --model point: the model that points, as its server names it."),
     ("base_url", str, "Its OpenAI-compatible address, e.g. http://localhost:11434/v1."),
-    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino."),
-    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam."),
+    ("pointer", str, "openai (any compatible server), google, local, moondream, grounding-dino, sam3."),
+    ("drawer", str, "What draws: classical, mini, sam2.1-tiny ... -large, edgetam, sam3."),
     ("drawer_at", str, "Folder or Hub name of its weights."),
     ("convention", str, "How the model writes coordinates, if not as its name says."),
     ("looks", int, "2: the model sees its masks once more and may mend them."),
@@ -117,15 +130,18 @@ def load_model(
     dtype: str | None,
     yes: bool,
     point: Mapping[str, Any] = {},
+    threshold: float | None = None,
 ) -> Model:
     """Load a model with a spinner on stderr, asking a person before a download."""
     from rich.console import Console
     from rich.markup import escape
 
-    from askmask.loading import find_checkpoint, load, open_pointing, point_choice
+    from askmask.loading import find_checkpoint, load, no_presence, open_pointing, point_choice
 
     if (choice := point_choice(name, point)) is not None:
+        if threshold is not None:
+            raise no_presence(name)
         return open_pointing(choice, device=device, confirm=confirm_with(yes))
     folder = find_checkpoint(name, confirm=confirm_with(yes))
     with Console(stderr=True).status(f"loading {escape(name)}"):
-        return load(folder, protocol=protocol, device=device, dtype=dtype)
+        return load(folder, protocol=protocol, device=device, dtype=dtype, threshold=threshold)

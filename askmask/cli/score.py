@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askmask.cli.app import app
+from askmask.notes import Notes
 from askmask.runs.json_text import json_text
 
 if TYPE_CHECKING:
@@ -169,13 +170,16 @@ def _score(predictions: Path, gt: str, protocol: ProtocolName, min_pixels: int) 
 
     from askmask.evaluation.opening import open_truths, truth_hash
 
-    scored = score_run(predictions, open_truths(gt), protocol, min_pixels)
+    notes = Notes()
+    scored = score_run(predictions, open_truths(gt, notes), protocol, min_pixels, notes)
     digest = truth_hash(gt)
     return scored if digest is None else replace(scored, hashes={**scored.hashes, "truth": digest})
 
 
-def score_run(predictions: Path, truths: Iterable[Truth], protocol: ProtocolName, min_pixels: int) -> Scored:
-    """Score with a progress line on stderr."""
+def score_run(
+    predictions: Path, truths: Iterable[Truth], protocol: ProtocolName, min_pixels: int, left_out: Notes
+) -> Scored:
+    """Score with a progress line on stderr; `left_out` is what `truths` counts as left out while it is read."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -187,7 +191,7 @@ def score_run(predictions: Path, truths: Iterable[Truth], protocol: ProtocolName
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("")
         return score(
-            PredictionFiles(predictions), truths, protocol=protocol.value, min_pixels=min_pixels,
+            PredictionFiles(predictions), truths, protocol=protocol.value, min_pixels=min_pixels, left_out=left_out,
             on_item=lambda _: progress.advance(task),
         )  # fmt: skip
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askmask.cli.app import app, say
-from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model, with_pointing
+from askmask.cli.options import (
+    AllowUrls,
+    Device,
+    Dtype,
+    ModelName,
+    ProtocolName,
+    Threshold,
+    Yes,
+    load_model,
+    with_pointing,
+)
 from askmask.errors import AskMaskError
 
 if TYPE_CHECKING:
@@ -27,8 +37,13 @@ Examples:
 
   askmask segment desk.png "the mug" --json | jq .answers[0].score
 
+  askmask segment https://example.org/desk.jpg "the mug" --allow-urls
+
+  grab-screen | askmask segment - "the button that ends the call"
+
   askmask segment desk.jpg "the mug" -m point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
 
+PICTURE is a file, a pattern that means one, - for the standard input, clipboard: or, if allowed, a URL.
 Writes mask-NN.png (0 and 255, size of the picture), overlay-NN.png and result.json.
 """
 DEFAULT_OUT = Path("askmask-out")
@@ -37,12 +52,14 @@ DEFAULT_OUT = Path("askmask-out")
 @app.command(help=EXAMPLES)
 @with_pointing
 def segment(
-    image: Annotated[Path, typer.Argument(help="A picture file.", show_default=False)],
+    image: Annotated[str, typer.Argument(help="A picture.", metavar="PICTURE", show_default=False)],
     prompts: Annotated[
         list[str], typer.Argument(help="What to look for.", metavar="PROMPT...", show_default=False)
     ],
     model: ModelName = "mini",
     protocol: ProtocolName = None,
+    threshold: Threshold = None,
+    allow_urls: AllowUrls = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,16 +76,19 @@ def segment(
 ) -> None:
     """Ask one picture."""
     from askmask.answer import SAVED_BY, result_of, save_answers
-    from askmask.imaging.files import read_picture
+    from askmask.imaging.given import one_of, read_given
     from askmask.runs.json_text import json_text
     from askmask.runs.manifest import check_free
+    from askmask.show import legend_note
 
-    picture = read_picture(image)  # before the model: a wrong path should not cost its loading
+    picture = read_given(
+        one_of(image), allow_urls=allow_urls
+    )  # before the model: a wrong path should not cost its loading
     if out is None and not as_json:
         out = DEFAULT_OUT
     if out is not None:
         check_free(out, SAVED_BY)
-    loaded = load_model(model, protocol, device, dtype, yes, point)
+    loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
     answers, failed = _asked(loaded.open(picture), prompts)
     if not answers:
         raise failed[0][1]
@@ -79,8 +99,7 @@ def segment(
         return _end(failed)
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"
-        said = f"{share}, score {answer.score:.2f}" if answer.found else "nothing found"
-        said = "asks back" if answer.asks else said
+        said = ", ".join(filter(None, [share if answer.found else "", legend_note(answer)]))
         said += f': "{answer.text}"' if answer.text else ""
         say(f"{number:02d}  {answer.prompt}: {said}{_used(answer.usage)}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):

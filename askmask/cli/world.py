@@ -15,13 +15,17 @@ app.add_typer(world, name="world")
 
 @world.command(
     epilog="Examples: askmask world make --split train --count 2000 --out data/world --workers 4 · "
-    "askmask world make --split train --count 20000 --out data/dense --dense --size 160"
+    "askmask world make --split train --count 20000 --out data/dense --dense --size 160 · "
+    "askmask world make --fixed conversation-1 --out data/conversation-1"
 )
 def make(
     out: Annotated[Path, typer.Option(help="Folder to write; a stopped run goes on where it was.")],
     count: Annotated[int | None, typer.Option(help="Scenes.")] = None,
     fixed: Annotated[
-        str | None, typer.Option(help="A fixed split (tabletop-1, words-1) instead of --split, --count, ...")
+        str | None,
+        typer.Option(
+            help="A fixed split (tabletop-1, words-1, conversation-1, dialogue-1) instead of --split, ..."
+        ),
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, val or test: seeds and phrasings that share nothing.")

@@ -10,12 +10,9 @@ import numpy as np
 from askmask.conversation import Prompt, Round
 from askmask.detectors.detector import Detector
 from askmask.imaging.files import Picture
+from askmask.pointing.meter import Calls, Meter
 from askmask.pointing.outcome import Instance, NothingHere, Outcome, Pointed
-from askmask.pointing.pointer import Meter, run_within
-from askmask.vlm.blocking import BlockingCaller
-from askmask.vlm.budget import Budget
 from askmask.vlm.caller import Caller
-from askmask.vlm.ledger import Ledger
 
 
 class _NoVlm:
@@ -34,14 +31,15 @@ class _NoVlm:
 class DetectorPointer:
     """The whole prompt is the phrase; what came before is not used."""
 
+    draws = False
+
     def __init__(self, detector: Detector):
         self.detector, self.name, self.fingerprint = detector, detector.name, detector.name
         self.notices: tuple[str, ...] = (
             f"{detector.name} takes noun phrases: it reads neither questions nor what was said before",
         )
-        self._vlm = detector.vlm or _NoVlm()
-        self._ledger = Ledger()
-        self._loop = BlockingCaller(lambda: Caller(self._vlm, self._ledger, Budget()))
+        self._calls = Calls(detector.vlm or _NoVlm())
+        self.remembering, self.close = self._calls.remembering, self._calls.close
 
     def see(self, picture: Picture) -> np.ndarray:
         """Return its pixels."""
@@ -54,7 +52,7 @@ class DetectorPointer:
             return (await self.detector.find(seen, {1: prompt.text}, caller))[1]
 
         height, width = seen.shape[:2]
-        found = run_within(self._loop, meter, self._vlm, self._ledger, find)
+        found = self._calls.run(meter, find)
         boxes = [(max(0.0, a), max(0.0, b), min(width, c), min(height, d)) for a, b, c, d in found]
         boxes = [box for box in boxes if box[2] - box[0] >= 1 and box[3] - box[1] >= 1]
         if not boxes:

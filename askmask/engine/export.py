@@ -14,12 +14,10 @@ All are put in their places together, when every one of them is whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from askmask.conversation import CONCEPTS, Example, Round
 from askmask.engine.card import write_card
@@ -33,10 +31,11 @@ from askmask.formats.coco import write_coco
 from askmask.formats.converseg import merged_rows, write_items, write_lines
 from askmask.formats.own import write_examples
 from askmask.formats.parquet import write_parquet
-from askmask.imaging.files import read_picture
+from askmask.formats.pictures import place_picture, upright_name
+from askmask.imaging.files import Picture, read_picture
 from askmask.notes import Notes
 from askmask.runs.manifest import output_folder
-from askmask.runs.whole_files import copy_file, open_whole, write_json, write_rows
+from askmask.runs.whole_files import write_json, write_rows
 
 MADE_BY = "askmask engine export"
 ALIKE = "looks like"
@@ -71,7 +70,7 @@ def export_run(
     facts = {"plan": str(store.meta("plan"))}
     with output_folder(out, MADE_BY, facts) as folder, folder.anew() as fresh:
         rejects: list[dict[str, Any]] = []
-        pictures = list(_collect(store, fresh, rejects, val=val, test=test))
+        pictures = list(_collect(store, lambda row: _copied(row, fresh), rejects, val=val, test=test))
         examples = [_example_of(picture, name, store) for picture in pictures if picture.pairs]
         literal = [_literal_of(picture, name) for picture in pictures if picture.regions]
         write_examples(examples, fresh / "examples.jsonl")
@@ -125,9 +124,14 @@ def split_of(sha256: str, *, val: float, test: float) -> str:
 
 
 def _collect(
-    store: RunStore, out: Path, rejects: list[dict[str, Any]], *, val: float, test: float
+    store: RunStore,
+    place: Callable[[PictureRow], str],
+    rejects: list[dict[str, Any]],
+    *,
+    val: float,
+    test: float,
 ) -> Iterator[Accepted]:
-    """Copy each picture of which something is told, and yield what goes out of it."""
+    """Place each picture of which something is told, and yield what goes out of it."""
     rows = list(store.pictures())
     groups = picture_groups(rows)
     for row in rows:
@@ -137,7 +141,10 @@ def _collect(
             continue
         image, reason = None, f"{ALIKE} {head[:16]}"
         if head == row.sha256:  # two shots of one scene would leak between splits and count twice
-            image, reason = _copy_picture(row, out)
+            try:
+                image = place(row)
+            except PictureError as error:
+                reason = str(error)
         whole = {"picture": row.sha256, "file": Path(row.path).name, "image": image}
         if image is None:
             rejects.append(whole | {"grain": "picture", "prompt": "", "reason": reason})
@@ -230,24 +237,29 @@ def _literal_of(picture: Accepted, name: str) -> Example:
     )
 
 
-def _copy_picture(row: PictureRow, out: Path) -> tuple[str | None, str]:
-    """Copy a picture's file; return its place below OUT, or None and why it is left out.
+def _copied(row: PictureRow, out: Path) -> str:
+    """Copy a picture's file upright; return its place below OUT. Raises PictureError saying why it is left out."""
+    read = unchanged(row)
+    image = upright_name(row.path, f"images/{row.sha256[:16]}{Path(row.path).suffix.lower()}")
+    place_picture(row.path, out / image, read=read)
+    return image
 
-    Masks belong to the pixels that the run saw: other pixels under the same name are none of theirs. A picture that
-    is turned by EXIF is written upright, as PNG, so that no pixel is lost to a second JPEG.
-    """
-    path = Path(row.path)
-    try:
-        read = read_picture(path)
-    except PictureError as error:
-        return None, str(error)
+
+def unchanged(row: PictureRow) -> Picture:
+    """Read a picture of the run. Masks belong to the pixels that it saw: other ones raise PictureError."""
+    read = read_picture(row.path)
     if pixel_hash(read.rgb) != row.sha256:
-        return None, "its file holds other pixels than when the run saw it"
-    if read.orientation == 1:
-        image = f"images/{row.sha256[:16]}{path.suffix.lower()}"
-        copy_file(path, out / image)
-    else:
-        image = f"images/{row.sha256[:16]}.png"
-        with open_whole(out / image) as file:
-            Image.fromarray(read.rgb).save(file, "PNG")
-    return image, ""
+        raise PictureError("its file holds other pixels than when the run saw it")
+    return read
+
+
+def accepted_examples(store: RunStore, name: str, left_out: list[dict[str, Any]]) -> Iterator[Example]:
+    """Yield what a run accepted, over its pictures where they lie; `left_out` gets the rows of rejects.jsonl."""
+
+    def where(row: PictureRow) -> str:
+        unchanged(row)
+        return row.path
+
+    for picture in _collect(store, where, left_out, val=0, test=0):
+        if picture.pairs:
+            yield _example_of(picture, name, store)

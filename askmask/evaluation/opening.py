@@ -9,17 +9,21 @@ from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
 from askmask.formats.catalogue import kind_of
+from askmask.notes import Notes
 from askmask.runs.content_hash import sha256
 from askmask.runs.json_text import read_json
 from askmask.runs.manifest import MANIFEST
 
 
-def open_truths(source: str | Path) -> Iterator[Truth]:
-    """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT]."""
+def open_truths(source: str | Path, notes: Notes | None = None) -> Iterator[Truth]:
+    """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT].
+
+    A malformed line of a ground-truth JSONL raises DataError. What a reader of data sets leaves out, `notes` counts.
+    """
     path = Path(source)
     if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
         return read_truths(path)
-    return truths_of(open_dataset(str(source)))
+    return truths_of(open_dataset(str(source), notes=notes))
 
 
 def open_references(source: str | Path) -> Iterator[Reference]:

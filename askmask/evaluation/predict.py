@@ -7,7 +7,8 @@ The model is handed in as a `Predictor`; this file knows no network. A run is a 
     replies-00000-of-00002.jsonl          the same for rounds without true mask, for text scores
     failed-00000-of-00002.jsonl           items that could not be answered, tried again by the next run
     pictures-00000-of-00002.jsonl         hashes of the pictures that were asked about
-    stats-00000-of-00002.jsonl            one line per run: items a second, memory
+    stats-00000-of-00002.jsonl            one line per run: items a second, memory, what a called model cost
+    calls-00000-of-00002.sqlite           of a model behind a server: every reply, so that none is asked for twice
 
 Shards divide the pictures by their order in the data set, so every prompt on a picture stays with it.
 """
@@ -19,13 +20,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from askmask.conversation import Example, Round
-from askmask.errors import AskMaskError, DataError, SettingError
+from askmask.errors import AskMaskError, DataError, SettingError, Stopped
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.truth import item_id
 from askmask.history import Policy, context, without_truth
@@ -48,7 +49,7 @@ class Reply(Protocol):
 
     @property
     def score(self) -> float | None:
-        """How sure the model is."""
+        """How sure the model is; a reply may say with `score_trained` that no training stands behind it."""
 
     @property
     def text(self) -> str:
@@ -57,6 +58,8 @@ class Reply(Protocol):
 
 # (path of the picture, conversations over it without their truth) -> replies to the rounds of each
 Predictor = Callable[[str, Sequence[Example]], list[list[Reply]]]
+# A path for its file -> the ledger of calls, None where no model is called.
+KeepReplies = Callable[[Callable[[], Path]], AbstractContextManager[Any]]
 
 HISTORIES: Final[tuple[Policy, ...]] = ("none", "own")
 
@@ -129,14 +132,17 @@ def predict(
     shard: int = 0,
     shards: int = 1,
     limit: int | None = None,
+    keep_replies: KeepReplies | None = None,
 ) -> Iterator[Progress]:
     """Answer one shard's items that no shard in `out` has answered yet; yield after every picture.
 
-    `limit` stops after the first so many pictures of the set; a later run without it goes on.
+    `limit` stops after the first so many pictures of the set; a later run without it goes on. `keep_replies` is given
+    a path for the replies of a model that is called (see `askmask.backend.replies_kept`).
 
     `facts` say what run this is (model, its weights, data set, history); they go into the folder's manifest and
     are held against it. Raises SettingError if `out` belongs to another run, a picture is no longer the one that
-    was asked about, or the shard is being worked on by another process.
+    was asked about, or the shard is being worked on by another process; Stopped where no further item would fare
+    better: those left are asked by the next run.
     """
     if not 0 <= shard < shards:
         raise SettingError(f"shard {shard} of {shards} does not exist", do="Count from 0.")
@@ -157,6 +163,10 @@ def predict(
         done = sum(name in answered for picture in mine for c in picture.conversations for name in c.ids)
         failed, before, start = 0, done, time.perf_counter()
         used: Counter[str] = Counter()
+        ledger = None
+        if keep_replies is not None:
+            ledger = opened.enter_context(keep_replies(lambda: folder.path(f"calls-{tag}.sqlite")))
+        spent = (0.0, 0) if ledger is None else ledger.spent()
         yield Progress(done, total)
         try:
             for picture in mine:
@@ -184,11 +194,20 @@ def predict(
                 yield Progress(done, total, failed)
         finally:
             seconds = time.perf_counter() - start
+            # What this run paid for, answers that came to nothing among it.
+            paid = (
+                None
+                if ledger is None
+                else [now - then for now, then in zip(ledger.spent(), spent, strict=True)]
+            )
             opened.close()
             folder.remove(*(name for name in names.values() if not (out / name).stat().st_size))
-            if done > before:
+            if done > before or (paid and paid[1]):
+                row = statistics(done - before, seconds) | ({"used": dict(used)} if used else {})
+                if paid is not None:
+                    row["paid"] = {"usd": round(paid[0], 6), "calls": paid[1]}
                 with folder.log(f"stats-{tag}.jsonl") as log:
-                    log.append(statistics(done - before, seconds) | ({"used": dict(used)} if used else {}))
+                    log.append(row)
 
 
 KINDS = ("predictions", "replies", "failed", "pictures")
@@ -201,7 +220,10 @@ def prediction_of(name: str, reply: Reply) -> Prediction:
         id=name,
         masks=tuple(reply.masks) if reply.found else (),
         no_target=not reply.found,
-        score=None if reply.score is None else float(reply.score),
+        # What no training stands behind is no score: it would be drawn as confidence and ranked by.
+        score=float(reply.score)
+        if reply.score is not None and getattr(reply, "score_trained", True)
+        else None,
         text=reply.text or None,
     )
 
@@ -281,6 +303,8 @@ def _ask(
             )
     except Exception as error:  # whatever is wrong with one conversation, the others are asked
         if len(todo) == 1:
+            if isinstance(error, Stopped):
+                raise
             reason = (
                 str(error)
                 if isinstance(error, AskMaskError)

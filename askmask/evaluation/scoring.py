@@ -19,6 +19,7 @@ from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.protocols import TERMS, Protocol, protocol_named, scores_of, sum_terms, terms_of
 from askmask.evaluation.truth import Truth
 from askmask.imaging.overlap import ratio
+from askmask.notes import Notes
 
 SHOWN_IDS = 20  # of the missing and unknown ones, in notes
 SIZES = ("none", "small", "medium", "large")
@@ -131,9 +132,12 @@ def score(
     *,
     protocol: str | Protocol = "askmask",
     min_pixels: int = 0,
+    left_out: Notes | None = None,
     on_item: Callable[[Truth], None] | None = None,
 ) -> Scored:
     """Score predictions against ground truth, one item at a time.
+
+    `left_out` is what the reader of `truths` counts while they are read; it goes into the notes of the scores.
 
     Every truth counts once: one without prediction is scored as the empty mask and counted as missing.
     Predictions for unknown ids are counted and not scored. Raises DataError for what is malformed, for masks
@@ -163,6 +167,8 @@ def score(
         notes.append(
             f"No predicted id occurs in the ground truth: predicted e.g. {unknown[0]!r}, true e.g. {missing[0]!r}."
         )
+    if left_out is not None:
+        notes += [f"Not in the ground truth that was read: {line}" for line in left_out.lines()]
     hashes = {"predictions": predictions.sha256}
     return Scored(protocol, meter, tuple(missing), unknown, tuple(notes), min_pixels, hashes, predictions)
 

@@ -73,6 +73,8 @@ def _row(
     used: Counter[str] = Counter()
     for row in stats:
         used.update(row.get("used", {}))
+    # What was paid holds answers that came to nothing, and leaves out replies that were there already.
+    usd = sum(row.get("paid", row.get("used", {})).get("usd", 0.0) for row in stats)
     items = sum(row["items"] for row in stats)
     row = {
         "model": str(facts.get("model", "")),
@@ -87,7 +89,7 @@ def _row(
         "missing": str(scores["n_missing"]),
         "seconds each": f"{sum(r['seconds'] for r in stats) / items:.3f}" if items else "",
         "calls each": f"{used['calls'] / items:.2f}" if used and items else "",
-        "dollars": f"{used['usd']:.4f}" if used["usd"] else "",
+        "dollars": f"{usd:.4f}" if usd else "",
         "protocol": str(scores["protocol"]),
         "read by": str(facts.get("net_protocol", "")),
         "data": str(facts.get("dataset", "")),

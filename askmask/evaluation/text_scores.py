@@ -1,7 +1,8 @@
 """Scores of replies in words: BLEU-4, ROUGE-L, METEOR, Dist-1/2.
 
-One tokenizer for all of them: lower case, words and single punctuation marks; special tokens such as [SEG] or
-<image> are left out. All scores lie in 0..1; papers often print them times 100.
+One tokenizer for all of them: lower case, words and single punctuation marks, single characters in scripts that are
+written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese); special tokens such as [SEG] or <image> are left
+out. All scores lie in 0..1; papers often print them times 100.
 
 Sources: BLEU Papineni et al. 2002 (sacrebleu), ROUGE Lin 2004 (rouge-score), METEOR Banerjee and Lavie 2005 with
 nltk's parameters (alpha 0.9, beta 3, gamma 0.5), Dist-n Li et al. 2016.
@@ -21,8 +22,16 @@ from askmask.evaluation.truth import item_id, read_id
 from askmask.runs.json_text import read_rows
 
 _SPECIAL = re.compile(r"\[[A-Z]{2,}\]|<[^<>\s]{1,40}>|\{seg\}")
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-TOKENIZER = r"lower case; \w+|[^\w\s]; without [CAPITALS], <...>, {seg}"
+# Scripts without spaces between words, by blocks of Unicode: Thai and Lao, Burmese, Khmer, kana, ideographs.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_TOKEN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+|[^\w\s]")
+TOKENIZER = (
+    r"lower case; one character of scripts without spaces|\w+|[^\w\s]; without [CAPITALS], <...>, {seg}"
+)
 
 
 @dataclass(frozen=True, slots=True)

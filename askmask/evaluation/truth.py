@@ -18,6 +18,7 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import AskMaskError, DataError, MaskError
+from askmask.formats.reading import inside
 from askmask.imaging.mask import MAX_PIXELS, Mask, union_of
 from askmask.runs.json_text import read_rows
 
@@ -145,7 +146,7 @@ def truth_of_row(row: Mapping[str, Any], *, folder: Path | None = None) -> Truth
         ignore=ignore,
         conversation=None if conversation is None else _label(conversation, "conversation", name),
         groups={key: _label(row[key], key, name) for key in GROUPINGS if row.get(key) is not None},
-        image=str(folder / image) if folder is not None and image else image,
+        image=str(inside(folder, image)) if folder is not None and image else image,
         prompt=texts.get("prompt"),
         reply=texts.get("reply"),
     )

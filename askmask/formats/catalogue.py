@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from itertools import islice
@@ -12,20 +13,28 @@ from urllib.parse import parse_qsl
 from askmask.conversation import Example
 from askmask.errors import DataError, SettingError
 from askmask.formats import converseg, own
-from askmask.formats.coco import read_coco
+from askmask.formats.coco import read_coco, write_coco_folder
 from askmask.formats.converseg import read_converseg
+from askmask.formats.cvat import read_cvat, write_cvat
+from askmask.formats.fiftyone import write_fiftyone
 from askmask.formats.grefcoco import read_grefcoco
+from askmask.formats.label_studio import read_label_studio, write_label_studio
+from askmask.formats.labelme import read_labelme, write_labelme
 from askmask.formats.mmr import read_mmr
 from askmask.formats.mrseg import read_mrseg
 from askmask.formats.muse import read_muse
 from askmask.formats.panoptic import read_panoptic
 from askmask.formats.parquet import read_parquet, read_table
+from askmask.formats.plain import write_geojson, write_png
 from askmask.formats.prist import read_prist
-from askmask.formats.reading import choose_split
+from askmask.formats.reading import choose_split, item, text_of
 from askmask.formats.reasonseg import read_reasonseg
 from askmask.formats.refcoco import read_refcoco
+from askmask.formats.voc import write_voc
+from askmask.formats.yolo import read_yolo, write_yolo
 from askmask.notes import Notes
 from askmask.runs.json_text import parse_row, read_rows
+from askmask.runs.manifest import facts_of
 
 Loader = Callable[..., Iterator[Example]]
 
@@ -45,7 +54,8 @@ def read_own(
         split = choose_split(root, {name for file in files for name in _splits(file)}, None, prefer)
     found = set()
     for file in files:
-        for example in read_parquet(file) if file.suffix == ".parquet" else own.read_examples(file):
+        read = read_parquet if file.suffix == ".parquet" else own.read_examples
+        for example in read(file, notes=notes):
             found.add(example.split)
             if example.split == split:
                 yield example
@@ -55,13 +65,22 @@ def read_own(
 
 def _splits(file: Path) -> Iterator[str]:
     """Yield the split of every row; what is wrong with a row is said when it is read."""
+    unread = Notes()
     if file.suffix == ".parquet":
-        rows = (parse_row(row["example"], f"{file}, row {n}") for n, row in read_table(file, ["example"]))
+        rows = read_table(file, ["example"])
     else:
-        rows = (row for _, row in read_rows(file))
-    for row in rows:
-        split = row.get("split", "")
-        yield split if isinstance(split, str) else ""
+        rows = read_rows(file, lambda *_: None)
+    for _, row in rows:
+        with item("", unread):
+            found = parse_row(row["example"], "") if file.suffix == ".parquet" else row
+            yield text_of(found.get("split", ""), "split")
+
+
+def write_own(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:
+    """Write examples.jsonl, which holds all there is; return the number of masks."""
+    examples = list(examples)
+    own.write_examples(examples, folder / "examples.jsonl")
+    return sum(len(round.segments or ()) for example in examples for round in example.rounds)
 
 
 def _refer(name: str) -> Loader:
@@ -84,6 +103,39 @@ LOADERS: dict[str, Loader] = {
     "mmr": read_mmr,
     "coco": read_coco,
     "panoptic": read_panoptic,
+    "label-studio": read_label_studio,
+    "cvat": read_cvat,
+    "labelme": read_labelme,
+    "yolo-seg": read_yolo,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How a format is written: `write(examples, folder, name=, notes=)` returns the number of masks."""
+
+    write: Callable[..., int]
+    pictures: str = "images"  # the folder of the pictures
+    by_split: bool = False  # whether they lie in a folder for each split
+    polygons: bool = False  # whether outlines may stand for masks
+
+    def folder(self, example: Example) -> str:
+        """Return the folder of an Example's picture, relative to the output."""
+        split = example.split if example.split in ("val", "test") else "train"
+        return f"{self.pictures}/{split}" if self.by_split else self.pictures
+
+
+WRITERS: dict[str, Writer] = {
+    "coco": Writer(write_coco_folder, polygons=True),
+    "yolo-seg": Writer(write_yolo, by_split=True),
+    "label-studio": Writer(write_label_studio),
+    "cvat": Writer(write_cvat),
+    "labelme": Writer(write_labelme),
+    "voc": Writer(write_voc, pictures="JPEGImages"),
+    "fiftyone": Writer(write_fiftyone, pictures="data"),
+    "geojson": Writer(write_geojson),
+    "png": Writer(write_png),
+    "own": Writer(write_own),
 }
 
 
@@ -132,6 +184,8 @@ def kind_of(path: str | Path) -> str:
     """Say what a file or folder holds: "own", "converseg", or "truth" (ground truth of the scorer, a JSONL file)."""
     path = Path(path)
     if path.is_dir():
+        if (written := facts_of(path).get("to")) in LOADERS:
+            return str(written)
         plain = not (path / "examples.jsonl").exists() and any(
             (path / file).is_file() for file in converseg.SPLITS
         )

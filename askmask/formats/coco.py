@@ -4,6 +4,7 @@ https://cocodataset.org
 
     ROOT/annotations/instances_val2017.json      pictures: ROOT/val2017/
     FILE.json                                    any COCO file; its pictures lie beside it
+    ROOT/annotations.json                        what `askmask convert` writes; pictures: ROOT/images/
 
 One annotation, with the category "mug"; files that askmask wrote say what was asked in "caption":
 
@@ -17,27 +18,32 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from askmask.conversation import CONCEPTS, Example, Round
+from askmask.conversation import CONCEPTS, Example, Prompt, Round, Segment
 from askmask.errors import DataError
 from askmask.formats.polygons import mask_of_coco
 from askmask.formats.reading import (
     ById,
     Frames,
     NoTruth,
+    found_in,
     id_of,
-    inside,
+    item,
     naming,
     order_of,
     read_json,
+    score_of,
     size_of,
     text_of,
     upright,
     upright_size,
 )
+from askmask.formats.writing import by_picture, count_losses, shapes_of, size_of_picture, words_of
+from askmask.imaging.contours import one_ring
 from askmask.imaging.mask import Mask, union_of
 from askmask.notes import Notes
 from askmask.runs.whole_files import write_json
 
+FILE = "annotations.json"
 CROWDS = ("ignore", "instances")
 
 
@@ -55,12 +61,15 @@ def read_coco(
 
     The prompt is the category's name, or the caption. Crowds are pixels that were not labelled one by one: ignored.
     What has crowds alone, and what has a box without a mask among its instances, is left out and counted: its truth
-    is not known. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
+    is not known. An annotation that does not say of which picture and category it is makes all of them doubtful: an
+    error. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
     `exif` says whether masks of photos turned by EXIF lie "upright" or as "stored", where sizes do not tell.
     """
     root = Path(root)
     if crowds not in CROWDS:
         raise DataError(f"`crowds` must be one of {CROWDS}", got=repr(crowds)[:80])
+    if root.is_dir() and annotations is None and (root / FILE).is_file():
+        root = root / FILE
     path = root if root.is_file() else root / (annotations or f"annotations/instances_{split}.json")
     split = "" if root.is_file() else split
     folders = [root / pictures] if pictures else [root / split, root, path.parent]
@@ -78,41 +87,43 @@ def read_coco(
     many = {key[:2] for key in found if key[2]}
 
     def picture(image: dict[str, Any]) -> Path:
-        places = [inside(folder, image["file_name"]) for folder in folders]
-        return next((place for place in places if place.is_file()), places[0])
+        return found_in(folders, image["file_name"])
 
-    frames = Frames(((picture(row), size_of(row["height"], row["width"])) for row in images.values()), exif)
+    def stored(image_id: str) -> tuple[Path, tuple[int, int]]:
+        return picture(images[image_id]), size_of(images[image_id]["height"], images[image_id]["width"])
+
+    frames = Frames(images, stored, exif)
     ordered = sorted(found.items(), key=lambda item: [order_of(part) for part in item[0][:2]])
     for number, ((image_id, category, caption), rows) in enumerate(ordered):
-        where = f"{path}, image {image_id}, category {category}"
-        with naming(where):
-            image = images[image_id]
-            stated = size_of(image["height"], image["width"])
+        with item(f"{path}, image {image_id}, category {category}", notes):
+            place, stated = stored(image_id)
             name = text_of(categories[category]["name"], "name")
-            try:
-                turn = frames.orientation(picture(image), stated)
-                masks = [upright(mask_of_coco(row.get("segmentation"), stated), turn) for row in rows]
-                apart = [crowds == "ignore" and bool(row.get("iscrowd")) for row in rows]
-                if all(apart):
-                    raise NoTruth(
-                        "prompts left out: crowds alone", do="Add crowds=instances if they are none."
-                    )
-            except NoTruth as error:
-                notes.add(str(error), where)
-                continue
+            turn = frames.orientation(place, stated)
+            segments = [
+                Segment(
+                    mask=upright(mask_of_coco(row.get("segmentation"), stated), turn),
+                    score=score_of(row.get("score")),
+                )
+                for row in rows
+            ]
+            apart = [crowds == "ignore" and bool(row.get("iscrowd")) for row in rows]
+            if all(apart):
+                raise NoTruth("prompts left out: crowds alone", do="Add crowds=instances if they are none.")
             size = upright_size(stated, turn)
-            crowd = [mask for mask, one in zip(masks, apart, strict=True) if one]
+            crowd = [one.mask for one, is_crowd in zip(segments, apart, strict=True) if is_crowd]
             yield Example(
                 id=f"coco-{split}-{image_id}-{category}"
                 + (f"-{number}" if (image_id, category) in many else ""),
-                image=str(picture(image)),
+                image=str(place),
                 size=size,
                 source="coco",
                 split=split,
                 rounds=(
-                    Round.of(
-                        caption or name,
-                        masks=[mask for mask, one in zip(masks, apart, strict=True) if not one],
+                    Round(
+                        prompt=Prompt(text=caption or name),
+                        segments=tuple(
+                            one for one, is_crowd in zip(segments, apart, strict=True) if not is_crowd
+                        ),
                         ignore=union_of(crowd, size) if crowd else None,
                         concept=name if caption and name in CONCEPTS else None,
                     ),
@@ -120,57 +131,62 @@ def read_coco(
             )
 
 
-def write_coco(examples: Iterable[Example], path: str | Path, *, name: str, notes: Notes) -> int:
+HOLDS = ("prompt", "ignore", "score", "concept")
+
+
+def write_coco_folder(
+    examples: Iterable[Example], folder: Path, *, name: str, notes: Notes, polygons: bool = False
+) -> int:
+    """Write annotations.json; see `write_coco`."""
+    return write_coco(examples, folder / FILE, name=name, notes=notes, polygons=polygons)
+
+
+def write_coco(
+    examples: Iterable[Example], path: str | Path, *, name: str, notes: Notes, polygons: bool = False
+) -> int:
     """Write a COCO file whole or not at all; return the number of annotations.
 
     One annotation per segment, its prompt as "caption"; the category is the round's concept, or else the prompt.
-    Ignored pixels become a crowd of the same caption. COCO has no place for prompts that nothing matches, nor for
-    prompts that need the rounds before them: they are counted in `notes`.
+    Masks are run-length codes, or with `polygons` rings along pixel edges, holes joined to their outlines by seams:
+    both hold every pixel. Ignored pixels become a crowd of the same caption. What COCO has no place for is counted
+    in `notes`.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories = {concept: number for number, concept in enumerate(CONCEPTS, 1)}
 
-    def add(round: Round, mask: Mask, image_id: int, crowd: bool = False) -> None:
+    def add(label: str, caption: str, mask: Mask, *, crowd: bool = False, **more: Any) -> None:
         box = mask.box
         assert box is not None, "only masks with pixels come here"
+        drawn: Any = mask.to_dict()
+        if polygons and not crowd:
+            rings = [one_ring(part) for part in mask.parts()]
+            drawn = [[value for corner in ring for value in corner] for ring in rings]
         annotations.append(
             {
                 "id": len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": categories.setdefault(round.concept or round.text, len(categories) + 1),
-                "caption": round.text,
-                "segmentation": mask.to_dict(),
+                "image_id": len(images),
+                "category_id": categories.setdefault(label, len(categories) + 1),
+                "caption": caption,
+                "segmentation": drawn,
                 "area": mask.area,
                 "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                 "iscrowd": int(crowd),
             }
+            | more
         )
 
-    places: dict[str, int] = {}
-    for example in examples:
-        if example.size is None:
-            raise DataError(f"example {example.id!r}: the picture's size is unknown")
-        if example.image not in places:
-            places[example.image] = len(images) + 1
-            images.append(
-                {
-                    "id": len(images) + 1,
-                    "file_name": example.image,
-                    "height": example.size[0],
-                    "width": example.size[1],
-                }
-            )
-        for round in example.rounds:
-            if round.needs_history:
-                notes.add("prompts that need the rounds before them are not in the COCO file", example.id)
-            elif not any(round.masks or ()):
-                notes.add("prompts without a mask are not in the COCO file", example.id)
-            else:
-                for mask in filter(None, round.masks or ()):
-                    add(round, mask, places[example.image])
-                if round.ignore:
-                    add(round, round.ignore, places[example.image], crowd=True)
+    for picture, group in by_picture(examples).items():
+        height, width = size_of_picture(group)
+        images.append({"id": len(images) + 1, "file_name": picture, "height": height, "width": width})
+        count_losses(group, HOLDS, notes, "COCO")
+        for shape in shapes_of(group):
+            score = shape.segment.score
+            more: dict[str, Any] = {} if score is None else {"score": score}
+            add(shape.label, shape.words, shape.segment.mask, **more)
+        for round in (round for example in group for round in example.rounds):
+            if round.ignore and any(round.masks or ()):
+                add(round.concept or words_of(round), words_of(round), round.ignore, crowd=True)
     write_json(
         path,
         {

@@ -23,7 +23,7 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError, PictureError
 from askmask.formats.parquet import read_table
 from askmask.formats.pictures import keep_picture
-from askmask.formats.reading import choose_split, id_of, inside, naming, read_json, text_of
+from askmask.formats.reading import UNREADABLE, choose_split, id_of, inside, item, read_json, text_of
 from askmask.imaging.files import picture_size
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
@@ -40,7 +40,7 @@ def read_converseg(
     """Yield one Example per row of a file (.parquet, .json, .jsonl) or of a folder.
 
     `split` chooses among Parquet files by their name or folder; of plain files dataset.jsonl is "train", items.json
-    "eval". Rows whose mask cannot be read are left out and counted.
+    "eval".
     """
     root = Path(root)
     files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
@@ -61,14 +61,13 @@ def read_converseg(
             yield from _read_file(path, split or "", notes)
 
 
-def training_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, row) of a dataset.jsonl. Raises DataError naming a line that lacks a field."""
-    for number, row in read_rows(path):
-        if not all(isinstance(row.get(key), str) for key in ("image", "mask_merged", "prompt")):
-            raise DataError(
-                f'{path}, line {number}: "image", "mask_merged" and "prompt" are needed', got=sorted(row)
-            )
-        yield number, row
+def training_rows(path: Path, notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, row) of a dataset.jsonl. Lines that lack a field are left out and counted."""
+    for number, row in read_rows(path, lambda _, reason: notes.add(UNREADABLE, reason)):
+        with item(f"{path}, line {number}", notes):
+            if not all(isinstance(row.get(key), str) for key in ("image", "mask_merged", "prompt")):
+                raise DataError('"image", "mask_merged" and "prompt" are needed', got=sorted(row))
+            yield number, row
 
 
 def training_row(path: Path, number: int, row: Mapping[str, Any]) -> Example:
@@ -133,18 +132,10 @@ def _read_file(path: Path, split: str, notes: Notes) -> Iterator[Example]:
             raise DataError(f'{path}: a list "items" is needed', got=type(items).__name__)
         rows, key, what = enumerate(items), "mask", "item"
     else:
-        rows, key, what = training_rows(path), "mask_merged", "line"
+        rows, key, what = training_rows(path, notes), "mask_merged", "line"
     for number, row in rows:
-        where = f"{path}, {what} {number}"
-        try:
-            with naming(where):
-                example = _example(row, key, path, number, split)
-        except DataError as error:
-            if not isinstance(error.__cause__, PictureError):
-                raise
-            notes.add("rows left out: their mask cannot be read", f"{where}: {error.__cause__}")
-            continue
-        yield example
+        with item(f"{path}, {what} {number}", notes):
+            yield _example(row, key, path, number, split)
 
 
 def _example(row: Mapping[str, Any], key: str, path: Path, number: int, split: str) -> Example:

@@ -20,7 +20,7 @@ from pathlib import Path
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.plain_pickle import read_plain_pickle
-from askmask.formats.reading import NoTruth, naming, read_json, text_of
+from askmask.formats.reading import NoTruth, item, read_json, text_of
 from askmask.formats.refcoco import PICTURES, Instances, refs_of
 from askmask.notes import Notes
 
@@ -45,21 +45,16 @@ def read_grefcoco(
         path = path.with_suffix(".p")
         refs = read_plain_pickle(path)
     instances = Instances(folder / "instances.json", Path(root) / pictures)
-    for number, ref in refs_of(refs, path, split):
-        where = f"{path}, ref {number}"
-        with naming(where):
+    for number, ref in refs_of(refs, path, split, notes):
+        with item(f"{path}, ref {number}", notes):
             ids = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
             if NO_TARGET in ids and len(ids) > 1:
                 raise DataError("-1 (nothing matches) beside other annotations", got=ids)
             singles = [i for i in ids if i != NO_TARGET and not instances.annotations[i].get("iscrowd")]
-            try:
-                size = instances.size(ref["image_id"])
-                masks = tuple(instances.mask(i, ref["image_id"], drop_invalid=True) for i in singles)
-                if ids != [NO_TARGET] and not masks:
-                    raise NoTruth("prompts left out: they mean crowds alone")
-            except NoTruth as error:
-                notes.add(str(error), where)
-                continue
+            size = instances.size(ref["image_id"])
+            masks = tuple(instances.mask(i, ref["image_id"], drop_invalid=True) for i in singles)
+            if ids != [NO_TARGET] and not masks:
+                raise NoTruth("prompts left out: they mean crowds alone")
             for sentence in ref["sentences"]:
                 yield Example(
                     id=f"grefcoco-{by}-{ref['ref_id']}-{sentence['sent_id']}",

@@ -1,28 +1,57 @@
-"""LabelMe's shapes, painted by the rule of the sets that use them (ReasonSeg, PRIST, MRSeg).
+"""LabelMe's files, read and written; shapes painted by the rule of the sets that use them (ReasonSeg, PRIST, MRSeg).
+
+https://labelme.io
+
+    ROOT/**/9.json          pictures: beside their file, or where "imagePath" says
+
+One file; what askmask adds ("score", "name", "askmask") LabelMe keeps as it is:
+
+    {"version": "5.5.0", "flags": {}, "imagePath": "9.jpg", "imageData": null, "imageHeight": 480, "imageWidth": 640,
+     "shapes": [...], "askmask": {"nothing": ["the zebra"]}}
 
 One shape of an annotation's "shapes"; without "shape_type" it is a polygon:
 
-    {"label": "the red label", "shape_type": "polygon", "points": [[10.5, 3.2], [14, 3], [14, 9.8]]}
+    {"label": "the red label", "shape_type": "polygon", "points": [[10.5, 3.2], [14, 3], [14, 9.8]],
+     "description": "what was asked", "group_id": null, "flags": {}}
     {"label": "...", "shape_type": "rectangle", "points": [[x0, y0], [x1, y1]]}        two corners
     {"label": "...", "shape_type": "circle", "points": [[x, y], [x, y]]}               centre, a point of its edge
-    {"label": "...", "shape_type": "mask", "points": [[x0, y0], [x1, y1]], "mask": PNG in base 64}
+    {"label": "...", "shape_type": "mask", "points": [[x0, y0], [x1, y1]], "mask": PNG in base 64}    x1, y1 inclusive
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from askmask.conversation import Example, Segment
 from askmask.errors import DataError
 from askmask.formats.polygons import corners_of, paint_polygon
-from askmask.formats.reading import text_of
+from askmask.formats.reading import (
+    NO_PIXEL,
+    Frames,
+    found_in,
+    naming,
+    read_json,
+    rounds_of,
+    score_of,
+    size_of,
+    text_of,
+    upright,
+    upright_size,
+)
+from askmask.formats.writing import Shape, by_picture, count_losses, nothing_of, shapes_of, size_of_picture
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
+from askmask.runs.whole_files import write_json
 
 IGNORED = 255
+HOLDS = ("prompt", "nothing", "score", "name", "concept")
+_NO_AREAS = ("point", "points", "line", "linestrip")
 _CORNERS = {"rectangle": 2, "circle": 2, "mask": 2}
 
 
@@ -92,3 +121,99 @@ def _embedded(data: Any) -> np.ndarray:
     except (binascii.Error, ValueError) as error:
         raise DataError('"mask" must be a PNG in base 64', got=repr(data)[:60]) from error
     return Mask.from_png(png).to_array()
+
+
+def read_labelme(
+    root: str | Path, *, notes: Notes, pictures: str | None = None, exif: str = "auto"
+) -> Iterator[Example]:
+    """Yield one Example per file that holds shapes: a round for each label, or for each description of a label.
+
+    Shapes of one label and group are one mask. `pictures` is the folder where the pictures lie, `exif` as in
+    `read_coco`. Points and lines are left out and counted.
+    """
+    root = Path(root)
+    files = sorted(root.rglob("*.json")) if root.is_dir() else [root]
+    rows = ((path, read_json(path)) for path in files if not path.name.startswith("."))
+    frames, found = Frames(exif=exif), False
+    for path, data in rows:
+        if not isinstance(data.get("shapes"), list):
+            continue
+        found, where = True, str(path)
+        with naming(where):
+            image = found_in([path.parent, *([Path(pictures)] if pictures else [])], data["imagePath"])
+            stated = size_of(data["imageHeight"], data["imageWidth"])
+            turn = frames.orientation(image, stated)
+            segments: dict[tuple[Any, ...], tuple[str, str, Segment]] = {}
+            for number, shape in enumerate(data["shapes"]):
+                if shape.get("shape_type") in _NO_AREAS:
+                    notes.add(f"shapes left out: a {shape['shape_type']} is no area", where)
+                    continue
+                label, said = label_of(shape), text_of(shape.get("description") or "", "description")
+                mask = upright(union_of_shapes([shape], stated), turn)
+                if not mask:
+                    notes.add(NO_PIXEL, where)
+                    continue
+                group = shape.get("group_id")
+                key = (label, said, number if group is None else f"group {group}")
+                if key in segments:
+                    mask = mask | segments[key][2].mask
+                name = text_of(shape.get("name") or "", "name") or None
+                segments[key] = label, said, Segment(mask=mask, score=score_of(shape.get("score")), name=name)
+            ours = data.get("askmask")
+            nothing = ours.get("nothing", ()) if isinstance(ours, Mapping) else ()
+            if not segments and not nothing:
+                notes.add("files left out: nothing is said about their pictures", where)
+                continue
+            yield Example(
+                id="labelme-"
+                + (path.relative_to(root).with_suffix("").as_posix() if path != root else path.stem),
+                image=str(image),
+                size=upright_size(stated, turn),
+                independent=True,
+                source="labelme",
+                rounds=rounds_of(segments.values(), [text_of(text, "nothing") for text in nothing]),
+            )
+    if not found:
+        raise DataError("no LabelMe file", got=root, do="Give the folder that holds its JSON files.")
+
+
+def write_labelme(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:
+    """Write one file beside each picture; return the number of masks."""
+    count = 0
+    for picture, group in by_picture(examples).items():
+        height, width = size_of_picture(group)
+        count_losses(group, HOLDS, notes, "LabelMe")
+        shapes = [_shape_of(shape) for shape in shapes_of(group)]
+        count += len(shapes)
+        path = folder / picture
+        write_json(
+            path.with_suffix(".json"),
+            {
+                "version": "5.5.0",  # the first whose masks are as they are now
+                "flags": {},
+                "shapes": shapes,
+                "imagePath": path.name,
+                "imageData": None,
+                "imageHeight": height,
+                "imageWidth": width,
+            }
+            | ({"askmask": {"nothing": nothing}} if (nothing := nothing_of(group)) else {}),
+        )
+    return count
+
+
+def _shape_of(shape: Shape) -> dict[str, Any]:
+    box = shape.segment.mask.box
+    assert box is not None, "shapes have pixels"
+    x0, y0, x1, y1 = box
+    png = Mask.from_array(shape.segment.mask.to_array()[y0:y1, x0:x1]).to_png()
+    ours = {"score": shape.segment.score, "name": shape.segment.name}
+    return {
+        "label": shape.label,
+        "description": shape.words,
+        "shape_type": "mask",
+        "points": [[x0, y0], [x1 - 1, y1 - 1]],
+        "mask": base64.b64encode(png).decode("ascii"),
+        "group_id": None,
+        "flags": {},
+    } | {key: value for key, value in ours.items() if value is not None}

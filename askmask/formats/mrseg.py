@@ -36,10 +36,10 @@ from askmask.formats.polygons import drawn, mask_of_coco
 from askmask.formats.reading import (
     ById,
     Frames,
-    NoTruth,
     choose_split,
     id_of,
     inside,
+    item,
     naming,
     read_bytes,
     read_json,
@@ -90,13 +90,9 @@ def read_mrseg(
     files = sorted(place.rglob("*.json")) if place.is_dir() else [place.with_suffix(".json")]
     for path in files:
         for number, row in enumerate(read_json(path, kind=list)):
-            where = f"{path}, conversation {number}"
-            with naming(where):
+            with item(f"{path}, conversation {number}", notes):
                 name = f"mrseg-{path.stem}-{row.get('conv_id', number)}"
-                try:
-                    yield _conversation(row, name, path.stem, store, root / "images_folder")
-                except NoTruth as error:
-                    notes.add(str(error), where)
+                yield _conversation(row, name, path.stem, store, root / "images_folder")
 
 
 def _conversation(

@@ -28,7 +28,7 @@ from askmask.formats.reading import (
     Frames,
     NoTruth,
     inside,
-    naming,
+    item,
     read_json,
     size_of,
     text_of,
@@ -48,38 +48,28 @@ def read_muse(
     """
     path = Path(root) / f"{name}_{split}.json"
     rows = read_json(path, kind=list)
-    frames = Frames((inside(Path(root), _picture(row)), size_of(row["height"], row["width"])) for row in rows)
+
+    def stored(row: dict[str, Any]) -> tuple[Path, tuple[int, int]]:
+        return inside(Path(root), _picture(row)), size_of(row["height"], row["width"])
+
+    frames = Frames(rows, stored)
     for number, row in enumerate(rows):
-        with naming(f"{path}, row {number}"):
-            stated = size_of(row["height"], row["width"])
-            image = inside(Path(root), _picture(row))
-            questions, answers = row["questions"], row["answers"]
-            texts = row.get("text_answers") or [None] * len(questions)
-            if not len(questions) == len(answers) == len(texts):
-                raise DataError(
-                    "questions, answers and text_answers must be equally many",
-                    got=f"{len(questions)}, {len(answers)}, {len(texts)}",
-                )
-            for index, (question, targets, text) in enumerate(zip(questions, answers, texts, strict=True)):
-                try:
-                    if text is not None and text_of(text, "text_answers").count("{seg}") != len(targets):
-                        raise NoTruth(
-                            "questions left out: their text has another number of {seg} than they have targets"
-                        )
-                    if not targets:
-                        raise NoTruth("questions left out: without a target")
-                    turn = frames.orientation(image, stated)
-                    masks = [
-                        upright(mask_of_coco(target["segmentation"], stated), turn) for target in targets
-                    ]
-                except NoTruth as error:
-                    where = f"{path}, row {number}, question {index}"
-                    if mismatched == "error" and "{seg}" in error.what:
-                        raise DataError(
-                            f"question {index}: {len(targets)} targets", got=repr(text)[:80]
-                        ) from error
-                    notes.add(str(error), where)
-                    continue
+        where, asked = f"{path}, row {number}", list[tuple[Any, Any, Any]]()
+        with item(where, notes):
+            image, stated = stored(row)
+            asked = _questions(row)
+        for index, (question, targets, text) in enumerate(asked):
+            if mismatched == "error" and not _agree(targets, text):
+                raise DataError(f"{where}: question {index}: {len(targets)} targets", got=repr(text)[:80])
+            with item(f"{where}, question {index}", notes):
+                if not targets:
+                    raise NoTruth("questions left out: without a target")
+                if not _agree(targets, text):
+                    raise NoTruth(
+                        "questions left out: their text has another number of {seg} than they have targets"
+                    )
+                turn = frames.orientation(image, stated)
+                masks = [upright(mask_of_coco(target["segmentation"], stated), turn) for target in targets]
                 names = [target.get("rephrased_name") or target["category_name"] for target in targets]
                 yield Example(
                     id=f"{name}-{split}-{number}-{index}",
@@ -93,6 +83,27 @@ def read_muse(
                         ),
                     ),
                 )
+
+
+def _questions(row: dict[str, Any]) -> list[tuple[Any, list[Any], str | None]]:
+    """Return (question, targets, the answer's text) of a picture's questions."""
+    questions, answers = row["questions"], row["answers"]
+    texts = row.get("text_answers") or [None] * len(questions)
+    if not len(questions) == len(answers) == len(texts):
+        raise DataError(
+            "questions, answers and text_answers must be equally many",
+            got=f"{len(questions)}, {len(answers)}, {len(texts)}",
+        )
+    if not all(isinstance(targets, list) for targets in answers):
+        raise DataError("an answer must be a list of targets", got=repr(answers)[:80])
+    return [
+        (question, targets, None if text is None else text_of(text, "text_answers"))
+        for question, targets, text in zip(questions, answers, texts, strict=True)
+    ]
+
+
+def _agree(targets: list[Any], text: str | None) -> bool:
+    return text is None or text.count("{seg}") == len(targets)
 
 
 def _picture(row: dict[str, Any]) -> str:

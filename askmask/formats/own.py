@@ -16,22 +16,26 @@ from typing import Any
 
 from askmask.conversation import Example
 from askmask.errors import DataError
-from askmask.formats.reading import inside, naming
+from askmask.formats.reading import UNREADABLE, inside, item, naming
+from askmask.notes import Notes
 from askmask.runs.json_text import read_rows
 from askmask.runs.whole_files import write_rows
 
 
-def read_examples(path: str | Path, *, absolute_images: bool = True) -> Iterator[Example]:
+def read_examples(
+    path: str | Path, *, absolute_images: bool = True, notes: Notes | None = None
+) -> Iterator[Example]:
     """Yield the Examples of a JSONL file (or of `examples.jsonl` in a folder), in order.
 
-    Relative image paths are made absolute against the file's folder unless `absolute_images` is False.
+    Relative image paths are made absolute against the file's folder unless `absolute_images` is False. A line that
+    is not as documented raises DataError naming it; with `notes` it is left out and counted.
     """
     path = Path(path)
     path = path / "examples.jsonl" if path.is_dir() else path
-    for number, row in read_rows(path):
-        with naming(f"{path}, line {number}"):
-            example = example_of(row, path.parent if absolute_images else None)
-        yield example
+    for number, row in read_rows(path, notes and (lambda _, why: notes.add(UNREADABLE, why))):
+        where = f"{path}, line {number}"
+        with item(where, notes) if notes is not None else naming(where):
+            yield example_of(row, path.parent if absolute_images else None)
 
 
 def example_of(row: dict[str, Any], folder: Path | None) -> Example:

@@ -14,6 +14,7 @@ with "categories": [{"id": 1, "name": "person", "isthing": 1}, {"id": 199, "name
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from askmask.formats.reading import (
     NoTruth,
     id_of,
     inside,
+    item,
     naming,
     order_of,
     read_json,
@@ -68,32 +70,24 @@ def read_panoptic(
     with naming(str(path)):
         categories, images = ById(data["categories"], "categories"), ById(data["images"], "images")
         rows = sorted(data["annotations"], key=lambda row: order_of(id_of(row["image_id"])))
+        annotated = Counter(id_of(row["image_id"]) for row in rows)
     folder = root / (pictures or split)
-    frames = Frames(
-        (inside(folder, row["file_name"]), size_of(row["height"], row["width"])) for row in images.values()
-    )
-    seen: set[str] = set()
+    frames = Frames(images, lambda i: (inside(folder, images[i]["file_name"]), _stated(images[i])))
     for row in rows:
         name = id_of(row["image_id"])
-        with naming(f"{path}, image {name}"):
-            if name in seen:
-                raise DataError("two annotations of one picture")
-            seen.add(name)
+        with item(f"{path}, image {name}", notes):
+            if annotated[name] > 1:
+                raise DataError(f"{annotated[name]} annotations of one picture")
             image = images[name]
-            stated = size_of(image["height"], image["width"])
+            stated = _stated(image)
             picture = inside(folder, image["file_name"])
-            try:
-                turn = frames.orientation(picture, stated)
-            except NoTruth as error:
-                notes.add(str(error), f"{path}, image {name}")
-                continue
+            turn = frames.orientation(picture, stated)
             ids = read_ids(inside(maps, row["file_name"]))
             if ids.shape != stated:
                 raise DataError("the map of segments is of another size", got=f"{ids.shape} and {stated}")
             rounds = _rounds(ids, row["segments_info"], categories, per)
             if not rounds:
-                notes.add("pictures left out: no segment has a pixel", f"{path}, image {name}")
-                continue
+                raise NoTruth("pictures left out: no segment has a pixel")
             yield Example(
                 id=f"panoptic-{split}-{name}",
                 image=str(picture),
@@ -115,6 +109,10 @@ def read_panoptic(
 def literal_name(category: str) -> str:
     """Return a category's name as a person would say it."""
     return " ".join(part for part in reversed(category.split("-")) if part not in _FILLERS) or category
+
+
+def _stated(image: dict[str, Any]) -> tuple[int, int]:
+    return size_of(image["height"], image["width"])
 
 
 def _rounds(

@@ -16,7 +16,8 @@ from askmask.conversation import Example
 from askmask.errors import DataError, MissingExtra
 from askmask.formats.own import example_of
 from askmask.formats.pictures import keep_picture
-from askmask.formats.reading import naming
+from askmask.formats.reading import item, naming
+from askmask.notes import Notes
 from askmask.runs.json_text import json_text, parse_row
 from askmask.runs.whole_files import open_whole
 
@@ -100,21 +101,21 @@ def write_parquet(
     return count
 
 
-def read_parquet(path: str | Path, *, pictures: str | Path | None = None) -> Iterator[Example]:
-    """Yield the Examples of our own Parquet file.
+def read_parquet(path: str | Path, *, notes: Notes, pictures: str | Path | None = None) -> Iterator[Example]:
+    """Yield the Examples of our own Parquet file; rows that are not as documented are left out and counted.
 
     Embedded pictures are written once to the folder `pictures` (default: the user's cache) and `image` points
     there; without bytes a relative `image` is taken from the file's folder.
     """
     path = Path(path)
     for number, row in read_table(path, ["image", "example"]):
-        with naming(f"{path}, row {number}"):
+        with item(f"{path}, row {number}", notes):
             example = example_of(parse_row(row["example"], "column example"), path.parent)
             image = row["image"] or {}
             if image.get("bytes"):
                 kept = keep_picture(image["bytes"], folder=None if pictures is None else Path(pictures))
                 example = replace(example, image=str(kept))
-        yield example
+            yield example
 
 
 def _pyarrow_parquet() -> Any:

@@ -28,9 +28,9 @@ from askmask.formats.labelme import label_of, union_of_shapes
 from askmask.formats.polygons import drawn
 from askmask.formats.reading import (
     Frames,
-    NoTruth,
     choose_split,
     inside,
+    item,
     naming,
     read_json,
     size_of,
@@ -68,8 +68,7 @@ def read_prist(
         choose_split(path.parent, FOLDERS, split)
     place, mask_place = FOLDERS.get(split, ("", ""))
     for number, row in enumerate(read_json(path, kind=list)):
-        where = f"{path}, dialogue {number}"
-        with naming(where):
+        with item(f"{path}, dialogue {number}", notes):
             turns = row["dialogue"]
             speakers = [turn["from"] for turn in turns]
             if not turns or speakers != ["human", "gpt"] * (len(turns) // 2):
@@ -82,11 +81,7 @@ def read_prist(
             mask, match, size = None, None, None
             if labels != "no":
                 shapes = inside(root / (masks or mask_place), Path(row["img_id"]).stem + ".json")
-                try:
-                    mask, match = focus_mask(shapes, row["focus"], image)
-                except NoTruth as error:
-                    notes.add(str(error), where)
-                    continue
+                mask, match = focus_mask(shapes, row["focus"], image)
                 size = mask.size
             rounds = [Round.of(prompt, reply=reply) for prompt, reply in said[:-1]]
             rounds.append(

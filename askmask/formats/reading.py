@@ -1,27 +1,30 @@
 """Read other people's data files: limits, errors that name file and row, and one rule for each thing all sets have.
 
-The rules: what a file does not say is never read as "nothing" (NoTruth), ids are used or refused (ById), sizes and
-EXIF orientations are held against the pictures (Frames), splits are never pooled (choose_split).
+The rules: what a file does not say is never read as "nothing" (NoTruth), one bad item never ends the rest (item), ids
+are used or refused (ById), sizes and EXIF orientations are held against the pictures (Frames), splits are never pooled
+(choose_split).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from askmask.conversation import CONCEPTS, Prompt, Round, Segment
 from askmask.errors import AskMaskError, DataError, PictureError
 from askmask.imaging.files import MAX_PICTURE_PIXELS, MAX_SIDE, Header, read_header, turned
 from askmask.imaging.mask import Mask
-from askmask.notes import say_once
+from askmask.notes import Notes, say_once
 from askmask.runs.json_text import parse_json
 
 MAX_JSON_BYTES = 4 << 30  # the largest published annotation file is below 2 GB
 BOX_ALONE = "annotations left out: a box without a mask"
 NO_PIXEL = "annotations left out: a mask without a pixel"
+UNREADABLE = "items left out: they cannot be read"
 
 
 class NoTruth(DataError):
@@ -82,6 +85,18 @@ def naming(place: str) -> Iterator[None]:
         raise DataError(f"{place}: it asks for more memory than there is") from error
 
 
+@contextmanager
+def item(place: str, notes: Notes) -> Iterator[None]:
+    """Read one item of a data set: whatever is wrong with it leaves it out, counted in `notes`; the next is read."""
+    try:
+        with naming(place):
+            yield
+    except NoTruth as error:
+        notes.add(str(error), place)
+    except DataError as error:
+        notes.add(UNREADABLE, error)
+
+
 def inside(folder: Path, name: Any) -> Path:
     """Join a path that a file gives to its folder; an absolute one stands as it is.
 
@@ -91,6 +106,12 @@ def inside(folder: Path, name: Any) -> Path:
         raise DataError("a path is needed", got=repr(name)[:80])
     path = folder / name
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
+
+
+def found_in(folders: Iterable[Path], name: Any) -> Path:
+    """Return where a file of that name lies: in the first folder that has it, or would lie in the first of all."""
+    places = [inside(folder, name) for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def text_of(value: Any, what: str) -> str:
@@ -115,6 +136,15 @@ def size_of(height: Any, width: Any) -> tuple[int, int]:
     if height * width > MAX_PICTURE_PIXELS:
         raise DataError(f"a picture of more than {MAX_PICTURE_PIXELS} pixels", got=f"{width} x {height}")
     return int(height), int(width)
+
+
+def score_of(value: Any) -> float | None:
+    """Return how sure whoever made a mask was, if a file says it as a number from 0 to 1; else None."""
+    return (
+        float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        else None
+    )
 
 
 # -- ids ------------------------------------------------------------------------------------------------------
@@ -189,6 +219,29 @@ def choose_split(
     return prefer
 
 
+# -- regions --------------------------------------------------------------------------------------------------
+
+
+def rounds_of(regions: Iterable[tuple[str, str, Segment]], nothing: Iterable[str] = ()) -> tuple[Round, ...]:
+    """Gather the regions that an annotation tool knows about a picture into rounds: (label, prompt, segment).
+
+    Equal label and prompt are one round. Without a prompt the label is what was asked; beside one, a label that is a
+    concept says which. `nothing` are prompts that are known to match nothing.
+    """
+    found: dict[tuple[str, str], list[Segment]] = {}
+    for label, prompt, segment in regions:
+        found.setdefault((label, prompt or label), []).append(segment)
+    labelled = tuple(
+        Round(
+            prompt=Prompt(text=prompt),
+            segments=tuple(segments),
+            concept=label if label in CONCEPTS and prompt != label else None,
+        )
+        for (label, prompt), segments in found.items()
+    )
+    return labelled + tuple(Round(prompt=Prompt(text=prompt), segments=()) for prompt in nothing)
+
+
 # -- sizes and EXIF -------------------------------------------------------------------------------------------
 
 
@@ -196,13 +249,19 @@ class Frames:
     """Which way round the masks of an annotation file lie.
 
     Annotation tools show a turned photo upright or as it is stored; the size that they wrote tells which. Where it
-    does not (a square, a half turn), the file's other pictures do, which `pictures` are: (path, stated size).
+    does not (a square, a half turn), the file's other pictures do, which are `rows`; `read` gives a row's path and
+    stated size.
     """
 
-    def __init__(self, pictures: Iterable[tuple[Path, tuple[int, int]]] = (), exif: str = "auto"):
+    def __init__(
+        self,
+        rows: Iterable[Any] = (),
+        read: Callable[[Any], tuple[Path, tuple[int, int]]] = lambda row: row,
+        exif: str = "auto",
+    ):
         if exif not in ("auto", "upright", "stored"):
             raise DataError('`exif` must be "auto", "upright" or "stored"', got=repr(exif)[:80])
-        self._pictures, self._exif = pictures, exif
+        self._rows, self._read, self._exif = rows, read, exif
 
     def orientation(self, path: Path, size: tuple[int, int]) -> int:
         """Return the EXIF orientation by which masks of `size` are to be turned; 1: they lie upright already.
@@ -230,10 +289,13 @@ class Frames:
 
     @cached_property
     def _of_the_others(self) -> str | None:
-        for path, size in self._pictures:
-            header = _header_of(path)
-            if header is not None and header.orientation != 1 and (way := _way(header, size)):
-                return way
+        unread = Notes()  # whose turn it is says what is wrong with a row
+        for row in self._rows:
+            with item("", unread):
+                path, size = self._read(row)
+                header = _header_of(path)
+                if header is not None and header.orientation != 1 and (way := _way(header, size)):
+                    return way
         return None
 
 

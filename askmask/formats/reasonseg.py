@@ -21,7 +21,7 @@ from pathlib import Path
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.labelme import paint_shapes
-from askmask.formats.reading import naming, read_json, text_of
+from askmask.formats.reading import NoTruth, item, naming, read_json, text_of
 from askmask.imaging.files import picture_size
 from askmask.notes import Notes
 
@@ -37,15 +37,14 @@ def read_reasonseg(root: str | Path, split: str = "val", *, notes: Notes) -> Ite
         raise DataError("no annotations", got=folder, do="Give the folder that holds train/, val/, test/.")
     replies = _explanations(Path(root)) if split == "train" else {}
     for path in files:
-        # Some of the published files are not UTF-8.
-        data = read_json(path, encodings=("utf-8", "cp1252"))
-        with naming(str(path)):
+        with item(str(path), notes):
+            # Some of the published files are not UTF-8.
+            data = read_json(path, encodings=("utf-8", "cp1252"))
             image = path.with_suffix(".jpg")
             size = picture_size(image)
             mask, ignore = paint_shapes(data["shapes"], size)
             if not mask:
-                notes.add("pictures left out: no shape marks a target", path)
-                continue
+                raise NoTruth("pictures left out: no shape marks a target")
             texts = data["text"] if split == "train" else data["text"][:1]
             if isinstance(texts, str) or not texts:
                 raise DataError('"text" must be a list of one phrasing or more', got=repr(texts)[:80])

@@ -29,8 +29,8 @@ from askmask.formats.polygons import mask_of_coco
 from askmask.formats.reading import (
     ById,
     Frames,
-    NoTruth,
     inside,
+    item,
     naming,
     read_json,
     size_of,
@@ -56,7 +56,7 @@ class Instances:
         with naming(str(path)):
             self.images = ById(data["images"], "images")
             self.annotations = ById(data["annotations"], "annotations")
-        self._frames = Frames((self.picture(i), self._stated(i)) for i in self.images)
+        self._frames = Frames(self.images, lambda i: (self.picture(i), self._stated(i)))
 
     def picture(self, image_id: Any) -> Path:
         """Return where a picture lies."""
@@ -108,15 +108,10 @@ def read_refcoco(
     refs = read_plain_pickle(path)
     place = Path(root) / (pictures or (CLEF_PICTURES if name == "refclef" else PICTURES))
     instances = Instances(folder / "instances.json", place)
-    for number, ref in refs_of(refs, path, split):
-        where = f"{path}, ref {number}"
-        with naming(where):
-            try:
-                size = instances.size(ref["image_id"])
-                mask = instances.mask(ref["ann_id"], ref["image_id"])
-            except NoTruth as error:
-                notes.add(str(error), where)
-                continue
+    for number, ref in refs_of(refs, path, split, notes):
+        with item(f"{path}, ref {number}", notes):
+            size = instances.size(ref["image_id"])
+            mask = instances.mask(ref["ann_id"], ref["image_id"])
             for sentence in ref["sentences"]:
                 prompt = text_of(sentence[text], text).strip()
                 if not prompt:
@@ -132,13 +127,14 @@ def read_refcoco(
                 )
 
 
-def refs_of(refs: Any, path: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def refs_of(refs: Any, path: Path, split: str, notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number, ref) of a split. Raises DataError if the file has no such split."""
     if not isinstance(refs, list):
         raise DataError(f"{path}: a list of refs is needed", got=type(refs).__name__)
     found, count = set(), 0
     for number, ref in enumerate(refs):
-        with naming(f"{path}, ref {number}"):
+        wanted = False
+        with item(f"{path}, ref {number}", notes):
             found.add(text_of(ref["split"], "split"))
             wanted = in_split(ref["split"], split)
         if wanted:

@@ -83,17 +83,18 @@ class Header:
         return (width, height) if self.orientation >= 5 else (height, width)
 
 
-def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS) -> Picture:
+def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS, name: str | None = None) -> Picture:
     """Read a path, encoded bytes, a Pillow image, or an array uint8 [H, W], [H, W, 3] or [H, W, 4].
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB (see `_grey_8_bit`); an alpha channel is dropped, not
-    blended. Raises PictureError for what is missing, no picture, damaged, animated, or above `max_pixels`.
+    blended. `name` is what to call bytes by. Raises PictureError for what is missing, no picture, damaged, animated,
+    or above `max_pixels`.
     """
     if isinstance(source, Picture):
         return source
     if isinstance(source, np.ndarray):
         return Picture(_rgb_of_array(source, max_pixels))
-    name = _name_of(source)
+    name = name or _name_of(source)
     image, header, turn = _decode(source, name, max_pixels)
     rgb = _pixels(_to_rgb, image, name)
     return Picture(turned(rgb, turn), header.orientation, name)

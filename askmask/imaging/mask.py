@@ -42,6 +42,9 @@ class Mask:
         _check_size(self.size)
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
+    def __repr__(self) -> str:
+        return f"Mask({self.size[1]} x {self.size[0]} px, {self.area} in it)"
+
     # -- making -------------------------------------------------------------------------------------------
 
     @classmethod
@@ -185,6 +188,12 @@ class Mask:
 
         return boundary_loops(self.to_array())
 
+    def parts(self) -> list[list[list[tuple[float, float]]]]:
+        """Return one valid polygon [shell, *holes] per 4-connected part; see `contours.polygons`."""
+        from askmask.imaging.contours import polygons
+
+        return polygons(self.to_array())
+
     @property
     def area(self) -> int:
         """Number of pixels."""
@@ -207,6 +216,15 @@ class Mask:
         """Intersection over union in [0, 1]; two empty masks agree fully (1.0)."""
         both = (self & other).area
         return float(ratio(both, self.area + other.area - both))
+
+    def inside(self, other: Mask) -> float:
+        """Share of this mask's pixels that lie in the other, in [0, 1]; of an empty mask 1."""
+        return float(ratio((self & other).area, self.area))
+
+    def overlap(self, other: Mask) -> float:
+        """Share of the smaller mask's pixels that both have, in [0, 1]; 0 if one is empty."""
+        least = min(self.area, other.area)
+        return (self & other).area / least if least else 0.0
 
     def union(self, *others: Mask) -> Mask:
         """Pixels in this mask or any other."""

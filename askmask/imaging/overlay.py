@@ -8,12 +8,12 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from askmask.imaging.colour import clearest
+from askmask.imaging.lettering import NO_FONT, Lettering
 from askmask.imaging.mask import Mask
 
 Colour = tuple[int, int, int]
@@ -27,21 +27,22 @@ COLOURS: tuple[Colour, ...] = (
     (240, 228, 66),
     (0, 114, 178),
 )
+# For further layers: what is lighter, darker or of another hue than those, to colour-blind eyes as well.
+MORE: tuple[Colour, ...] = (
+    (255, 255, 255),
+    (20, 20, 60),
+    (170, 255, 60),
+    (150, 0, 130),
+    (255, 190, 170),
+    (0, 70, 60),
+    (130, 70, 20),
+    (0, 235, 235),
+)
 FILL = 0.45
 NARROWEST_SHEET = 320  # px; a legend needs room for words
 SMALLEST_SIDE = 384  # smaller pictures are enlarged before drawing, so that outline and words can be read
 THICKEST = 12  # px of an outline
 MOST_SHEET_PX = 64 << 20  # larger sheets are drawn smaller
-FONTS = (
-    "NotoSansCJK-Regular.ttc",
-    "Arial Unicode.ttf",
-    "DejaVuSans.ttf",
-    "Arial.ttf",
-    "LiberationSans-Regular.ttf",
-)
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def contact_sheet(
 def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
     """Draw layers over uint8 [H, W, 3] in turn, the legend on a band below the picture.
 
-    Each layer gets a colour that stands out from what it covers and that no earlier one has, while there are any.
+    Each layer gets a colour that shows on the pixels under its edge and beside those of earlier layers, to colour-blind
+    eyes as well.
     """
     rgb = _bounded(rgb)
     scale = max(1, -(-SMALLEST_SIDE // max(rgb.shape[:2])))
@@ -151,12 +153,21 @@ def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
     for layer in layers:
         areas = [fit(mask, rgb.shape[:2]) for mask in layer.masks]
         whole = np.logical_or.reduce(areas) if areas else np.zeros(rgb.shape[:2], bool)
-        unused = [c for c in COLOURS if c not in colours] or list(COLOURS)
-        colours.append(unused[standing_out(rgb, whole, unused)])
+        colours.append(_colour_for(rgb, whole, colours))
         blend(canvas, _enlarged(whole, scale), colours[-1], FILL)
         for area in areas:
             _outline(canvas, _enlarged(area, scale), colours[-1], thickness)
     return _with_legend(to_image(canvas), layers, colours)
+
+
+def _colour_for(rgb: np.ndarray, area: np.ndarray, taken: Sequence[Colour]) -> Colour:
+    """Return the colour for an area beside those taken by others."""
+    unused = [c for c in (*COLOURS, *MORE) if c not in taken]
+    if not unused:  # more layers than colours that anybody could tell apart: at least none twice in a row
+        unused = [tuple(c) for c in palette(len(taken) + 12).tolist() if tuple(c) not in taken]  # type: ignore[misc]
+    if not area.any():
+        return unused[0]
+    return unused[clearest(rgb[edge_of(area) | (grown(area, 1) & ~area)], taken, unused)]
 
 
 def _outline(canvas: np.ndarray, area: np.ndarray, colour: Colour, thickness: int) -> None:
@@ -191,13 +202,16 @@ def _enlarged(array: np.ndarray, scale: int) -> np.ndarray:
 def _with_legend(picture: Image.Image, layers: Sequence[Layer], colours: Sequence[Colour]) -> Image.Image:
     width = max(picture.width, NARROWEST_SHEET)
     size = int(np.clip(width / 36, 13, 40))
-    font, pad = font_of(size), size // 2
+    letters, pad = Lettering(size), size // 2
     room = width - 4 * pad - size
     lines: list[tuple[int | None, str]] = []
     for index, layer in enumerate(layers):
         text = " ".join(layer.title.split())[:400] or "(no words)"
-        wrapped = _wrap(f"{text}   [{layer.note}]" if layer.note else text, font, room)
+        text = letters.shown(f"{text}   [{layer.note}]" if layer.note else text)
+        wrapped = _wrap(text, letters, room)
         lines += [(index if n == 0 else None, line) for n, line in enumerate(wrapped)]
+    if letters.lacking:
+        lines += [(None, line) for line in _wrap(f"({NO_FONT})", letters, room)]
     step = round(size * 1.45)
     sheet = Image.new("RGB", (width, picture.height + 2 * pad + step * len(lines)), (250, 250, 250))
     sheet.paste(picture)
@@ -208,32 +222,19 @@ def _with_legend(picture: Image.Image, layers: Sequence[Layer], colours: Sequenc
         if colour is not None and any(layers[colour].masks):  # nothing drawn, nothing to look up
             box = (pad, y + step // 2 - size // 2, pad + size, y + step // 2 + size // 2)
             pen.rectangle(box, fill=colours[colour], outline=(60, 60, 60))
-        pen.text((2 * pad + size, y + step // 2), line, font=font, fill=(20, 20, 20), anchor="lm")
+        letters.draw(pen, (2 * pad + size, y + step // 2), line, (20, 20, 20))
     return sheet
 
 
-def _wrap(text: str, font: Font, room: int) -> list[str]:
+def _wrap(text: str, letters: Lettering, room: int) -> list[str]:
     lines, line = [], ""
     for word in text.split(" "):
-        while font.getlength(word) > room and len(word) > 1:  # one long word: cut it
-            cut = max(1, int(len(word) * room / font.getlength(word)))
+        while letters.length(word) > room and len(word) > 1:  # one long word: cut it
+            cut = max(1, int(len(word) * room / letters.length(word)))
             lines += [line] if line else []
             lines, line, word = [*lines, word[:cut]], "", word[cut:]
-        if line and font.getlength(f"{line} {word}") > room:
+        if line and letters.length(f"{line} {word}") > room:
             lines, line = [*lines, line], word
         else:
             line = f"{line} {word}" if line else word
     return [*lines, line] if line.strip() else lines or [""]
-
-
-@lru_cache(maxsize=16)
-def font_of(size: int) -> Font:
-    """Return a font of a height in pixels: one of the system's with many scripts, else Pillow's own."""
-    for name in FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    for path in sorted(Path("/usr/share/fonts").rglob("*CJK*.tt[cf]"))[:1]:
-        return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)

@@ -21,6 +21,7 @@ from askmask.model.seams import Features, Marks, MaskOutput, Prompts
 # ImageNet statistics, as SAM2 was trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)  # both of SAM 3
 DECODE_AT_ONCE = 16  # prompts a decoder call: a prompt's maps take about 30 MB at C = 256
 
 
@@ -34,7 +35,9 @@ class Sam2Segmenter(nn.Module):
         super().__init__()
         settings: Any
         self.model: Any
-        if isinstance(given, nn.Module):  # Sam2Model, or EdgeTamModel, which has the same parts
+        if isinstance(
+            given, nn.Module
+        ):  # Sam2Model, or EdgeTamModel or Sam3TrackerModel, which have the same parts
             self.model, settings = given, given.config
         else:
             settings = Sam2Config(**given)
@@ -44,6 +47,7 @@ class Sam2Segmenter(nn.Module):
         self.channels: int = settings.mask_decoder_config.hidden_size
         self.image_size: int = settings.prompt_encoder_config.image_size
         self.mask_size = self.image_size // 4
+        self._normal = (HALF, HALF) if settings.model_type.startswith("sam3") else (MEAN, STD)
 
     def prepare(self, rgb: np.ndarray, *, letterbox: bool) -> Tensor:
         """Turn uint8 [H, W, 3] into float [3, S, S]: stretched, or kept in shape between black bars."""
@@ -53,7 +57,8 @@ class Sam2Segmenter(nn.Module):
         pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255  # [3, H, W]
         # Resized as float: resizing 8-bit pixels rounds, and differs from the published pictures by up to 1/255.
         pixels = F.interpolate(pixels[None], (side, side), mode="bilinear", antialias=True)[0]
-        return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        mean, spread = (torch.tensor(values)[:, None, None] for values in self._normal)
+        return (pixels - mean) / spread
 
     def encode(self, pixels: Tensor) -> Features:
         """Encode [B, 3, S, S] to maps [B, C/8, S/4, S/4], [B, C/4, S/8, S/8], [B, C, S/16, S/16].
@@ -61,8 +66,9 @@ class Sam2Segmenter(nn.Module):
         Gradients flow (into conv_s0 and conv_s1, and the encoder where it is not frozen).
         """
         maps = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states  # each [h*w, B, C_i]
-        maps = [*maps[:-1], maps[-1] + self.model.no_memory_embedding]
         sizes = self.model.backbone_feature_sizes
+        maps = list(maps[: len(sizes)])  # SAM 3 may give a coarser one, which its decoder does not use
+        maps[-1] = maps[-1] + self.model.no_memory_embedding
         return Features(
             tuple(
                 m.permute(1, 2, 0).reshape(len(pixels), -1, *size)

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from askmask.conversation import Prompt
 from askmask.imaging.files import Picture, read_picture
 from askmask.pointing.conventions import TABLE, Convention
-from askmask.pointing.pointer import Meter, VlmPointer
+from askmask.pointing.meter import Meter
+from askmask.pointing.pointer import VlmPointer
 from askmask.pointing.sent import Sent
 
 COLOURS = {

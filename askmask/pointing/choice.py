@@ -13,16 +13,23 @@ from askmask.errors import SettingError
 from askmask.runs.json_text import read_object
 from askmask.runs.whole_files import write_json
 
-POINTERS = ("openai", "google", "local", "moondream", "grounding-dino")
+POINTERS = ("openai", "google", "local", "moondream", "grounding-dino", "sam3")
 DEFAULT_DRAWER = "sam2.1-tiny"
+LOCAL = {  # name -> on the Hub
+    "qwen3-vl-2b": "Qwen/Qwen3-VL-2B-Instruct",
+    "qwen3-vl-4b": "Qwen/Qwen3-VL-4B-Instruct",
+    "qwen3-vl-8b": "Qwen/Qwen3-VL-8B-Instruct",
+    "qwen2.5-vl-3b": "Qwen/Qwen2.5-VL-3B-Instruct",
+    "qwen2.5-vl-7b": "Qwen/Qwen2.5-VL-7B-Instruct",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointChoice:
-    """`pointer`: who points: an OpenAI-compatible server, Gemini, a local model, Moondream, Grounding DINO."""
+    """`pointer`: who points: an OpenAI-compatible server, Gemini, a local model, Moondream, Grounding DINO, SAM 3."""
 
     pointer: str = "openai"
-    vlm_model: str = ""  # the name at its server, or a local folder
+    vlm_model: str = ""  # the name at its server; of a local one a name of LOCAL, a folder or a Hub name
     base_url: str | None = None
     api_key_env: str | None = None  # the variable that holds the key
     convention: str | None = None  # how it writes coordinates, if not as its name says

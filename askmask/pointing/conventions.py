@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from askmask.errors import SettingError
 
+GOLDEN_SIZE = 672, 896  # (height, width): whole patches of every family
+GOLDEN_BOX = (224.0, 168.0, 560.0, 504.0)  # of its pixels
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
@@ -17,6 +20,7 @@ class Convention:
 
     name: str
     source: str  # where it is documented
+    golden: str  # a reply as the family writes it, about GOLDEN_BOX in a picture sent as GOLDEN_SIZE
     scale: float | None = 1000.0
     y_first: bool = False
     box_key: str = "bbox_2d"
@@ -56,17 +60,21 @@ TABLE = {
     one.name: one
     for one in (
         Convention(
-            name="qwen3-vl", source="QwenLM/Qwen3-VL cookbooks/spatial_understanding.ipynb: 0-1000 per axis"
+            name="qwen3-vl",
+            source="QwenLM/Qwen3-VL cookbooks/spatial_understanding.ipynb: 0-1000 per axis",
+            golden='```json\n[{"bbox_2d": [250, 250, 625, 750], "label": "cup"}]\n```',
         ),
         Convention(
             name="qwen2.5-vl",
             source="QwenLM/Qwen3-VL qwen-vl-finetune/tools/process_bbox.ipynb: pixels of the resized picture",
+            golden='```json\n[{"bbox_2d": [224, 168, 560, 504], "label": "cup"}]\n```',
             scale=None,
             multiple=28,
         ),
         Convention(
             name="gemini",
             source="roboflow/supervision detection/vlm.py: box_2d, y first, 0-1000",
+            golden='[{"box_2d": [250, 250, 750, 625], "label": "cup"}]',
             y_first=True,
             box_key="box_2d",
             points_key="points",
@@ -74,33 +82,37 @@ TABLE = {
         Convention(
             name="deepseek-vl2",
             source="roboflow/supervision detection/vlm.py: <|det|>, 0-999",
+            golden="<|ref|>cup<|/ref|><|det|>[[250, 250, 624, 749]]<|/det|>",
             scale=999.0,
             multiple=28,
         ),
         Convention(
             name="paligemma",
             source="roboflow/supervision detection/vlm.py: <loc>, y first, 0-1024",
+            golden="<loc0256><loc0256><loc0768><loc0640> cup",
             scale=1024.0,
             y_first=True,
         ),
         Convention(
             name="fractions",
             source="MoonshotAI/Kimi-VL issue 56; Moondream's x_min ... y_max",
+            golden='{"bbox_2d": [0.25, 0.25, 0.625, 0.75], "label": "cup"}',
             scale=1.0,
             multiple=28,
         ),
         Convention(
             name="pixels",
             source="roboflow/inference pull request 2997: pixels of the uploaded picture",
+            golden='{"instances": [{"bbox_2d": [224, 168, 560, 504], "label": "cup"}]}',
             scale=None,
             multiple=32,
         ),
     )
 }
 OF_FAMILY = (
-    (r"qwen-?2\.?5-?vl|qwen-?2-?vl|qvq", "qwen2.5-vl"),
-    (r"qwen", "qwen3-vl"),
-    (r"gemini|gemma-?3n", "gemini"),
+    (r"qwen[-_]?2[._-]?5[-_]?vl", "qwen2.5-vl"),
+    (r"qwen[-_]?[3-9]", "qwen3-vl"),  # a name without a number (qwen-vl-max) has been both
+    (r"gemini", "gemini"),
     (r"paligemma", "paligemma"),
     (r"deepseek-?vl", "deepseek-vl2"),
     (r"kimi|moondream", "fractions"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from askmask.conversation import Box
+from askmask.imaging.mask import Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One thing pointed at, in pixels of the upright picture: a box, points inside it, or both."""
+    """One thing pointed at, in pixels of the upright picture: a box, points inside it, or both; or a known region."""
 
     box: Box | None = None
     points: tuple[tuple[float, float], ...] = ()
     label: str = ""
     sure: float | None = None  # in [0, 1], where the model says so
+    earlier: str = ""  # id of the segment of an earlier round that it is, as it is
+    mask: Mask | None = None  # where it needs no drawing
 
 
 @dataclass(frozen=True, slots=True)

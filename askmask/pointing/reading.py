@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from askmask.conversation import Box
 from askmask.pointing.conventions import Convention
@@ -31,19 +32,27 @@ _CORNERS = (
 _POINT_KEYS = ("points_2d", "point_2d", "points", "point")
 _LABEL_KEYS = ("label", "name", "phrase", "description", "object")
 _SURE_KEYS = ("sure", "confidence", "score")
-_REASON, _WORDS = "nothing_because", "reply"
+_REASON, _WORDS, _EARLIER = "nothing_because", "reply", "earlier"
+# What an empty list must be called to mean that nothing is there; `{"colours": []}` says nothing of the kind.
+_LIST_KEYS = (
+    "instances", "objects", "boxes", "bboxes", "detections", "results", "regions", "items", "points",
+    "bbox_2d", "box_2d",
+)  # fmt: skip
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _FOUR = rf"[\[(]*{_NUMBER},{_NUMBER}[\])]*,[\[(]*{_NUMBER},{_NUMBER}[\])]*"
-# Models' own marks: how a piece begins, the whole piece with a label before (1) or after (last) its four numbers.
+# Models' own marks: how a piece begins, and the whole piece, four numbers and maybe a label before or after them.
 _TOKENS = (
     (
         r"<\|box_start\|>",
-        rf"(?:<\|object_ref_start\|>([^<]*)<\|object_ref_end\|>)?<\|box_start\|>{_FOUR}<\|box_end\|>",
+        rf"(?:<\|object_ref_start\|>(?P<label>[^<]*)<\|object_ref_end\|>)?<\|box_start\|>{_FOUR}<\|box_end\|>",
     ),
-    (r"<\|det\|>", rf"(?:<\|ref\|>([^<]*)<\|/ref\|>)?\s*<\|det\|>{_FOUR}<\|/det\|>"),
-    (r"<\|box\|>", rf"(?:<\|ref\|>([^<]*)<\|/ref\|>)?\s*<\|box\|>{_FOUR}<\|/box\|>"),
-    (r"<box>", rf"(?:<ref>([^<]*)</ref>)?\s*<box>{_FOUR}</box>"),
-    (r"(?<!>)<loc\d+>|(?<=\s)<loc\d+>", r"()<loc(\d+)><loc(\d+)><loc(\d+)><loc(\d+)>"),
+    (r"<\|det\|>", rf"(?:<\|ref\|>(?P<label>[^<]*)<\|/ref\|>)?\s*<\|det\|>{_FOUR}<\|/det\|>"),
+    (r"<\|box\|>", rf"(?:<\|ref\|>(?P<label>[^<]*)<\|/ref\|>)?\s*<\|box\|>{_FOUR}<\|/box\|>"),
+    (r"<box>", rf"(?:<ref>(?P<label>[^<]*)</ref>)?\s*<box>{_FOUR}</box>"),
+    (
+        r"(?<!>)<loc\d+>|(?<=\s)<loc\d+>",
+        r"<loc(\d+)><loc(\d+)><loc(\d+)><loc(\d+)>(?: *(?P<label>[^<;\n]*))?",
+    ),
 )
 
 
@@ -51,13 +60,27 @@ class _Unclear(ValueError):
     """What is wrong, in words fit to show to the model."""
 
 
-def read_pointing(completion: Completion, sent: Sent, convention: Convention) -> Outcome:
-    """Read a reply about a picture as it was sent; `completion.refused` is for the caller to see."""
+class _Said(NamedTuple):
+    """What the JSON of a reply holds: items, why there are none, words, names of earlier regions."""
+
+    items: list[Any]
+    reason: str = ""
+    words: str = ""
+    earlier: tuple[str, ...] = ()
+
+
+def read_pointing(
+    completion: Completion, sent: Sent, convention: Convention, earlier: Collection[str] = ()
+) -> Outcome:
+    """Read a reply about a picture as it was sent; `completion.refused` is for the caller to see.
+
+    `earlier`: ids of the regions that it may name.
+    """
     raw = completion.text
     if completion.finish == "length":
         return Unreadable(raw, "the reply stopped at its token limit")
     try:
-        return _read(raw, sent, convention)
+        return _read(raw, sent, convention, earlier)
     except Quarantined as error:
         return Unreadable(raw, error.reason)
     except _Unclear as error:
@@ -82,7 +105,7 @@ def written_places(raw: str) -> list[tuple[str, tuple[float, float]]]:
 
     Raises Quarantined or ValueError.
     """
-    items = _of_tokens(raw) or _contents(json_values(raw))[0]
+    items = _of_tokens(raw) or _contents(json_values(raw)).items
     places = []
     for item in items:
         box = _corners(item, y_first=False) if isinstance(item, dict) else None
@@ -92,62 +115,76 @@ def written_places(raw: str) -> list[tuple[str, tuple[float, float]]]:
     return places
 
 
-def _read(raw: str, sent: Sent, convention: Convention) -> Outcome:
+def _read(raw: str, sent: Sent, convention: Convention, earlier: Collection[str]) -> Outcome:
     if tokens := _of_tokens(raw):
         return read_instances(tokens, sent, convention)
-    items, reason, words = _contents(json_values(raw))
-    if items and reason:
-        raise _Unclear(f"it gives {len(items)} instances, and a reason why there are none")
-    if items:
-        read = read_instances(items, sent, convention)
-        return Pointed(read.instances, words, read.outside)
-    if reason or not words:
-        return NothingHere(reason or EMPTY_LIST)
-    return Pointed((), words)
+    said = _contents(json_values(raw))
+    if unknown := [name for name in said.earlier if name not in earlier]:
+        raise _Unclear(f"{unknown[0][:40]!r} in {_EARLIER} is no earlier region")
+    found = len(said.items) + len(said.earlier)
+    if found and said.reason:
+        raise _Unclear(f"it gives {found} instances, and a reason why there are none")
+    if found:
+        read = read_instances(said.items, sent, convention)
+        kept = tuple(Instance(earlier=name) for name in dict.fromkeys(said.earlier))
+        return Pointed(kept + read.instances, said.words, read.outside)
+    if said.reason or not said.words:
+        return NothingHere(said.reason or EMPTY_LIST)
+    return Pointed((), said.words)
 
 
 def _of_tokens(raw: str) -> list[dict[str, Any]]:
     for begin, whole in _TOKENS:
         if not (begun := len(re.findall(begin, raw))):
             continue
-        found = re.findall(whole, raw)
+        found = list(re.finditer(whole, raw))
         if len(found) != begun:
             raise _Unclear("a box in marks that do not end, or without four numbers")
-        return [
-            {"label": label.strip(), "bbox": [float(number) for number in numbers]}
-            for label, *numbers in found
-        ]
+        items = []
+        for one in found:
+            label, place = one["label"] or "", one.re.groupindex["label"] - 1
+            numbers = [float(text) for n, text in enumerate(one.groups()) if n != place]
+            items.append({"label": label.strip(), "bbox": numbers})
+        return items
     return []
 
 
-def _contents(values: list[Any]) -> tuple[list[Any], str, str]:
-    """Return (items, why there is nothing, words) of the JSON values of a reply."""
+def _contents(values: list[Any]) -> _Said:
     if len(values) > 1 and all(_is_item(value) for value in values):
-        return values, "", ""
+        return _Said(values)
     different = [value for n, value in enumerate(values) if value not in values[:n]]
     if len(different) != 1:
         raise _Unclear(f"it holds {len(different)} different answers; give one")
     (value,) = different
     if _is_item(value):
-        return [value], "", ""
+        return _Said([value])
     if isinstance(value, list):
         if len(value) == 1 and isinstance(value[0], dict) and not _is_item(value[0]):
             return _of_object(value[0])
-        return value, "", ""
+        return _Said(value)
     return _of_object(value)
 
 
-def _of_object(value: dict[str, Any]) -> tuple[list[Any], str, str]:
-    lists = [part for part in value.values() if isinstance(part, list)]
+def _of_object(value: dict[str, Any]) -> _Said:
+    earlier = value.get(_EARLIER) or []
+    if not isinstance(earlier, list) or not all(isinstance(name, str) for name in earlier):
+        raise _Unclear(f"{_EARLIER} must be a list of names")
+    if value.get("error"):
+        raise _Unclear("it speaks of an error")
+    lists = [
+        part
+        for key, part in value.items()
+        if isinstance(part, list) and key != _EARLIER and (part or key in _LIST_KEYS)
+    ]
     items = [part for part in lists if part]
-    if len(items) > 1 or not (lists or _REASON in value or _WORDS in value):
+    if len(items) > 1 or not (lists or {_REASON, _WORDS, _EARLIER} & value.keys()):
         raise _Unclear("one list of instances is wanted")
     texts = [value.get(key) or "" for key in (_REASON, _WORDS)]
     if not all(isinstance(text, str) for text in texts):
         raise _Unclear(f"{_REASON} and {_WORDS} must be text")
-    if not items and not lists and not any(text.strip() for text in texts):
+    if not items and not lists and not earlier and not any(text.strip() for text in texts):
         raise _Unclear("neither instances nor a reason why there are none")
-    return (items[0] if items else []), texts[0].strip(), texts[1].strip()
+    return _Said(items[0] if items else [], texts[0].strip(), texts[1].strip(), tuple(earlier))
 
 
 def _is_item(value: Any) -> bool:

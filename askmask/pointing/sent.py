@@ -33,6 +33,11 @@ class Sent:
         """(height, width) as sent."""
         return self.picture.size
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of its pixels."""
+        return self.picture.rgb.nbytes
+
 
 @dataclass
 class Clip:

@@ -65,19 +65,23 @@ class OutputFolder:
                 (self.root / name).unlink(missing_ok=True)
 
     @contextmanager
-    def anew(self) -> Iterator[Path]:
-        """Yield an empty folder; when the block ends without error its files replace all listed ones together."""
+    def anew(self, keep: Iterable[str] = ()) -> Iterator[Path]:
+        """Yield an empty folder; when the block ends without error its files replace all listed ones together.
+
+        Listed files that `keep` names stay as they are.
+        """
+        kept = set(keep)
         before = set(self._files)
         new: set[str] = set()
 
         def remove(names: set[str]) -> set[str]:
             new.update(names)
             self.paths(sorted(names))
-            return before
+            return before - kept
 
         with whole_folder(self.root, remove) as fresh:
             yield fresh
-        self._change(lambda _: new)
+        self._change(lambda _: new | kept)
 
     def _change(self, change: Any) -> None:
         with in_turn(self.root / _LOCK):
@@ -155,6 +159,17 @@ def check_free(path: str | Path, made_by: str, *, adopt: tuple[str, ...] = (), o
 def is_ours(folder: str | Path) -> bool:
     """Whether a folder carries our manifest: what lies in it was made by a run."""
     return (Path(folder) / MANIFEST).is_file()
+
+
+def made_by(folder: str | Path) -> str | None:
+    """Return the command that wrote a folder; None if none of ours did."""
+    return str(_read(Path(folder))["made_by"]) if is_ours(folder) else None
+
+
+def facts_of(folder: str | Path) -> dict[str, Any]:
+    """Return the facts that decided a folder's contents; none if it is not ours."""
+    facts: dict[str, Any] = _read(Path(folder))["facts"] if is_ours(folder) else {}
+    return facts
 
 
 def check_same(

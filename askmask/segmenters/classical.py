@@ -20,6 +20,7 @@ from askmask.segmenters.segmenter import BoxXyxy, Marked, ScoredMask, suppress
 WORK_PX = 256  # longer side at which it works
 ROUNDS = 4
 PALETTE = 5
+SAME_COLOUR = 20.0  # grey levels around a point outside
 SMALLEST_SHARE = 0.0015  # of the picture: smaller regions are not offered
 
 
@@ -38,10 +39,12 @@ class ClassicalSegmenter:
     def draw(self, encoded: np.ndarray, marked: Sequence[Marked]) -> list[ScoredMask]:
         """Return a mask for each box, less the pieces of it that lie apart from the points inside, if any are hit.
 
-        Points without a box get one of a quarter of the picture around the first.
+        Points without a box get one of a quarter of the picture around the first. What has the colour around a point
+        outside is left out.
         """
         results: list[ScoredMask] = []
         height, width = encoded.shape[:2]
+        lab, scale = _working_copy(encoded)
         for one in marked:
             inside = [(x, y) for x, y, within in one.points if within]
             box = one.box
@@ -53,7 +56,8 @@ class ClassicalSegmenter:
                     max(0.0, x - width / 8), max(0.0, y - height / 8),
                     min(float(width), x + width / 8), min(float(height), y + height / 8),
                 )  # fmt: skip
-            mask, score = self.segment_boxes(encoded, [box])[0]
+            outside = [(x * scale, y * scale) for x, y, within in one.points if not within]
+            mask, score = self._segment((height, width), lab, scale, box, outside)
             results.append((_hit(mask, inside), score))
         return results
 
@@ -80,7 +84,14 @@ class ClassicalSegmenter:
         # Compared while small, enlarged after: the pool of a large picture would take seconds otherwise.
         return [(_to_mask(mask.to_array(), rgb.shape[:2]), score) for mask, score in suppress(found)]
 
-    def _segment(self, size: tuple[int, ...], lab: np.ndarray, scale: float, box: BoxXyxy) -> ScoredMask:
+    def _segment(
+        self,
+        size: tuple[int, ...],
+        lab: np.ndarray,
+        scale: float,
+        box: BoxXyxy,
+        outside: Sequence[tuple[float, float]] = (),
+    ) -> ScoredMask:
         height, width = lab.shape[:2]
         x0, y0 = int(max(0, box[0] * scale)), int(max(0, box[1] * scale))
         x1 = int(min(width, max(x0 + 1, np.ceil(box[2] * scale))))
@@ -96,9 +107,12 @@ class ClassicalSegmenter:
         window = lab[wy0:wy1, wx0:wx1]
         inside = np.zeros(window.shape[:2], bool)
         inside[y0 - wy0 : y1 - wy0, x0 - wx0 : x1 - wx0] = True
+        for x, y in outside:
+            inside &= ~_like(window, x - wx0, y - wy0)
         if inside.all() or inside.sum() < 4:
             return _to_mask(_paste(inside, lab.shape[:2], wx0, wy0), size), 0.3
         region = inside & _ellipse(x0 - wx0, y0 - wy0, x1 - wx0, y1 - wy0, window.shape[:2])
+        region = region if region.any() else inside
         evidence = np.zeros(window.shape[:2])
         for _ in range(ROUNDS):
             near = _nearest(window, _palette(window[region], PALETTE))[1]
@@ -168,6 +182,16 @@ def _ellipse(x0: int, y0: int, x1: int, y1: int, size: tuple[int, ...]) -> np.nd
     y, x = np.ogrid[: size[0], : size[1]]
     rx, ry = max(1.0, (x1 - x0) / 2), max(1.0, (y1 - y0) / 2)
     return ((x + 0.5 - (x0 + x1) / 2) / rx) ** 2 + ((y + 0.5 - (y0 + y1) / 2) / ry) ** 2 <= 0.7
+
+
+def _like(window: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Return the connected part around a place that has its colour, as bool [h, w]; none for a place off the window."""
+    height, width = window.shape[:2]
+    if not (0 <= x < width and 0 <= y < height):
+        return np.zeros((height, width), bool)
+    near = np.linalg.norm(window - window[int(y), int(x)], axis=-1) < SAME_COLOUR
+    parts, _ = ndimage.label(near)
+    return parts == parts[int(y), int(x)]
 
 
 def _paste(region: np.ndarray, size: tuple[int, ...], x: int, y: int) -> np.ndarray:

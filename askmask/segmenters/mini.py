@@ -52,6 +52,10 @@ class PromptableMini:
             inside = [(x, y) for x, y, within in one.points if within]
             if one.box is None and not inside:
                 raise PromptError("mini takes one point inside a thing, or one box around it")
+            if not all(within for _, _, within in one.points):
+                raise PromptError(
+                    "mini draws whole things: it takes no point outside", do="Use another drawer for that."
+                )
             drawn = self.segment_boxes(encoded, [one.box]) if one.box is not None else []
             if inside and not (drawn and _covers(drawn[0][0], inside[0])):
                 drawn = self.segment_points(encoded, inside[:1])

@@ -128,15 +128,21 @@ class PromptableSam2:
 
 
 def strictly_loaded(folder: str) -> Any:
-    """Load SAM 2, SAM 2.1 or EdgeTAM from a folder. Raises CheckpointError if any weight would be left at random."""
-    from transformers import AutoConfig, EdgeTamModel
+    """Load SAM 2, SAM 2.1, EdgeTAM or SAM 3's tracker from a folder. Raises CheckpointError if a weight is missing."""
+    from transformers import AutoConfig, EdgeTamModel, Sam3TrackerModel
 
+    kinds: dict[str, Any] = {"edgetam": EdgeTamModel, "sam3": Sam3TrackerModel, "sam2": Sam2Model}
     try:
-        kind: Any = EdgeTamModel if "edgetam" in AutoConfig.from_pretrained(folder).model_type else Sam2Model
+        name = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        kind = next((kind for prefix, kind in kinds.items() if name.startswith(prefix)), None)
+        if kind is None:
+            raise CheckpointError("SAM 2, SAM 2.1, EdgeTAM or SAM 3 is wanted", got=name)
         model, loading = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except ImportError as error:  # EdgeTAM's encoder
         raise MissingExtra("timm", "edgetam") from error
     except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             "these weights cannot be loaded", got=str(error).splitlines()[0][:200]
         ) from error

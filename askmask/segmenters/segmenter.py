@@ -23,6 +23,7 @@ SAM2 = {  # name -> on the Hub
     "sam2.1-base-plus": "facebook/sam2.1-hiera-base-plus",
     "sam2.1-large": "facebook/sam2.1-hiera-large",
     "edgetam": "yonigozlan/EdgeTAM-hf",
+    "sam3": "facebook/sam3",
 }
 NAMES = ("classical", "mini", *SAM2)
 

@@ -57,7 +57,7 @@ class Collate:
             self.words.pairs([one.picture.rgb for one in rounds], [one.text for one in rounds]),
             torch.stack([target for target, _ in pairs]),
             torch.stack([counted for _, counted in pairs]) if ignoring else None,
-            torch.tensor([_present(one) for one in rounds]),
+            torch.tensor([presence_of(one.truth, one.ignore) for one in rounds]),
             tuple(skipped),
         )
 
@@ -81,10 +81,11 @@ def native_target(truth: np.ndarray, ignore: np.ndarray | None, side: int) -> tu
     return (inside >= 0.5 * share.clamp(min=1e-6)).float(), share > 0.5
 
 
-def _present(one: LoadedRound) -> float:
-    if one.truth.any():
+def presence_of(truth: np.ndarray, ignore: np.ndarray | None) -> float:
+    """Return 1 if anything matches, 0 if not, -1 where only ignored pixels could say; masks are bool [H, W]."""
+    if truth.any():
         return 1.0
-    return 0.0 if one.ignore is None or not one.ignore.any() else -1.0
+    return 0.0 if ignore is None or not ignore.any() else -1.0
 
 
 class Batches(Dataset[Any]):

@@ -38,19 +38,19 @@ class Source:
 
         Of several splits `split` is read, unless @SPLIT says which.
         """
-        self.name, self.left_out = name, Counter[str]()
+        self.name, self.left_out, notes = name, Counter[str](), Notes()
         self._rounds: list[tuple[str, int, Callable[[], Example]]] = []  # where, k, how to read
         files = (Path(name), *(Path(name) / file for file in ("examples.jsonl", LINES)))
         self.path = path = next((file for file in files if file.is_file()), None)
         if path is not None and path.suffix == ".jsonl" and kind_of(path) == "converseg":
             self._rounds = [
                 (f"{path}, line {number}", 0, partial(training_row, path, number, row))
-                for number, row in training_rows(path)
+                for number, row in training_rows(path, notes)
             ]
         else:
-            notes = Notes()
             self._take(open_dataset(name, prefer=split, notes=notes))
-            self.left_out.update(notes.counts)
+        self.left_out.update(notes.counts)
+        notes.say(name)
         if not self._rounds:
             why = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             raise DataError("no round to train on", got=f"{name}: {why or 'it is empty'}")

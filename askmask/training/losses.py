@@ -48,10 +48,14 @@ def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Ten
     return iou(logits > 0, target > 0.5, True if counted is None else counted)
 
 
-def alternatives_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The best of K alternatives [B, K, h, w] learns: one prompt may mean several things."""
+def alternatives_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """The best of K alternatives [B, K, h, w] learns, over the pixels `counted`: one prompt may mean several things."""
     count = logits.shape[1]
-    each = mask_loss(logits.flatten(0, 1), target[:, None].expand(-1, count, -1, -1).flatten(0, 1), each=True)
+    target, counted = (
+        None if one is None else one[:, None].expand(-1, count, -1, -1).flatten(0, 1)
+        for one in (target, counted)
+    )
+    each = mask_loss(logits.flatten(0, 1), target, counted, each=True)
     return each.unflatten(0, (-1, count)).amin(1).mean()
 
 

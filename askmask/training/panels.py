@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from askmask.imaging.overlay import COLOURS, blend, contact_sheet, font_of, palette, to_image
+from askmask.imaging.lettering import font_of
+from askmask.imaging.overlay import COLOURS, blend, contact_sheet, palette, to_image
 from askmask.model.mini.net import Mini
 from askmask.training.mini_scores import ValView, answer
 

@@ -204,7 +204,9 @@ def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
 
 
 def measure_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
-    """Return the quantities of compose.py by object id, standardised, float32 [n + 1, Q]."""
+    """Return the quantities of compose.py by object id, standardised, float32 [n + 1, Q]; n + 1 = 0 if not measured."""
+    if "camera" not in view:
+        return np.zeros((0, len(MIDDLE)), np.float32)
     ground = Ground(scene["objects"], dict(view), view["size"])
     near = float(np.array(view["camera"]["position"]) @ ground.away)
     table = np.zeros((max(ground.things) + 1, len(MIDDLE)), np.float32)

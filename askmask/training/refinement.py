@@ -6,7 +6,7 @@ Encoder and dense heads stay frozen; the language side goes on learning its choi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Seen, pad_regions
 from askmask.model.mini.net import Mini
 from askmask.model.seams import Features, MaskOutput
+from askmask.training.batches import native_target, presence_of
 from askmask.training.losses import alternatives_loss, iou_of, mask_loss, presence_loss, score_loss, sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
 from askmask.training.panels import draw_answers
@@ -141,18 +142,17 @@ class RefinementTask:
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )
         own = features.rows(torch.tensor([row]))
-        truth = _shrink(np.stack([true_mask(ask, objects, shard.parts[at]) for ask in asks]), parts.shape[-1])
+        masks = [(true_mask(ask, objects, shard.parts[at]), ignored_mask(ask, objects)) for ask in asks]
+        truth, counted = map(
+            torch.stack, zip(*(native_target(*m, parts.shape[-1]) for m in masks), strict=True)
+        )
+        present = torch.tensor([presence_of(*m) for m in masks])
         out = net.segmenter.decoder(own, net.adapter(choice))
-        present = truth.flatten(1).any(1)
         known = owners(instances, objects, net.config.stuff)
-        target, counted = targets(asks, [known] * len(asks), here.real)
-        own_losses = selection_losses(choice, target, counted, asks, net.config)
+        target, regions = targets(asks, [known] * len(asks), here.real)
+        own_losses = selection_losses(choice, target, regions, asks, net.config)
         own_losses |= understanding_losses(choice, asks, [known] * len(asks), net.config)
-        # What a prompt leaves open counts as answered: the loss there is nearly nothing.
-        open_ = _shrink(np.stack([ignored_mask(ask, objects) for ask in asks]), parts.shape[-1])
-        out = replace(out, logits=torch.where(open_[:, None] > 0, -12.0, out.logits))
-        truth = truth * (1 - open_)
-        losses = _decoder_losses(out, truth)
+        losses = _decoder_losses(out, truth, counted)
         losses["presence"] = presence_loss(out.presence_logits, present)
         if self.config.choice:
             losses["choice"] = self.config.choice * sum_of(own_losses.values())
@@ -164,8 +164,8 @@ class RefinementTask:
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
         losses.pop("click_iou", None)
         with torch.no_grad():
-            iou = iou_of(out.logits[:, 0], truth)
-            losses["iou"] = iou[present].mean() if present.any() else iou.mean()
+            iou = iou_of(out.logits[:, 0], truth, counted)
+            losses["iou"] = iou[present > 0].mean() if (present > 0).any() else iou.mean()
         return losses
 
     def evaluate(self) -> dict[str, float]:
@@ -193,11 +193,11 @@ class RefinementTask:
         self.random.bit_generator.state = json.loads(state["random"])
 
 
-def _decoder_losses(out: MaskOutput, truth: Tensor) -> dict[str, Tensor]:
+def _decoder_losses(out: MaskOutput, truth: Tensor, counted: Tensor | None = None) -> dict[str, Tensor]:
     return {
-        "mask": mask_loss(out.logits[:, 0], truth),
-        "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth),
-        "score": 0.3 * score_loss(out.scores, out.logits, truth),
+        "mask": mask_loss(out.logits[:, 0], truth, counted),
+        "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth, counted),
+        "score": 0.3 * score_loss(out.scores, out.logits, truth, counted),
     }
 
 

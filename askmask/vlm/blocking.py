@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -41,9 +42,9 @@ class BlockingCaller:
         """Return the key and the raw reply, as `Caller.complete` does."""
         return self._wait(self.caller.complete(request))
 
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run any work of callers in the loop and return its result."""
-        return self._wait(work)
+    def start(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        """Start any work of callers in the loop; cancelling what is returned cancels it there."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         """Let calls in flight end, close the client and the loop."""
@@ -58,7 +59,7 @@ class BlockingCaller:
         self.close()
 
     def _wait(self, work: Coroutine[Any, Any, R]) -> R:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.start(work)
         try:
             return future.result()
         except BaseException:

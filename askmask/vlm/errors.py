@@ -6,7 +6,7 @@ A broken reply is never a verdict: it ends as `Quarantined`, a refusal as `Refus
 
 from __future__ import annotations
 
-from askmask.errors import AskMaskError
+from askmask.errors import AskMaskError, Stopped
 from askmask.vlm.secrets import redact
 
 RETRYABLE = ("timeout", "conflict", "rate_limit", "server", "connection")
@@ -61,7 +61,7 @@ class Refused(UnitFailed):
     """The model declined, or the provider's filter blocked, with the reason it gave."""
 
 
-class RunStopped(AskMaskError):
+class RunStopped(Stopped):
     """The run cannot go on; everything answered so far is kept."""
 
 

@@ -61,8 +61,10 @@ def mark_numbered(rgb: np.ndarray, masks: dict[int, Mask]) -> np.ndarray:
     for number in sorted(masks):
         if not inside[number].any():
             continue
-        depth = ndimage.distance_transform_edt(np.pad(inside[number], 1))[1:-1, 1:-1]
+        ((rows, columns),) = ndimage.find_objects(inside[number].astype(np.uint8))
+        depth = ndimage.distance_transform_edt(np.pad(inside[number][rows, columns], 1))[1:-1, 1:-1]
         y, x = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
+        y, x = y + rows.start, x + columns.start
         box = draw.textbbox((x, y), str(number), font=font, anchor="mm")
         draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), fill=(0, 0, 0))
         draw.text((x, y), str(number), fill=(255, 255, 255), font=font, anchor="mm")

@@ -33,7 +33,15 @@ from askmask.vlm.request import Completion, Request, Turn, count_of
 DEFAULT_URL = "https://api.openai.com/v1"
 LONGEST_TIMEOUT_S = 86_400.0
 # What a server may call a parameter in its complaint, beside the parameter's own name.
-_ALIASES = {"response_format": r"|json_schema|structured[ _]outputs?|guided_json|schema"}
+_ALIASES = {
+    "response_format": r"|json_schema|structured[ _]outputs?|guided_json|response_schema|additionalProperties|grammar"
+    r"|schema"
+}
+# Chat templates of models that know no system message say so in many ways.
+_NO_SYSTEM = re.compile(
+    r"system role|system messages? (?:is|are)? ?not|only user and assistant roles|role.{0,10}system.{0,20}not",
+    re.IGNORECASE,
+)
 _NEVER_EXTRA = ("model", "messages", "stream", "n", "max_tokens", "max_completion_tokens")
 
 
@@ -70,6 +78,8 @@ class OpenAIVlm:
                 )
         self._without = {name for name, value in self.extra.items() if value is None}
         self._limit = "max_tokens"
+        self._json_mode = False  # the server takes no schema, but may promise JSON
+        self._system = True
         key = checked_key(api_key_env, address)
         try:
             http = openai.DefaultAsyncHttpxClient(
@@ -95,7 +105,10 @@ class OpenAIVlm:
         """Send one chat completion, with the schema as structured output where the server takes it."""
         openai = self._openai
         parameters = self._parameters(request)
-        turns = request.turns(schema_in_words="response_format" not in parameters)
+        by_schema = parameters.get("response_format", {}).get("type") == "json_schema"
+        turns = request.turns(schema_in_words=not by_schema)
+        if not self._system:
+            turns = without_system(turns)
         extra = {name: value for name, value in self.extra.items() if value is not None}
         try:
             async with (
@@ -111,7 +124,7 @@ class OpenAIVlm:
         except (TimeoutError, openai.APITimeoutError):
             raise CallFailed("timeout", f"no whole reply within {self._timeout_s:g} s") from None
         except openai.APIStatusError as error:
-            self._adapt(error.status_code, error.body, parameters)
+            self._adapt(error.status_code, error.body, parameters, turns)
             said = error.message if isinstance(error.body, dict) else ""
             return self._outcome(error.status_code, error.body, error.response.headers, said)
         except openai.APIConnectionError as error:
@@ -120,7 +133,7 @@ class OpenAIVlm:
             raise
         except Exception as error:  # the HTTP library's own, while the body is read
             raise CallFailed("connection", f"connection lost: {type(error).__name__}: {error}") from None
-        return self._read(body, parameters)
+        return self._read(body, parameters, turns)
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -134,18 +147,22 @@ class OpenAIVlm:
         }
         if request.schema is not None:
             shape = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
-            wanted["response_format"] = {"type": "json_schema", "json_schema": shape}
+            by_schema = {"type": "json_schema", "json_schema": shape}
+            wanted["response_format"] = {"type": "json_object"} if self._json_mode else by_schema
         return {
             name: value
             for name, value in wanted.items()
             if value is not None and name not in self._without and name not in self.extra
         }
 
-    def _adapt(self, status: int, body: Any, sent: Mapping[str, Any]) -> None:
-        """Leave out or rename what the server refuses, and raise CallFailed(ADAPTED) if that may help."""
+    def _adapt(self, status: int, body: Any, sent: Mapping[str, Any], turns: list[Turn]) -> None:
+        """Leave out, rename or put otherwise what the server refuses; raise CallFailed(ADAPTED) if that may help."""
+        text = json.dumps(body) if isinstance(body, dict | list) else str(body)
+        if status in (400, 422, 500) and turns[0].role == "system" and _NO_SYSTEM.search(text):
+            self._system = False
+            raise CallFailed(ADAPTED, f"HTTP {status}: {sentence_of(body) or 'no system message'}") from None
         if status not in (400, 422):
             return
-        text = json.dumps(body) if isinstance(body, dict | list) else str(body)
         for name in sent:
             other = "max_completion_tokens" if name == "max_tokens" else "max_tokens"
             if name == self._limit and re.search(rf"\b{other}\b", text) and "too large" not in text:
@@ -153,7 +170,10 @@ class OpenAIVlm:
                 self._without.add(name)
                 break
             if re.search(rf"\b({name}{_ALIASES.get(name, '')})\b", text, re.IGNORECASE):
-                self._without.add(name)
+                if name == "response_format" and sent[name]["type"] == "json_schema":
+                    self._json_mode = True
+                else:
+                    self._without.add(name)
                 break
         else:
             return
@@ -167,7 +187,7 @@ class OpenAIVlm:
             ) from None
         return outcome_of_error(status, body, headers, said)
 
-    def _read(self, body: bytes, sent: Mapping[str, Any]) -> Completion:
+    def _read(self, body: bytes, sent: Mapping[str, Any], turns: list[Turn]) -> Completion:
         if body.lstrip()[:1] == b"<":
             raise CallFailed(
                 "address", f"a web page instead of a reply at {self.base_url}; it usually ends in /v1"
@@ -181,9 +201,17 @@ class OpenAIVlm:
         if isinstance(data, dict) and not data.get("choices") and (fault := data.get("error")):
             code = fault.get("code") if isinstance(fault, dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 500
-            self._adapt(status, fault, sent)
+            self._adapt(status, fault, sent, turns)
             return self._outcome(status, fault, {}, "")
         return completion_of(data)
+
+
+def without_system(turns: list[Turn]) -> list[Turn]:
+    """Return a conversation whose instructions stand at the head of the first question."""
+    if turns[0].role != "system":
+        return turns
+    (system, first), rest = turns[:2], turns[2:]
+    return [Turn(first.role, (*system.parts, *first.parts)), *rest]
 
 
 def message_of(turn: Turn) -> dict[str, Any]:

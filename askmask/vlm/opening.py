@@ -42,8 +42,11 @@ class ModelChoice(BaseModel):
         return self.model_copy(update={"base_url": os.environ["OPENAI_BASE_URL"]})
 
 
-def open_vlm(choice: ModelChoice, *, allow_floating: bool = False) -> Vlm:
-    """Make a client. Raises SettingError for what is wrong in the choice, before anything is sent."""
+def open_vlm(choice: ModelChoice, *, allow_floating: bool = False, device: str = "cpu") -> Vlm:
+    """Make a client; `device` is where a local model runs.
+
+    Raises SettingError for what is wrong in the choice, before anything is sent.
+    """
     if choice.provider not in PROVIDERS:
         raise SettingError(
             "unknown VLM provider", got=repr(choice.provider), do="Use openai, google, local or replay."
@@ -54,7 +57,7 @@ def open_vlm(choice: ModelChoice, *, allow_floating: bool = False) -> Vlm:
         if choice.provider == "local":
             from askmask.vlm.local import LocalVlm
 
-            return LocalVlm(choice.model)
+            return LocalVlm(choice.model, device=device)
         from askmask.vlm.replay import ReplayVlm
 
         return ReplayVlm(choice.model)

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from askmask.conversation import CONCEPTS
 from askmask.formats import dense
-from askmask.imaging.overlay import Colour, contact_sheet, font_of, paint, palette, to_image
+from askmask.imaging.lettering import font_of
+from askmask.imaging.overlay import Colour, contact_sheet, paint, palette, to_image
 from askmask.world.record import SceneRecord
 
 GREEN, GREY = (40, 220, 90), (150, 150, 150)

@@ -27,7 +27,15 @@ from askmask.world.scene import VERSION
 TABLETOP_1 = Plan(split="test", count=250, sizes=(192,), prompts=12)
 # Other scenes; only what compositions.py asks, a third each of its TESTS.
 WORDS_1 = Plan(split="test", count=100, sizes=(192,), prompts=0, composed=30, start=1000)
-SPLITS = {"tabletop-1": TABLETOP_1, "words-1": WORDS_1}
+# Other scenes again; only rounds that remember masks, and only dialogues with an intent that moves (talks/).
+CONVERSATION_1 = Plan(split="test", count=150, sizes=(192,), prompts=0, conversations=2, start=2000)
+DIALOGUE_1 = Plan(split="test", count=150, sizes=(192,), prompts=0, dialogues=2, start=3000)
+SPLITS = {
+    "tabletop-1": TABLETOP_1,
+    "words-1": WORDS_1,
+    "conversation-1": CONVERSATION_1,
+    "dialogue-1": DIALOGUE_1,
+}
 HASHES = ("scene", "truth", "picture")
 
 

@@ -62,6 +62,37 @@ def test_a_folder_with_a_damaged_picture(askmask, tiny_folder, folder, tmp_path)
     assert not (tmp_path / "out" / "failed.jsonl").read_text()
 
 
+def test_overlays_asked_for_later_are_drawn_of_what_was_answered_before(
+    askmask, tiny_folder, folder, tmp_path
+):
+    call = ["batch", folder, "--prompt", "ball", "-m", tiny_folder, "-o", "out"]
+    assert askmask(*call).code == 0
+    before = (tmp_path / "out/results.jsonl").read_bytes()
+    (folder / "c.png").write_bytes(b"")
+    ran = askmask(*call, "--overlays")
+    assert "other bytes" in ran.err  # a picture that changed is another question
+    shutil.copy(folder / "a.png", folder / "c.png")
+    assert askmask(*call, "--overlays").code == 0
+    drawn = sorted((tmp_path / "out").glob("overlay-*.png"))
+    assert len(drawn) == 3 and (tmp_path / "out/results.jsonl").read_bytes() == before
+    assert askmask(*call[:-1], "fresh", "--overlays").code == 0
+    assert [path.read_bytes() for path in sorted((tmp_path / "fresh").glob("overlay-*.png"))] == [
+        path.read_bytes() for path in drawn
+    ]
+
+
+def test_paths_as_windows_writes_them_are_read(askmask, tiny_folder, folder, tmp_path):
+    (tmp_path / "q.jsonl").write_text(json.dumps({"image": "pictures\\sub\\b.png", "prompt": "ball"}) + "\n")
+    ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
+    assert ran.code == 0, ran.err
+
+
+def test_what_a_user_should_know_of_the_answers_is_said(askmask, folder, tmp_path):
+    Image.effect_noise((90, 60), 99).save(folder / "a.png")
+    ran = askmask("batch", folder, "--prompt", "the mug", "-o", "out", "--device", "cpu")
+    assert "answers: this picture is unlike" in ran.err
+
+
 def test_jsonl_rows_that_cannot_be_used_are_listed(askmask, tiny_folder, folder, tmp_path):
     lines = [
         {"image": "pictures/a.png", "prompt": "ball", "id": "one"},

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from askmask.formats import own
 from tests.evaluation.colour_model import make_dataset
 
@@ -32,3 +34,25 @@ def test_names_that_are_no_text_end_no_eval(askmask, tiny_folder, tmp_path):
     ran = askmask("eval", tiny_folder, "data", "-o", "out", "--device", "cpu", "--report")
     assert ran.code == 0, ran.err
     assert "caf\\udce9" in (tmp_path / "out" / "report" / "counts.jsonl").read_text()
+
+
+def test_a_bad_item_of_the_set_does_not_end_the_rest_and_is_told_with_the_scores(
+    askmask, tiny_folder, tmp_path
+):
+    own.write_examples(make_dataset(tmp_path / "data", 1), tmp_path / "data" / "examples.jsonl")
+    with (tmp_path / "data" / "examples.jsonl").open("a") as file:
+        file.write('{"schema": 2, "id": "bad", "image": "0.png", "rounds": 5}\n')
+    ran = askmask("eval", tiny_folder, "data", "-o", "out", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    (note,) = (n for n in json.loads((tmp_path / "out/scores.json").read_text())["notes"] if "left out" in n)
+    assert "1 x items left out" in note and "examples.jsonl, line" in note and note[:40] in ran.out
+    stats = tmp_path / "out/stats-00000-of-00001.jsonl"
+    stats.write_bytes(stats.read_bytes()[:-5])  # cut off by a kill
+    assert askmask("eval", tiny_folder, "data", "-o", "out", "--device", "cpu").code == 0
+
+
+@pytest.mark.parametrize("shard", ["²/3", "1/³", "1/0", "-1/2", "1/", "9" * 5000 + "/2"])
+def test_a_shard_that_is_none_is_one_clear_line(askmask, tmp_path, shard):
+    (tmp_path / "none.jsonl").write_text("")
+    ran = askmask("eval", "mini", "none.jsonl", "--shard", shard)
+    assert ran.code == 2 and "unexpected" not in ran.err and "--shard must be I/N" in ran.err

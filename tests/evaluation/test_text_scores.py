@@ -29,6 +29,13 @@ def scores(*pairs):
 def test_one_tokenizer_for_all():
     assert tokenize("It's the [SEG] mug, <image> OK?") == ["it", "'", "s", "the", "mug", ",", "ok", "?"]
     assert tokenize("Naïve café") == ["naïve", "café"]
+    assert tokenize("红色杯子 OK。") == ["红", "色", "杯", "子", "ok", "。"]
+    assert tokenize("赤いカップ") == list("赤いカップ") and tokenize("빨간 컵") == ["빨간", "컵"]
+
+
+def test_replies_in_chinese_are_compared_by_their_characters():
+    found = scores(("桌子左边的红色杯子能用来装水。", "桌子左边的红色杯子可以用来装水。"))
+    assert 0.6 < found["BLEU-4"] < 1 and 0.8 < found["ROUGE-L"] < 1
 
 
 def test_a_perfect_reply():

@@ -9,6 +9,7 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset, own
 from askmask.imaging.mask import Mask
+from askmask.notes import Notes
 
 SIZE = (6, 8)
 CUP = Mask.from_polygons([[0, 0, 3, 0, 3, 3, 0, 3]], SIZE)
@@ -90,7 +91,7 @@ def test_parquet_carries_the_pictures(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("ASKMASK_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "table.parquet"
     assert write_parquet((example(n) for n in range(130)), path, root=folder) == 130
-    found = list(read_parquet(path))
+    found = list(read_parquet(path, notes=Notes()))
     assert [e.to_dict() | {"image": ""} for e in found] == [
         example(n).to_dict() | {"image": ""} for n in range(130)
     ]
@@ -105,7 +106,7 @@ def test_parquet_without_pictures_points_beside_itself(folder):
     from askmask.formats.parquet import read_parquet, write_parquet
 
     write_parquet([example(0)], folder / "t.parquet", embed=False)
-    assert next(read_parquet(folder / "t.parquet")).image == str(folder / "images/a.png")
+    assert next(read_parquet(folder / "t.parquet", notes=Notes())).image == str(folder / "images/a.png")
 
 
 def test_parquet_is_written_whole_or_not_at_all(folder):

@@ -249,12 +249,12 @@ def prist_of(folder, height, width):
 
 @pytest.mark.parametrize("side", [60_000, 10**9, 0, -1, 1.5, "12", None, True, float("inf"), 10**400])
 def test_sizes_are_bounded_before_anything_is_painted(tmp_path, side):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(DataError, match=r"dialogue 0: .*a\.json"):
         read(prist_of(tmp_path, side, 60_000))
     with pytest.raises(DataError):
         size_of(side, 60_000)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_windows_paths_are_read(tmp_path):
@@ -315,10 +315,10 @@ def test_broken_shapes_are_errors(shape):
 
 def test_polygons_far_outside_take_no_time():
     random = np.random.default_rng(0)
-    began = time.perf_counter()
+    began = time.process_time()
     canvas = np.zeros((12, 16), np.uint8)
     paint_polygon(canvas, random.uniform(-130_000, 130_000, (100_000, 2)))
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 # -- splits -------------------------------------------------------------------------------------------------
@@ -356,6 +356,16 @@ def test_plain_converseg_files_are_the_splits_train_and_eval(tmp_path):
         read(f"converseg:{tmp_path}/items.json@train")
 
 
+def test_an_annotation_of_no_picture_makes_the_file_doubtful(tmp_path):
+    source = coco(tmp_path, [{"segmentation": [box_ring(*BOX)]}, {"segmentation": [box_ring(*BOX)]}])
+    path = tmp_path / "annotations/instances_val2017.json"
+    data = json.loads(path.read_text())
+    del data["annotations"][1]["image_id"]  # the mug of which picture is not all that is labelled?
+    dump(path, data)
+    with pytest.raises(DataError, match="'image_id'"):
+        read(source)
+
+
 def test_one_mask_that_cannot_be_read_does_not_end_the_rest(tmp_path):
     picture(tmp_path / "a.png")
     box_mask(1, 1, 5, 5).to_png(tmp_path / "m.png")
@@ -364,8 +374,8 @@ def test_one_mask_that_cannot_be_read_does_not_end_the_rest(tmp_path):
     dump(tmp_path / "items.json", {"items": rows})
     found, notes = read(f"converseg:{tmp_path}/items.json")
     assert [e.id for e in found] == ["m.png"]
-    assert notes.lines()[0].startswith("2 x rows left out: their mask cannot be read (first: ")
-    assert "item 1" in notes.lines()[0] and "damaged.png" in notes.lines()[0]
+    assert notes.lines()[0].startswith("2 x items left out: they cannot be read (first: ")
+    assert all(f"item {n}: " in notes.lines()[0] for n in (1, 2)) and "damaged.png" in notes.lines()[0]
 
 
 # -- writing ------------------------------------------------------------------------------------------------
@@ -406,9 +416,10 @@ def test_coco_is_written_and_read_back_by_us_and_by_pycocotools(written):
 
     folder, example = written
     notes = Notes()
-    assert write_coco([example], folder / "coco.json", name="x", notes=notes) == 4
-    (spatial, physics), _ = read(f"coco:{folder}/coco.json")
+    assert write_coco([example], folder / "coco.json", name="x", notes=notes) == 5
+    (spatial, physics, later), _ = read(f"coco:{folder}/coco.json")
     assert (physics.rounds[0].text, spatial.rounds[0].text) == ("what could roll", "the café/left")
+    assert later.rounds[0].text == "its lid"  # what it refers to is counted as lost
     assert physics.rounds[0].masks == example.rounds[0].masks
     assert physics.rounds[0].ignore == example.rounds[0].ignore
     assert physics.rounds[0].concept == "physics" and physics.image == str(folder / "images/a.png")
@@ -473,7 +484,7 @@ def test_panoptic_errors_name_the_picture(panoptic):
         read(f"panoptic:{folder}")
     data["annotations"][0]["segments_info"][1]["id"] = 300
     dump(folder / "annotations/panoptic_val2017.json", data | {"annotations": data["annotations"] * 2})
-    with pytest.raises(DataError, match="image 9: two annotations of one picture"):
+    with pytest.raises(DataError, match="image 9: 2 annotations of one picture"):
         read(f"panoptic:{folder}")
 
 
@@ -498,10 +509,10 @@ ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 def test_hostile_yaml_is_refused_at_once(tmp_path, content):
     mrseg_of(tmp_path, [])
     (tmp_path / "annotations.yaml").write_text(content)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(DataError, match=r"annotations\.yaml"):
         read(f"mrseg:{tmp_path}@val")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_damaged_shards_are_named(tmp_path):
@@ -553,12 +564,12 @@ def test_odd_values_are_errors_of_ours_naming_the_file(tmp_path, field, value):
             if field in row:
                 row[field] = "HERE"
     path.write_text(json.dumps(data).replace('"HERE"', value))
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         read(source)
     except DataError as error:
         assert "instances_val2017.json" in str(error) or "nothing of it can be used" in str(error)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_no_program_is_started_for_a_mask_in_a_table(tmp_path, monkeypatch):
@@ -573,7 +584,7 @@ def test_no_program_is_started_for_a_mask_in_a_table(tmp_path, monkeypatch):
         for name, data in (("image", (tmp_path / "a.png").read_bytes()), ("mask", eps))
     }
     parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "human_annotated-0.parquet")
-    with pytest.raises(DataError, match=r"mask cannot be read .*not a picture that can be read"):
+    with pytest.raises(DataError, match=r"row 0: mask: not a picture that can be read"):
         read(f"converseg:{tmp_path}@human_annotated")
 
 

@@ -165,6 +165,26 @@ def _coco(root: Path) -> None:
     dump(root / "annotations/instances_val2017.json", _instances({7: (0, 0, 4, 4), 8: (5, 5, 9, 9)}, "a.jpg"))
 
 
+def _panoptic(root: Path) -> None:
+    place = root / "annotations/panoptic_val2017"
+    place.mkdir(parents=True)
+    annotations, images = [], []
+    for n in (3, 4):
+        picture(root / f"val2017/{n}.jpg")
+        ids = np.zeros((H, W, 3), np.uint8)
+        ids[:6, :, 0], ids[6:, :8, 1] = 7, 2
+        Image.fromarray(ids).save(place / f"{n}.png")
+        segments = [{"id": i, "category_id": c, "iscrowd": 0} for i, c in ((7, 1), (512, 199))]
+        annotations.append({"image_id": n, "file_name": f"{n}.png", "segments_info": segments})
+        images.append({"id": n, "file_name": f"{n}.jpg", "height": H, "width": W})
+    names = {1: "person", 199: "wall-other-merged"}
+    categories = [{"id": n, "name": name, "isthing": int(n < 91)} for n, name in names.items()]
+    dump(
+        root / "annotations/panoptic_val2017.json",
+        {"images": images, "annotations": annotations, "categories": categories},
+    )
+
+
 def _ref(number: int, annotation: object, category: object = 1) -> dict:
     sentence = {"sent_id": number, "raw": "Woman in Red.", "sent": "woman in red", "tokens": ["woman"]}
     return {
@@ -377,6 +397,11 @@ SETS: dict[str, FileSet] = {
         ("data/human_annotated-00000-of-00001.parquet",),
     ),
     "coco": FileSet(_coco, dataset("coco:ROOT"), ("annotations/instances_val2017.json",)),
+    "panoptic": FileSet(
+        _panoptic,
+        dataset("panoptic:ROOT"),
+        ("annotations/panoptic_val2017.json", "annotations/panoptic_val2017/3.png"),
+    ),
     "refcoco": FileSet(
         _refcoco,
         dataset("refcoco:ROOT@val"),

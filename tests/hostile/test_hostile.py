@@ -23,7 +23,7 @@ def test_one_hostile_reply_costs_at_most_its_unit(tmp_path):
 
 def test_a_killed_export_is_made_again_whole(tmp_path):
     pytest.importorskip("openai")
-    rows = list(kills.run(SEED, 3, tmp_path, only=("engine export",)))
+    rows = list(kills.run(SEED, 0, 3, tmp_path, only=("engine export",)))
     assert len(rows) == 3 and [row for row in rows if not kills.good(row)] == []
     assert any(row["hit"] for row in rows)
 

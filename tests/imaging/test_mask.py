@@ -193,9 +193,9 @@ def test_numbers_of_a_code_are_whole_and_as_many_as_the_pixels_need(broken):
 def test_polygons_far_outside_are_clipped_not_walked():
     random = np.random.default_rng(0)
     corners = random.uniform(-60_000, 60_000, (100_000, 2))
-    began = time.perf_counter()
+    began = time.process_time()
     Mask.from_polygons([corners], (12, 16))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     # The same star with few corners is drawn exactly and clipped alike.
     star = [[-5_000, -5_000], [5_000, 4_000], [-4_000, 5_000], [6_000, -3_000]]
     exact = Mask.from_polygons([star], (40, 50))

@@ -5,7 +5,7 @@ import pytest
 
 from askmask import Mask
 from askmask.imaging import overlay
-from askmask.imaging.overlay import COLOURS, Layer, draw, edge_of, palette, standing_out
+from askmask.imaging.overlay import COLOURS, MORE, Layer, draw, edge_of, palette, standing_out
 
 RGB = np.full((400, 500, 3), 128, np.uint8)
 
@@ -72,3 +72,70 @@ def test_a_needle_of_a_picture_is_drawn_small_enough_for_memory(monkeypatch):
     array[5] = True
     sheet = draw(np.zeros((30_000, 1, 3), np.uint8), [Layer([Mask.from_array(array)], "a speck")])
     assert sheet.width * sheet.height < 2 << 20
+
+
+# -- colours ------------------------------------------------------------------------------------------------
+
+# Vienot, Brettel and Mollon 1999: a simulation of its own, not the one by which colours are chosen.
+LMS = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+RED_BLIND = np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]])
+GREEN_BLIND = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
+EYES = {"usual": np.eye(3), "red-blind": RED_BLIND, "green-blind": GREEN_BLIND}
+
+
+def lab(rgb, eyes: str) -> np.ndarray:
+    """CIELAB of sRGB as some eyes see it."""
+    share = np.asarray(rgb, float) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    linear = (linear @ (np.linalg.inv(LMS) @ EYES[eyes] @ LMS).T).clip(0, 1)
+    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    f = np.where((t := xyz / (0.9505, 1, 1.089)) > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+def difference(a, b, eyes: str) -> float:
+    return float(np.linalg.norm(lab(a, eyes) - lab(b, eyes)))
+
+
+GROUNDS = {
+    "grass": (60, 130, 50), "sky": (110, 170, 220), "tomato": (200, 50, 40), "banana": (240, 210, 60),
+    "skin": (225, 180, 150), "wood": (120, 80, 45),
+    "white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128),
+}  # fmt: skip
+
+
+def drawn_colours(rgb: np.ndarray, count: int) -> list[tuple[int, ...]]:
+    """Draw so many squares side by side and read the colours of their outlines off the picture."""
+    layers = []
+    for number in range(count):
+        array = np.zeros(rgb.shape[:2], bool)
+        array[40:60, 20 + 60 * number : 50 + 60 * number] = True
+        layers.append(Layer([Mask.from_array(array)], f"prompt {number}"))
+    drawn = np.asarray(draw(rgb, layers))
+    return [tuple(map(int, drawn[40, 35 + 60 * number])) for number in range(count)]
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_layers_differ_from_each_other_and_from_what_they_lie_on(ground, eyes):
+    rgb = np.full((100, 400, 3), GROUNDS[ground], np.uint8)
+    colours = drawn_colours(rgb, 6)
+    assert set(colours) <= {*COLOURS, *MORE} and len(set(colours)) == 6
+    assert min(difference(c, GROUNDS[ground], eyes) for c in colours) > 15
+    assert min(difference(a, b, eyes) for n, a in enumerate(colours) for b in colours[:n]) > 12
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_each_edge_counts_for_itself(eyes):
+    """Six squares on six grounds: each outline shows on its own."""
+    rgb = np.zeros((100, 400, 3), np.uint8)
+    grounds = list(GROUNDS.values())[:6]
+    for number, ground in enumerate(grounds):
+        rgb[:, 5 + 60 * number : 65 + 60 * number] = ground
+    for colour, ground in zip(drawn_colours(rgb, 6), grounds, strict=True):
+        assert difference(colour, ground, eyes) > 15
+
+
+def test_many_layers_are_drawn_in_colours_that_differ():
+    rgb = np.full((100, 2500, 3), 128, np.uint8)
+    assert len(set(drawn_colours(rgb, 40))) == 40

@@ -16,8 +16,7 @@ import askmask
 from askmask.backends.pointing import ReplyUnreadable
 from askmask.cli.app import app, register_commands
 from askmask.errors import AskMaskError, PromptError, SettingError
-from askmask.pointing.conventions import TABLE
-from askmask.pointing.outcome import Instance, Pointed
+from askmask.pointing.outcome import Instance
 from tests.vlm.endpoint import failure, reply, scripted
 
 register_commands()
@@ -47,58 +46,6 @@ def load(url, model="qwen3-vl-8b", **settings):
 
 def thousandths(box, size=(640, 480)):
     return [1000 * v / side for v, side in zip(box, size * 2, strict=True)]
-
-
-SHOWN = {
-    "landscape": ((1140, 760), None),
-    "portrait": ((480, 700), None),
-    "tiny": ((40, 30), None),
-    "large": ((4000, 3000), None),
-    "strip": ((1500, 120), None),
-    "turned": ((700, 480), 6),  # stored lying, shown standing
-}
-
-
-@pytest.mark.parametrize("name", TABLE)
-@pytest.mark.parametrize("shape", SHOWN)
-def test_boxes_are_within_a_pixel_of_where_they_should_be(name, shape, tmp_path):
-    """The model sees a marked box in the picture it gets, and writes it in its own way."""
-    (width, height), turn = SHOWN[shape]
-    stored = np.full((height, width, 3), 220, np.uint8)
-    upright = (height, width) if turn else (width, height)
-    intended = tuple(share * side for share, side in zip((0.2, 0.3, 0.6, 0.8), upright * 2, strict=True))
-    exif = Image.Exif()
-    if turn:
-        exif[0x0112] = turn
-    path = tmp_path / "p.jpg"
-    Image.fromarray(stored).save(path, exif=exif)
-    convention = TABLE[name]
-
-    def answer(body):
-        wide, high = sent_pictures(body)[0].size
-        # Of a padded strip only a part is the picture.
-        inner = {True: (wide, wide * upright[1] / upright[0])}.get(upright[0] > 3 * upright[1], (wide, high))
-        inner = (inner[0], round(inner[1]))
-        box = []
-        for x, y in (intended[:2], intended[2:]):
-            at = (x * inner[0] / upright[0], y * inner[1] / upright[1])
-            edge = (wide, high) if convention.scale is None else (convention.scale,) * 2
-            pair = [at[0] * edge[0] / wide, at[1] * edge[1] / high]
-            box += pair[::-1] if convention.y_first else pair
-        return reply(pointing(box, key=convention.box_key))
-
-    with scripted(answer) as (url, _):
-        model = load(url, convention=name)
-        session = model.open(path)
-        view = model.view_of(session)
-        from askmask.backend import Asked
-        from askmask.conversation import Prompt
-        from askmask.pointing.pointer import Limits, Meter
-
-        asked = Asked(model.backend.begin(view), Prompt(text="the box"))
-        outcome = model.backend._pointed(asked, Meter(Limits()))
-    assert isinstance(outcome, Pointed)
-    assert np.abs(np.array(outcome.instances[0].box) - intended).max() <= 1.0
 
 
 def test_segment_writes_what_the_model_points_at(tmp_path):

@@ -65,10 +65,29 @@ def _scene(random, number, size):
         lids = [i["parts"][1]["id"] for i in items if i["id"] in ids]
         prompts.append(_prompt(f"the {colour} things", {"objects": ids}, ids))
         prompts.append(_prompt(f"the lid of everything {colour}", {"parts": lids}, ids))
+    seen = [i["id"] for i in items if (objects == i["id"]).sum() > 12]
+    dialogues = [_dialogue(colour, items, seen) for colour in COLOURS]
     noise = random.integers(-12, 12, rgb.shape)
     rgb = np.clip(rgb.astype(np.int16) + noise, 0, 255).astype(np.uint8)
-    facts = {"format": 1, "seed": number, "objects": items, "views": [{"objects": {}, "prompts": prompts}]}
+    facts = {
+        "format": 1,
+        "seed": number,
+        "objects": items,
+        "views": [{"objects": {}, "prompts": prompts, "dialogues": [d for d in dialogues if d]}],
+    }
     return rgb, objects, parts, depth, facts
+
+
+def _dialogue(colour, items, seen):
+    """What is there of a colour, then two questions whose words say nothing of which things are meant."""
+    ids = [i["id"] for i in items if i["colour"] == colour and i["id"] in seen]
+    rest = [number for number in seen if number not in ids]
+    if not ids or not rest:
+        return []
+    opening = _prompt(f"the {colour} things", {"objects": ids}, ids)
+    others = _prompt("all the others", {"objects": rest}, rest) | {"refers_to": [{"round": 0}]}
+    again = _prompt("the first ones again", {"objects": ids}, ids) | {"refers_to": [{"round": 0}]}
+    return [opening | {"refers_to": []}, others, again]
 
 
 def _prompt(text, answer, ids):

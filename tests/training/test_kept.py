@@ -14,8 +14,9 @@ from askmask.imaging.mask import Mask
 from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.training.export import export_segmentation
-from askmask.training.losses import mask_loss, presence_loss, score_loss
+from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
 from askmask.training.recipes import RECIPES
+from askmask.training.refinement import RefinementConfig, RefinementTask
 from askmask.training.run import start
 from askmask.training.run_folder import RunFolder
 from askmask.training.segmentation import SegmentationConfig, SegmentationTask
@@ -123,11 +124,32 @@ def test_ignored_pixels_carry_no_loss():
     assert losses(other, torch.where(counted, target, 1 - target), counted) == (mask, score)
     everywhere = torch.ones_like(counted)
     torch.testing.assert_close(losses(logits, target, everywhere), losses(logits, target, None))
+    logits.grad = None
+    alternatives_loss(logits, target, counted).backward()
+    assert logits.grad.any() and not logits.grad[(~counted)[:, None].expand_as(logits)].any()
     nowhere = mask_loss(logits[:, 0], target, ~everywhere)
     assert torch.isfinite(nowhere)
     present = presence_loss(torch.tensor([2.0, 5.0]), torch.tensor([1.0, -1.0]))
     assert present == presence_loss(torch.tensor([2.0]), torch.tensor([1.0]))
     assert presence_loss(torch.tensor([2.0]), torch.tensor([-1.0])) == 0
+
+
+def test_what_a_prompt_of_the_world_leaves_open_costs_nothing(tmp_path):
+    """An object of which it is not known whether it matches teaches neither a mask nor that nothing matches."""
+    path = write_discs(tmp_path, scenes=1, seed=1, size=48)
+    facts = json.loads(path.with_suffix(".jsonl").read_text())
+    (view,) = facts["views"]
+    (prompt, *_) = (one for one in view["prompts"] if not one["satisfying"])
+    net, _ = load_checkpoint(find_checkpoint("mini"))
+    presence = {}
+    for open_ in ([], [1]):
+        view["prompts"] = [prompt | {"ignore": open_}]
+        path.with_suffix(".jsonl").write_text(json.dumps(facts) + "\n")
+        config = RefinementConfig(train=(str(tmp_path),), views=1, prompts=1, clicks=0, boxes=0, choice=0)
+        task = RefinementTask(net, config)
+        _, figures = task.loss(task.next_batch(0.0), 0.0)
+        presence[bool(open_)] = figures["presence"]
+    assert presence[True] == 0 < presence[False]
 
 
 def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(squares, tmp_path):

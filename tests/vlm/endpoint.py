@@ -26,8 +26,11 @@ def failure(status: int, message: str = "no", code: str = "code", **headers: str
 
 
 @contextmanager
-def scripted(*entries):
-    """Serve `entries` one after the other (the last for ever); yields (base URL, list of (path, headers, body))."""
+def scripted(*entries, port=0):
+    """Serve `entries` one after the other (the last for ever) at a port, 0: any free one.
+
+    Yields (base URL, list of (path, headers, body)).
+    """
     seen: list[tuple[str, dict, dict]] = []
     left = list(entries)
 
@@ -60,7 +63,7 @@ def scripted(*entries):
             self.end_headers()
             self.wfile.write(payload)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -128,12 +128,12 @@ def test_what_is_unreadable_is_said_to_be(text, schema):
      "```" * 60_000, "<think>" * 25_000, "[]" * 90_000, "x" * (MOST_CHARS + 1)],
 )  # fmt: skip
 def test_hostile_replies_are_refused_in_a_moment(text):
-    began = time.monotonic()
+    began = time.process_time()
     try:
         read_reply(text, Verdict)
     except Quarantined:
         pass
-    assert time.monotonic() - began < 1.5
+    assert time.process_time() - began < 1.5
 
 
 @given(st.text(alphabet=st.sampled_from(" {}[]\",:'\\\ntrue0e-n`<>/think\ud83d"), max_size=60))

@@ -96,10 +96,41 @@ def refusing(name, message, status=400, body=None):
 def test_a_refused_parameter_is_left_out_for_the_rest_of_the_run(name, message, instead):
     with scripted(refusing(name, message)) as (url, seen):
         outcomes, states = ask(url, question(), question("the jug"))
-    assert outcomes == [True, True] and states == ["parameter", "ok", "ok"]  # asked once too often, not twice
+    refused = ["parameter"] * (2 if name == "response_format" else 1)  # a schema, then JSON without one
+    assert outcomes == [True, True] and states == [*refused, "ok", "ok"]  # asked too often once, not twice
     assert name not in seen[-1][2] and (instead is None or seen[-1][2][instead] == 2048)
     if name == "response_format":
         assert '"accept"' in seen[-1][2]["messages"][0]["content"]  # then the schema is told in words
+
+
+def test_json_without_a_schema_is_asked_of_servers_that_know_no_schema():
+    def answer(sent):
+        ok = sent["response_format"] == {"type": "json_object"}
+        return reply(GOOD) if ok else failure(400, "This response_format type is unavailable now")
+
+    with scripted(answer) as (url, seen):
+        outcomes, states = ask(url, question(), question("the jug"))
+    assert outcomes == [True, True] and states == ["parameter", "ok", "ok"]
+    assert '"accept"' in seen[-1][2]["messages"][0]["content"]  # the schema is told in words
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "System role not supported"),
+        (500, "Error rendering prompt with jinja template: Only user and assistant roles are supported!"),
+    ],
+)
+def test_instructions_go_with_the_question_where_no_system_message_is_known(status, message):
+    def answer(sent):
+        has = any(one["role"] == "system" for one in sent["messages"])
+        return failure(status, message) if has else reply(GOOD)
+
+    with scripted(answer) as (url, seen):
+        outcomes, states = ask(url, question(), question("the jug"))
+    assert outcomes == [True, True] and states == ["parameter", "ok", "ok"]
+    (message,) = seen[-1][2]["messages"]
+    assert message["role"] == "user" and "Judge." in message["content"][0]["text"]
 
 
 def test_a_refusal_in_a_frameworks_own_form_is_understood():

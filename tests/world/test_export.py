@@ -60,14 +60,15 @@ def test_parquet_holds_rows_and_pictures(folder):
         assert row["image"]["bytes"] == (folder / example.image).read_bytes()
 
 
-def test_the_fixed_split_is_what_was_written_down():
+@pytest.mark.parametrize("name", tabletop.SPLITS)
+def test_the_fixed_split_is_what_was_written_down(name):
     """Data must be equal everywhere; truths and pictures where the same simulator and driver made them."""
-    known = tabletop.known("tabletop-1")
-    plan = tabletop.plan_of("tabletop-1")
+    known = tabletop.known(name)
+    plan = tabletop.plan_of(name)
     assert [int(seed) for seed in known["scenes"]] == list(plan.seeds(0)) and len(
         known["scenes"]
     ) == plan.count
-    found = {d.what for d in tabletop.check("tabletop-1", count=2)}
+    found = {d.what for d in tabletop.check(name, count=2)}
     assert "scene" not in found
     import mujoco
 

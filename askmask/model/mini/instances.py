@@ -280,5 +280,5 @@ def relations(one: Shown, other: Shown) -> Tensor:
 
 def _hard_and_grown(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return masks [N, S/2, S/2] at half the side as 0 and 1, and one cell larger: [N, cells] each."""
-    hard = F.max_pool2d((masks > 0.5).float()[None], 2)[0]
-    return hard.flatten(1), F.max_pool2d(hard[None], 3, 1, 1)[0].flatten(1)
+    hard = F.max_pool2d((masks > 0.5).float()[:, None], 2)
+    return hard.flatten(1), F.max_pool2d(hard, 3, 1, 1).flatten(1)

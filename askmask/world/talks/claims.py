@@ -14,11 +14,9 @@ from functools import lru_cache
 from askmask.world.appearance import COLOURS, MATERIALS
 from askmask.world.ground import Ground
 from askmask.world.phrases import NOUNS
-from askmask.world.talks.follow_ups import superlatives
+from askmask.world.talks.measures import superlatives
 from askmask.world.talks.properties import PROPERTIES
 from askmask.world.talks.replies import NUMBERS
-
-UNCERTAIN = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,26 @@ class _Named:
 
 
 def claims(
-    reply: str, ground: Ground, about: Sequence[int] = (), answer: Collection[int] | None = None
+    reply: str,
+    ground: Ground,
+    *,
+    about: Sequence[int] = (),
+    among: Sequence[int] = (),
+    answer: Collection[int] | None = None,
 ) -> list[Claim]:
     """Return the claims of a reply.
 
-    `about`: ids of the things that "it" means before the reply names any, and that "else" leaves out. `answer`: ids of the
-    things that rightly answer; named things are then also held against them.
+    `about`: ids of the things that "it" means before the reply names any, and that "else" leaves out. `among`: of which
+    things one is called the biggest, the leftmost. `answer`: ids of the things that rightly answer; named things, and
+    that nothing matches, are then also held against them.
     """
     found: list[Claim] = []
     for sentence in re.split(r"[.?!]+\s*", reply.lower()):
-        if sentence and not sentence.startswith("should "):
-            found += _of_sentence(sentence, ground, tuple(about), answer)
+        if not sentence or sentence.startswith("should "):
+            continue
+        if answer is not None and re.search(_EMPTY, sentence):
+            found.append(Claim(sentence, "nothing", not answer))
+        found += _of_sentence(sentence, ground, tuple(about), tuple(among), answer)
     return found
 
 
@@ -61,7 +68,11 @@ def precision(found: Sequence[Claim]) -> tuple[int, int]:
 
 
 def _of_sentence(
-    sentence: str, ground: Ground, about: tuple[int, ...], answer: Collection[int] | None
+    sentence: str,
+    ground: Ground,
+    about: tuple[int, ...],
+    among: tuple[int, ...],
+    answer: Collection[int] | None,
 ) -> Iterator[Claim]:
     subject: list[_Named] = [_Named("it", about, 0)] if about else []
     everyone: list[_Named] | None = None  # "nothing here", "three things": subjects that all predicates share
@@ -92,11 +103,20 @@ def _of_sentence(
                 yield Claim(f"{said} {text}", name, _true(subject, name, value, ground))
     sup = re.search(rf"is the ({'|'.join(_SUPERLATIVES)}) of them", sentence)
     if sup and subject:
-        yield Claim(sup.group(0), sup.group(1), None)
+        first = (
+            [n for word, n, _ in superlatives(ground, among) if word == sup.group(1)]
+            if len(among) > 1
+            else []
+        )
+        true = None if not first else any(first[0] in named.fits for named in subject)
+        yield Claim(f"{subject[-1].text} {sup.group(0)}", sup.group(1), true)
     if everyone is not None and predicates and everyone[0].text != "these":
         yield _of_crowd(everyone[0].text, predicates, ground, about)
 
 
+_EMPTY = (
+    r"^(nothing here matches|there is nothing like that|i find nothing like that|none of th|not one of th)"
+)
 _SUPERLATIVES = ("leftmost", "rightmost", "nearest", "farthest", "biggest", "smallest", "tallest")
 
 
@@ -125,7 +145,7 @@ def _true(subject: Sequence[_Named], name: str, value: bool, ground: Ground) -> 
             found.append(True)
         else:
             found.append(None if facts.count(True) + facts.count(None) >= max(wanted, 1) else False)
-    return False if False in found else UNCERTAIN if None in found else True
+    return False if False in found else None if None in found else True
 
 
 def _holds(n: int, name: str, value: bool, ground: Ground) -> bool | None:
@@ -185,6 +205,3 @@ def _pattern() -> re.Pattern[str]:
         rf"|(?P<name>(?:the|an|a|{numbers}) (?:(?:{colours}) )?(?:{any_of(_NOUNS)}))"
         rf"|(?P<it>it|they))\b"
     )
-
-
-__all__ = ["Claim", "claims", "precision", "superlatives"]

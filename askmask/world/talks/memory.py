@@ -6,15 +6,18 @@ at an answer as a whole or at several; at the latest, or at one further back.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
+from itertools import accumulate
 
 import numpy as np
 
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
-from askmask.world.talks.follow_ups import Follow, Said, Scope, Talk
+from askmask.world.talks.follow_ups import options
 from askmask.world.talks.replies import spans_of, told
+from askmask.world.talks.talk import Follow, Said, Scope, Talk
 from askmask.world.talks.words import OWN
 
 NAME = "conversation"
@@ -23,6 +26,8 @@ MOST_OPENED = 6  # things in the answer of an opening
 HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
 OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
 ANEW = 0.12  # share of later rounds that open a new subject
+# Kinds that nearly every answer offers are drawn less, so that the rest is not drowned.
+RARER = {"compare": 0.35, "correct_to_relation": 0.7, "all_but": 0.7, "part_of": 0.7, "again": 0.7}
 OF_THOSE = frozenset(("of_those", "coloured_of_those", "kind_of_those"))
 
 
@@ -83,17 +88,19 @@ def _write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: S
 
 def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
     """Draw a follow-up: a kind first, then one of it; none that was asked and answered alike before."""
-    options = [f for f in talk.options() if (f.query.kind, tuple(f.query.satisfying)) not in done]
-    hard = [f for f in options if f.hard]
+    found = [f for f in options(talk) if (f.query.kind, tuple(f.query.satisfying)) not in done]
+    hard = [f for f in found if f.hard]
     if hard and talk.rng.random() < HARD:
-        options = hard
-    own = [f for f in options if f.query.kind in OWN]
+        found = hard
+    own = [f for f in found if f.query.kind in OWN]
     if own and talk.rng.random() < OF_ITS_OWN:
-        options = own
-    if not options:
+        found = own
+    if not found:
         return None
-    kind = choose(talk.rng, sorted({f.query.kind for f in options}))
-    return choose(talk.rng, [f for f in options if f.query.kind == kind])
+    kinds = sorted({f.query.kind for f in found})
+    edges = list(accumulate(RARER.get(kind, 1.0) for kind in kinds))
+    kind = kinds[bisect(edges, talk.rng.random() * edges[-1])]
+    return choose(talk.rng, [f for f in found if f.query.kind == kind])
 
 
 def _open(talk: Talk, openings: dict[str, list[Query]]) -> Follow | None:

@@ -110,7 +110,8 @@ def told(query: Query, ground: Ground, rng: np.random.Generator, *, of_those: bo
         named = [(f"the top of {described(ground, n)}", [n]) for n in query.satisfying]
     else:
         named = groups(ground, sorted(query.satisfying))
-    several = len(named) > 1 or len(named[0][1]) > 1
+    plural = query.parts is not None and " of " in named[0][0] and named[0][0].split(" of ")[0].endswith("s")
+    several = len(named) > 1 or len(named[0][1]) > 1 or plural
     before, after = choose(rng, SEVERAL if several else FOUND).split("{things}")
     return listed(Reply(before), named).add(after).ended()
 

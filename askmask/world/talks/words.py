@@ -2,9 +2,9 @@
 
 `follow_ups.json` holds them. As in phrases.py a bank has two sides that share no template: the first trains, the second
 serves validation and test. Kinds of the concepts ("what is on {x}?") train with the templates of phrases.py.
-Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ps} its plural, {c} a colour, {that} a
-clause, {sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a comparative, {k} and {j}
-ordinals, {number} and {other} numbers of rounds, {m} a segment's name.
+Slots: {x} what points at a thing, {n} a noun, {ns} its plural, {p} a part, {ap} with its article, {ps} its plural,
+{c} a colour, {that} a clause, {sup} a superlative, {o} what is meant ("red one"), {rel} a relation, {comp} a
+comparative, {k} and {j} ordinals, {number} and {other} numbers of rounds, {m} a segment's name.
 """
 
 from __future__ import annotations
@@ -68,6 +68,16 @@ def _fits(template: str, pointer: str) -> bool:
     return "{x}'s" not in template or pointer == "it" or (" " in pointer and len(pointer.split()) == 2)
 
 
-def own(kind: str, rng: np.random.Generator, *, held: bool, **slots: str) -> str:
-    """Draw a template of a conversation's own kinds and fill it."""
-    return str(choose(rng, OWN[kind][held]).format(**slots))
+# Words that leave out what any earlier round showed, not the latest alone.
+_NOT_SHOWN = re.compile(r"\byet\b|did not mark|not shown|left out|you left|not marked|missing|\bleft\?")
+
+
+def own(kind: str, rng: np.random.Generator, *, held: bool, shown: bool = False, **slots: str) -> str:
+    """Draw a template of a conversation's own kinds and fill it.
+
+    `shown`: a round before the latest has shown something of the answer, so that it is not what was "not shown yet".
+    """
+    bank = OWN[kind][held]
+    if shown:
+        bank = tuple(template for template in bank if not _NOT_SHOWN.search(template))
+    return str(choose(rng, bank).format(**slots))

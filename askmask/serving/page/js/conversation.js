@@ -1,0 +1,183 @@
+// One conversation as the server told it: rounds, their segments with shapes and colours, and what replaced what.
+
+import { get, work, cancel, blob } from "./api.js";
+import { Backdrop, colourFor } from "./colours.js";
+import { crop, pathOf } from "./rle.js";
+
+const MOST_SIDE = 4096; // of the picture that is shown; places are always those of the picture itself
+
+export class Conversation {
+  constructor(session) {
+    Object.assign(this, {
+      id: session.id,
+      model: session.model,
+      picture: session.picture,
+      order: [],
+      rounds: new Map(),
+      pending: [],
+      canUndo: false,
+      image: null,
+      backdrop: null,
+      heard: [],
+      shapes: new Map(),
+      busy: 0,
+    });
+    this.take({ ...session, order: session.rounds.map((round) => round.id) });
+  }
+
+  get path() {
+    return `/v1/sessions/${this.id}`;
+  }
+
+  onChange(hear) {
+    this.heard.push(hear);
+  }
+
+  changed() {
+    for (const hear of this.heard) hear(this);
+  }
+
+  async loadPicture() {
+    const data = await blob(`${this.path}/picture?most=${MOST_SIDE}`);
+    this.image = await createImageBitmap(data);
+    this.backdrop = new Backdrop(this.image, this.picture.width, this.picture.height);
+    this.shapes.clear();
+    this.changed();
+  }
+
+  /** Take in what the server says has changed. */
+  take({ rounds, order, can_undo, version }) {
+    for (const round of rounds) this.rounds.set(round.id, round);
+    this.order = order;
+    for (const id of [...this.rounds.keys()]) if (!order.includes(id)) this.rounds.delete(id);
+    this.canUndo = can_undo;
+    this.version = version;
+    this.changed();
+  }
+
+  /** The rounds in order, then those under way. */
+  get all() {
+    return [...this.order.map((id) => this.rounds.get(id)), ...this.pending];
+  }
+
+  get segments() {
+    const found = [];
+    for (const round of this.all) for (const segment of round.segments ?? []) found.push({ round, segment });
+    return found;
+  }
+
+  /** Ids of segments that a mended one has taken the place of. */
+  get replaced() {
+    return new Set(this.all.flatMap((round) => round.answer?.replaces ?? []));
+  }
+
+  segment(id) {
+    return this.segments.find((one) => one.segment.id === id);
+  }
+
+  nameOf(segment) {
+    return segment.name ?? segment.phrase ?? segment.id;
+  }
+
+  /** Outline, pixels and colour of a segment, made once. */
+  shape(segment, number) {
+    const key = `${segment.id} ${segment.area} ${segment.mask.rle?.counts.length ?? 0}`;
+    if (!this.shapes.has(key)) {
+      const region = segment.box && segment.mask.rle ? crop(segment.mask.rle, segment.box) : null;
+      const given = Number(/^m(\d+)$/.exec(segment.id)?.[1] ?? number + 1) - 1;
+      this.shapes.set(key, {
+        region,
+        path: region && pathOf(region),
+        colour: colourFor(given, region, this.backdrop),
+      });
+    }
+    return this.shapes.get(key);
+  }
+
+  // -- what may be done ---------------------------------------------------------------------------------------
+
+  ask(prompt) {
+    return this.adding(prompt, () => ["POST", `${this.path}/rounds`, prompt]);
+  }
+
+  add(call) {
+    const prompt = { text: "", points: call.points ?? [], boxes: call.boxes ?? [], drawn: Boolean(call.mask) };
+    return this.adding({ ...prompt, about: call.of ? [call.of] : [] }, () => ["POST", `${this.path}/segments`, call]);
+  }
+
+  /** Show a round while it is answered; on failure it stays, with the reason, until it is sent away. */
+  async adding(prompt, request) {
+    const round = { id: crypto.randomUUID?.() ?? String(Math.random()), pending: true, prompt, segments: [], reply: "" };
+    this.pending.push(round);
+    this.changed();
+    const told = (kind, data) => {
+      if (kind === "job") round.job = data.id;
+      if (kind === "segment") round.segments = [...round.segments, { ...data, id: `?${round.segments.length + 1}` }];
+      if (kind === "words") round.reply += data.text;
+      round.waiting = kind === "wait" ? data : null;
+      this.changed();
+    };
+    try {
+      const [method, path, value] = request();
+      const changes = await this.doing(method, path, value, told);
+      this.pending = this.pending.filter((one) => one !== round);
+      this.take(changes);
+      return changes.rounds.at(-1);
+    } catch (error) {
+      round.failed = error.text ?? String(error.message ?? error);
+      round.segments = [];
+      this.changed();
+      throw error;
+    }
+  }
+
+  dismiss(round) {
+    if (round.job && !round.failed) cancel(round.job).catch(() => {});
+    this.pending = this.pending.filter((one) => one !== round);
+    this.changed();
+  }
+
+  async doing(method, path, value, told) {
+    this.busy++;
+    this.changed();
+    try {
+      return await work(method, path, value, { told });
+    } finally {
+      this.busy--;
+      this.changed();
+    }
+  }
+
+  async change(method, path, value) {
+    this.take(await this.doing(method, `${this.path}${path}`, value));
+  }
+
+  edit(round, text) {
+    return this.change("PUT", `/rounds/${round.id}`, { text, refresh: true });
+  }
+
+  refresh() {
+    return this.change("POST", "/refresh");
+  }
+
+  removeRound(round) {
+    return this.change("DELETE", `/rounds/${round.id}`);
+  }
+
+  undo() {
+    return this.change("POST", "/undo");
+  }
+
+  async rename(segment, name) {
+    await this.doing("PATCH", `${this.path}/segments/${encodeURIComponent(segment.id)}`, { name: name || null });
+    segment.name = name || undefined;
+    this.canUndo = true;
+    this.changed();
+  }
+
+  fork(call) {
+    return work("POST", `${this.path}/fork`, call);
+  }
+}
+
+export const load = async (id) => new Conversation(await get(`/v1/sessions/${encodeURIComponent(id)}`));

@@ -1,0 +1,434 @@
+"""The chat page in a real browser: what people do, where marks land, keyboard alone, and what checkers say."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from askmask.imaging.mask import Mask
+from tests.serving.conftest import BOXES, COLOURS, SIZE, picture
+
+pytest.importorskip("selenium", reason="needs the extra [test]")
+from tests.serving.browser import Page, browser_paths
+
+pytestmark = [
+    pytest.mark.skipif(browser_paths() is None, reason="needs chromium and chromedriver"),
+    pytest.mark.slow,
+]
+SCALE = 8
+MAGENTA = (255, 0, 255)
+SHIFT, CONTROL = 8, 2
+
+
+@pytest.fixture(scope="module")
+def page():
+    page = Page()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def opened(page, colours, tmp_path):
+    """The page with the picture of colours open; afterwards nothing may stand in the console."""
+    page.size(1200, 800)
+    page.go(colours.url)
+    path = tmp_path / "colours.png"
+    path.write_bytes(picture(scale=SCALE))
+    page.drop_file("#file", path)
+    page.wait_picture()
+    yield page
+    assert page.faults() == []
+    outside = [a for a in page.addresses() if not a.startswith((colours.url, "blob:", "data:"))]
+    assert outside == []
+
+
+def session(page, server):
+    return server.client.get(f"/v1/sessions/{page.run('return location.hash.slice(1)')}").json()
+
+
+def on_screen(page, x, y):
+    """Where a place of the picture lies in the window: found by its pixels, not by the page's own arithmetic."""
+    frame = page.run("return document.querySelector('#left').getBoundingClientRect().toJSON()")
+    seen = page.pixels()
+    scale = []
+    for name in ("red", "green", "blue"):
+        rows, columns = np.nonzero(np.abs(seen - np.array(COLOURS[name])).max(2) < 12)
+        if len(rows):
+            left, top, right, bottom = (SCALE * v for v in BOXES[name])
+            scale.append(
+                (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, left, top, right, bottom)
+            )
+    x0, y0, x1, y1, left, top, right, bottom = scale[0]
+    per_x, per_y = (x1 - x0) / (right - left), (y1 - y0) / (bottom - top)
+    assert frame["width"] and abs(per_x - per_y) < 0.1 * per_x
+    return (x0 + (x - left) * per_x) / page.ratio, (y0 + (y - top) * per_y) / page.ratio
+
+
+def middle(name):
+    x0, y0, x1, y1 = (SCALE * v for v in BOXES[name])
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def truth(name) -> Mask:
+    x0, y0, x1, y1 = BOXES[name]
+    array = np.zeros(SIZE, bool)
+    array[y0:y1, x0:x1] = True
+    return Mask.from_array(array.repeat(SCALE, 0).repeat(SCALE, 1))
+
+
+def choose_tool(page, name):
+    page.run("document.querySelector(`[name=tool][value=${arguments[0]}]`).click()", name)
+
+
+# -- where marks land -----------------------------------------------------------------------------------------
+
+
+def marked_picture(path):
+    """Grey, with blocks of magenta of 4 px: what is clicked is found by its colour alone."""
+    rgb = np.full((200, 300, 3), 90, np.uint8)
+    for x, y in ((60, 40), (151, 99), (240, 160)):
+        rgb[y - 2 : y + 2, x - 2 : x + 2] = MAGENTA
+    Image.fromarray(rgb).save(path)
+
+
+def blocks(page):
+    """Middles of the magenta blocks that are wholly seen, in the window's own (CSS) pixels."""
+    from scipy.ndimage import label
+
+    near = np.abs(page.pixels() - np.array(MAGENTA)).max(2) < 60
+    labels, count = label(near)
+    found = []
+    for n in range(1, count + 1):
+        rows, columns = np.nonzero(labels == n)
+        if len(rows) >= 8:
+            centre = (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2
+            found.append((centre[0] / page.ratio, centre[1] / page.ratio))
+    return found
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_clicks_land_within_a_pixel_at_three_zooms_scrolled_and_in_full_screen(
+    page, colours, tmp_path, ratio
+):
+    pytest.importorskip("scipy", reason="finds the blocks in the screenshot")
+    page.size(1100, 700, ratio)
+    page.go(colours.url)
+    marked_picture(tmp_path / "marks.png")
+    page.drop_file("#file", tmp_path / "marks.png")
+    page.wait_picture()
+    choose_tool(page, "point")
+    places = ((60, 40), (151, 99), (240, 160))
+    clicked = 0
+    for step in ("fit", "in", "out", "full"):
+        if step == "in":
+            page.wheel(500, 300, -600)
+            page.wait("return parseInt(document.querySelector('#scale').textContent) > 400")
+            page.run("document.querySelector('#left').focus()")
+        elif step == "out":
+            page.press("0")
+            page.run("for (let n = 0; n < 2; n++) document.querySelector('#out').click()")
+        elif step == "full":
+            page.press("0")
+            page.run("document.querySelector('#left').focus()")
+            page.press("f")
+            page.wait("return Boolean(document.fullscreenElement)")
+        page.run("return new Promise((done) => setTimeout(done, 150))")
+        seen = blocks(page)
+        assert seen, step
+        for x, y in seen[:2]:
+            page.click_at(x, y)
+            clicked += 1
+            page.wait_rounds(clicked)
+            [point] = session(page, colours)["rounds"][-1]["prompt"]["points"]
+            off = min(max(abs(point[0] - px), abs(point[1] - py)) for px, py in places)
+            assert off <= 1, (step, ratio, point)
+    page.press("f")
+    assert page.faults() == []
+
+
+def test_a_box_and_a_lasso_are_as_drawn(opened, colours):
+    choose_tool(opened, "box")
+    x0, y0, x1, y1 = (SCALE * v for v in BOXES["green"])
+    opened.drag([on_screen(opened, x0, y0), on_screen(opened, (x0 + x1) / 2, y1), on_screen(opened, x1, y1)])
+    opened.wait_rounds(1)
+    [box] = session(opened, colours)["rounds"][0]["prompt"]["boxes"]
+    assert np.abs(np.array(box) - (x0, y0, x1, y1)).max() <= 1
+    choose_tool(opened, "lasso")
+    corners = [(80, 20), (200, 20), (200, 60), (80, 60)]
+    opened.drag([on_screen(opened, *corner) for corner in (*corners, corners[0])])
+    opened.wait_rounds(2)
+    drawn = session(opened, colours)["rounds"][1]["segments"][0]
+    assert np.abs(np.array(drawn["box"]) - (80, 20, 200, 60)).max() <= 1 and drawn["source"] == "user"
+
+
+# -- what people do -------------------------------------------------------------------------------------------
+
+
+def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
+    page = opened
+    page.ask("the red one")
+    page.wait_rounds(1)
+    assert page.one(".reply").text == "the red part" and "m1" in page.one(".chip").text
+
+    red = on_screen(page, *middle("red"))
+    page.mouse("mouseMoved", *red)
+    page.wait("return document.querySelector('[data-segment=m1]').classList.contains('lit')")
+    page.mouse("mouseMoved", *on_screen(page, 370, 250))
+    page.wait("return !document.querySelector('.chip.lit')")
+
+    page.click_at(*red)  # a click on a mask: the next prompt is about it
+    page.wait("return document.querySelector('#about input')")
+    page.ask("that again")
+    page.wait_rounds(2)
+    assert session(page, colours)["rounds"][1]["prompt"]["refers_to"] == ["m1"]
+
+    page.click_at(*red)
+    page.wait("return !document.querySelector('#mend').hidden")
+    chosen = page.run("return document.querySelector('#about li button').getAttribute('aria-label')")
+    page.run("document.querySelector('[name=how][value=cut]').click()")
+    choose_tool(page, "lasso")
+    x0, y0, x1, y1 = (SCALE * v for v in BOXES["red"])
+    half = (x0 + x1) / 2
+    corners = [(half, y0 - 8), (x1 + 8, y0 - 8), (x1 + 8, y1 + 8), (half, y1 + 8)]
+    page.drag([on_screen(page, *corner) for corner in (*corners, corners[0])])
+    page.wait_rounds(3)
+    mended = session(page, colours)["rounds"][2]
+    assert mended["answer"]["how"] == "cut" and mended["answer"]["replaces"][0] in chosen
+    assert abs(mended["segments"][0]["area"] - truth("red").area / 2) <= y1 - y0 + 1
+    assert page.all(".chip.replaced")
+
+    page.run("document.activeElement.blur()")
+    page.press("z", modifiers=CONTROL)
+    page.wait_rounds(2)
+
+    page.run("document.querySelector('.round [title=\"Edit the prompt\"]').click()")
+    page.wait("return document.activeElement.closest('.editor')")
+    page.run("document.activeElement.value = 'the green one'")
+    page.press("Enter")
+    page.wait("return document.querySelector('.reply').textContent === 'the green part'")
+    page.wait_rounds(2)
+    rounds = session(page, colours)["rounds"]
+    assert rounds[1]["reply"] == "the green part", "what referred to it followed"
+
+    page.run("document.querySelector('.round [title=\"Fork from here\"]').click()")
+    before = page.run("return location.hash")
+    page.wait("return location.hash !== arguments[0]", before)
+    page.wait_picture()
+    page.wait_rounds(1)
+    page.ask("the blue one")
+    page.wait_rounds(2)
+    fork = page.run("return location.hash")
+
+    page.driver.refresh()
+    page.wait_picture()
+    page.wait_rounds(2)
+    assert page.run("return location.hash") == fork
+    assert [r.text for r in page.all(".reply")] == ["the green part", "the blue part"]
+
+    page.run("document.querySelector('#home').click()")
+    page.wait("return document.querySelectorAll('.sessions a').length >= 2")
+    page.run("document.querySelector(`.sessions a[href='${arguments[0]}']`).click()", before)
+    page.wait_picture()
+    page.wait_rounds(2)
+
+    files = {"masks.zip": "-masks.zip", "overlay.png": "-overlay.png", "saved": ".json", "page.html": ".html"}
+    for name, suffix in files.items():
+        page.run("document.querySelector(`[data-file='${arguments[0]}']`).click()", name)
+        path = page.downloads / f"colours{suffix}"
+        for _ in range(200):
+            if path.exists():
+                break
+            page.run("return new Promise((done) => setTimeout(done, 50))")
+        assert path.exists(), name
+    with zipfile.ZipFile(page.downloads / "colours-masks.zip") as packed:
+        listed = json.loads(packed.read("segments.json"))
+        assert {Mask.from_png(packed.read(row["file"])) for row in listed} == {truth("green")}
+    assert json.loads((page.downloads / "colours.json").read_text())["rounds"]
+
+
+def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, colours, tmp_path):
+    page = opened
+    page.ask("the red one")
+    page.wait_rounds(1)
+    saved = colours.client.get(f"/v1/sessions/{page.run('return location.hash.slice(1)')}/saved")
+    (tmp_path / "saved.json").write_bytes(saved.content)
+    page.run("document.querySelector('#home').click()")
+    page.drop_file("#saved-file", tmp_path / "saved.json")
+    page.wait("return !document.querySelector('#toast').hidden")
+    page.drop_file("#file", tmp_path / "colours.png")
+    page.wait_picture()
+    page.wait_rounds(1)
+
+    page.run("document.querySelector('#compare').click()")
+    page.wait("return document.querySelector('#compare-dialog').open")
+    page.run("document.querySelector('#compare-body button').click()")
+    page.wait(
+        "return document.querySelector('#second').hidden === false && document.querySelector('.twin .chip')"
+    )
+    page.ask("the green one")
+    page.wait_rounds(2)
+    assert page.one("#right-name").text == "second" and len(page.all(".twin")) == 2
+    facts = [fact.text.split(" ")[0] for fact in page.all(".facts")]
+    assert facts == ["colours", "second"] * 2
+    seen = page.pixels()
+    half = page.run("return document.querySelector('#right').getBoundingClientRect().left") * page.ratio
+    whole = np.abs(seen - np.array(COLOURS["blue"])).max(2) < 12
+    assert whole[:, : int(half)].any() and whole[:, int(half) :].any(), "the picture on both sides"
+    page.run("document.querySelector('#compare').click()")
+    page.wait("return document.querySelector('#second').hidden")
+
+
+def test_it_says_when_nothing_matches_and_when_asking_fails(opened, colours):
+    page = opened
+    page.ask("the purple one")
+    page.wait_rounds(1)
+    assert "Nothing in the picture matches." in page.one(".none").text
+    page.ask("unanswerable")
+    page.wait("return document.querySelector('.round .problem')")
+    assert "This prompt is refused." in page.one(".problem").text
+    page.run("document.querySelector('.round .problem').parentElement.querySelector('button').click()")
+    page.wait_rounds(1)
+    page.faults()  # the refusal itself stands in the console: a status of 422 is no fault of the page
+
+
+def test_with_the_keyboard_alone(page, colours):
+    page.size(1200, 800)
+    page.go(colours.url)
+    page.run("document.activeElement.blur()")
+    for _ in range(60):  # to the first example
+        page.press("Tab")
+        if page.run("return Boolean(document.activeElement.closest('.examples'))"):
+            break
+    page.press("Enter")
+    page.wait_picture()
+    page.wait("return document.activeElement.id === 'prompt'")
+    page.type("the red one")
+    page.press("Enter")
+    page.wait_rounds(1)
+    page.press("Tab", modifiers=SHIFT)
+    for _ in range(12):  # back to the first chip of the answer
+        if page.run("return Boolean(document.activeElement.closest('.chip'))"):
+            break
+        page.press("Tab", modifiers=SHIFT)
+    assert page.run("return document.activeElement.dataset.segment") == "m1"
+    page.press("Enter")
+    page.wait("return document.querySelector('#about li')")
+    page.press("/")
+    page.type("that again")
+    page.press("Enter")
+    page.wait_rounds(2)
+    page.press("Escape", "Tab", "Escape")
+    page.run("document.activeElement.blur()")
+    page.press("4", "p")
+    assert page.run("return document.activeElement.id") == "left"
+    for keys in (("ArrowRight",), ("ArrowRight",) * 3, ("ArrowDown",) * 3, ("ArrowLeft",) * 3):
+        page.press(*keys)
+        page.press("Enter")
+    page.press("Enter")
+    page.wait_rounds(3)
+    rounds = session(page, colours)["rounds"]
+    assert rounds[1]["prompt"]["refers_to"] == ["m1"] and rounds[2]["segments"][0]["source"] == "user"
+    assert rounds[2]["segments"][0]["area"] > 50
+    assert "mask" in page.one("#say").get_attribute("textContent")
+    page.press("z", modifiers=CONTROL)
+    page.wait_rounds(2)
+    page.press("?")
+    page.wait("return document.querySelector('#help-dialog').open")
+    page.press("Escape")
+    page.wait("return !document.querySelector('#help-dialog').open")
+    assert page.faults() == []
+
+
+# -- what checkers say ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["light", "dark", "phone"])
+def test_axe_finds_no_serious_fault(page, colours, tmp_path, how):
+    axe = pytest.importorskip("axe_core_python.base", reason="needs axe-core-python")
+    page.size(390 if how == "phone" else 1200, 800, 2 if how == "phone" else 1, mobile=how == "phone")
+    page.dark(how == "dark")
+    try:
+        page.go(colours.url)
+        page.wait("return document.querySelectorAll('.examples li').length === 12")
+        serious = faults_of_axe(page, axe)
+        (tmp_path / "colours.png").write_bytes(picture(scale=SCALE))
+        page.drop_file("#file", tmp_path / "colours.png")
+        page.wait_picture()
+        for text in ("the red one", "the purple one"):
+            page.ask(text)
+        page.wait_rounds(2)
+        page.run("document.querySelector('.chip').click()")
+        page.run("for (const one of document.querySelectorAll('details')) one.open = true")
+        serious += faults_of_axe(page, axe)
+        page.run("document.querySelector('#help-dialog').showModal()")
+        serious += faults_of_axe(page, axe)
+    finally:
+        page.dark(False)
+    assert serious == []
+
+
+def faults_of_axe(page, axe) -> list:
+    page.run(axe.AXE_SCRIPT if hasattr(axe, "AXE_SCRIPT") else axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = page.run("return axe.run()")
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_key_is_asked_for_where_one_is_needed(page, tmp_path):
+    from tests.serving.conftest import colour_server
+
+    key = "a-key-of-some-length-0"
+    with colour_server(tmp_path / "keyed", "--key", key) as server:
+        page.size(1200, 800)
+        page.driver.get(server.url)
+        page.wait("return document.querySelector('#key-dialog').open")
+        page.type("wrong-wrong-wrong-wrong")
+        page.press("Enter")
+        page.wait(
+            "return !document.querySelector('#key-wrong').hidden && document.querySelector('#key-dialog').open"
+        )
+        page.run("document.querySelector('#key').focus()")
+        page.type(key)
+        page.press("Enter")
+        page.wait("return document.documentElement.dataset.ready === 'yes'")
+        assert page.run("return document.querySelector('#model').value") == "colours"
+        shown = "document.documentElement.outerHTML + location.href + JSON.stringify(localStorage)"
+        assert key not in page.run(f"return {shown}")
+        page.faults()
+
+
+def test_the_example_conversation_with_mini(page, mini):
+    page.size(1200, 800)
+    page.go(mini.url)
+    page.run("document.querySelector('#watch').click()")
+    page.wait_rounds(5)
+    assert len(page.all(".chip")) >= 5 and "Nothing in the picture matches" in page.one(".none").text
+    rounds = session(page, mini)["rounds"]
+    assert [bool(r["segments"]) for r in rounds] == [True, True, True, True, False]
+    assert page.faults() == []
+
+
+def test_mini_says_that_a_photograph_is_not_its_own(page, mini, tmp_path):
+    page.size(1200, 800)
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    Image.fromarray(noise).resize((640, 480)).save(tmp_path / "noise.png")
+    page.go(mini.url)
+    page.drop_file("#file", tmp_path / "noise.png")
+    page.wait_picture()
+    page.ask("the mug")
+    page.wait_rounds(1)
+    assert "--model point" in page.one("#banner").text
+
+
+def test_the_page_of_the_api_lists_every_call(page, colours):
+    page.size(1200, 800)
+    page.driver.get(f"{colours.url}/api")
+    page.wait("return document.querySelectorAll('[data-path]').length > 20")
+    text = page.one("body").text
+    assert "/v1/sessions/{session}/rounds" in text and "Idempotency-Key" in text
+    assert page.faults() == []

@@ -1,0 +1,139 @@
+"""Training of conversations: what cannot be known without memory is learnt by heart; runs go on where they stood."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import askmask
+from askmask.formats.dense import read_shard
+from askmask.loading import find_checkpoint
+from askmask.model.config import NetConfig
+from askmask.model.mini.config import MiniConfig
+from askmask.training.conversation import numbers_of
+from askmask.training.recipes import RECIPES
+from askmask.training.reference_cache import DAMAGED, TRUE, ReferenceCache, damaged
+from askmask.training.run import BUILDERS, start
+from askmask.training.run_folder import RunFolder
+from askmask.training.settings import override
+from askmask.training.talks import keys_of, mask_of, talks_of
+from tests.training.discs import write_discs
+
+BUNDLED = str(find_checkpoint("mini"))
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("discs")
+    write_discs(folder / "data", scenes=5, seed=0, size=64)
+    return folder
+
+
+def recipe(discs, run, *pairs):
+    settings = [f"data.train={discs / 'data'}", f"data.val={discs / 'data'}", f"cache={discs / 'sight'}"]
+    settings += [f"run={run}", "threads=1", "val_views=5", *pairs]
+    return override(RECIPES["conversation"](), [f"start={BUNDLED}", *settings])
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_dialogues_are_learnt_by_heart_with_own_answers_before(discs, tmp_path):
+    """ "All the others" has another answer in each dialogue: only what was answered before can tell."""
+    settings = ["steps=60", "views=5", "talks=2", "prompts=1", "lr=2e-3", "word_drop=0", "evidence_noise=0"]
+    settings += ["evaluate_every=60", "save_every=60", "own_until=0.6", "damage=0.1"]
+    for _ in start(recipe(discs, tmp_path / "run", *settings)):
+        pass
+    scores = rows(tmp_path / "run")[-1]
+    assert scores["val/talk_giou_follow_ups"] > 0.7, scores
+    assert MiniConfig.from_dict(json.loads((tmp_path / "run" / "model.json").read_text())).remembers
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(discs, tmp_path):
+    settings = [
+        "views=2",
+        "log_every=1",
+        "save_every=2",
+        "evaluate_every=100",
+        "own_from=0",
+        "own_until=0.01",
+    ]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for _ in start(recipe(discs, whole, "steps=4", *settings)):
+        pass
+    run = start(recipe(discs, broken, "steps=4", *settings))
+    for _ in range(3):
+        next(run)
+    run.close()
+    assert RunFolder(broken).newest_step() == 2
+    for _ in start(recipe(discs, broken, "steps=4", *settings)):
+        pass
+    assert rows(broken) == rows(whole)
+
+
+def test_new_parts_begin_without_a_say(discs, tmp_path):
+    """Old weights in a network that remembers answer single prompts as before."""
+    task = BUILDERS["conversation"](recipe(discs, tmp_path), RunFolder(tmp_path))
+    config = MiniConfig.from_dict(NetConfig.load(BUNDLED).segmenter)
+    assert task.module.remembers and task.module.config.kinds[: len(config.kinds)] == config.kinds
+    old = askmask.load("mini", device="cpu").backend.net
+    rgb = read_shard(discs / "data" / "shard-00000.npz").rgb[0]
+    task.module.eval()
+    looks = [net.look(rgb, net.segmenter.prepare(rgb)) for net in (old, task.module)]
+    with torch.no_grad():
+        one, other = (
+            net.language(look.prefix.seen, net.language.words.tokens(["the red ball"]))
+            for net, look in zip((old, task.module), looks, strict=True)
+        )
+    assert torch.equal(one.states, other.states) and torch.equal(one.of, other.of)
+
+
+def test_what_dialogues_answer_and_refer_to(discs):
+    shard = read_shard(discs / "data" / "shard-00000.npz")
+    scene, view = shard.facts(0)
+    talk = talks_of(scene, view)[0]
+    opening, others, again = talk
+    assert opening.refers == () and others.refers == again.refers
+    assert others.refers == tuple((0, at) for at in range(len(opening.answers)))
+    assert not set(opening.answers) & set(others.answers) and again.answers == opening.answers
+    for key, mask in zip(keys_of(view["dialogues"][0][0]["answer"]), opening.answers, strict=True):
+        assert key == mask
+        assert np.array_equal(
+            mask_of(key, shard.objects[0], shard.parts[0]), shard.objects[0] == int(key[7:])
+        )
+    answers = [[None] * 3, [None], [None]]  # one mask too many: "those" means all three
+    talk = (opening.__class__(opening.ask, ("object 1", "object 2"), (), False), others, again)
+    assert numbers_of(((0, 0), (0, 1)), talk, answers, [0, 3, 4]) == [0, 1, 2]
+    assert numbers_of(((0, 1),), talk, answers, [0, 3, 4]) == [1]
+
+
+def test_references_are_looked_at_once(discs, tmp_path):
+    net = askmask.load("mini", device="cpu").backend.net
+    cache = ReferenceCache(net, tmp_path / "cache")
+    path = discs / "data" / "shard-00000.npz"
+    views = cache.references(path)
+    assert len(list((tmp_path / "cache").glob("references-*.npz"))) == 1
+    cache._look = None  # from here on only the file can answer
+    for one, other in zip(views, cache.references(path), strict=True):
+        assert one.rows == other.rows and np.array_equal(one.lies, other.lies)
+    key = next(key for key, how in views[0].rows if key.startswith("object"))
+    true, broken = views[0].get(key, TRUE), views[0].get(key, DAMAGED)
+    assert true[2][:, 0].max() > 0.5 and not torch.equal(true[0], broken[0])
+    assert torch.equal(views[0].get(key, "own")[0], true[0])  # whole objects have no other form
+
+
+@pytest.mark.parametrize("how", [0, 1, 2])
+def test_damage_leaves_something_of_a_mask(how):
+    mask = torch.zeros(20, 20)
+    mask[5:12, 6:15] = 1
+    mask[5:7, 6:9] = 0
+    worse = damaged(mask, how)
+    assert worse.sum() > 0 and not torch.equal(worse, mask)
+    assert (worse * mask).sum() / (worse + mask).clamp(max=1).sum() > 0.3
+    speck = torch.zeros(20, 20)
+    speck[3, 3] = 1
+    assert torch.equal(damaged(speck, how), speck)
