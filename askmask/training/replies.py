@@ -356,7 +356,7 @@ def reply_vocabulary(folders: Iterable[str], config: MiniConfig) -> set[str]:
         *NOTHING,
         *NONE_OF_THEM,
         *NUMBERS,
-        "a an and of the top table floor parts things",
+        "a an and of the top table floor parts things , . : ?",
     ]
     texts += [noun for pairs in NOUNS.values() for pair in pairs for noun in pair]
     texts += [*config.colours, *(part for part in config.parts if part != "none")]

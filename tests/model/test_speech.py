@@ -125,6 +125,7 @@ def test_where_words_and_choice_agree_the_mask_is_the_choices_and_else_the_words
     try:
         align.pick[-1].weight.zero_(), align.pick[-1].bias.zero_()
         align.gate.weight.zero_(), align.gate.bias.zero_()
+        align.called.weight.zero_(), align.called.bias.zero_()
         align.trust.fill_(1.0)  # a phrase then names what was chosen
         spoken = read_again(net.speech, known, [uttered(net, words)])
         out = net._together(look, choice, silent, spoken, False)

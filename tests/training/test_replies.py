@@ -1,6 +1,7 @@
 """Replies are learnt through the public command, to the word, and the masks stay as they were."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import askmask
 from askmask.cli.app import app, register_commands
 from askmask.formats.dense import read_shard
 from askmask.loading import find_checkpoint
-from askmask.model.mini.net import Mini
 from askmask.training.export import load_run
+from askmask.training.recipes import RECIPES
 from askmask.training.reply_targets import WHOLE, dialogues_of, ground_of, singles_of, to_say
+from askmask.training.run import start
 from askmask.training.run_folder import RunFolder
+from askmask.training.settings import override
 from askmask.world.generate import Plan, make
 
 
@@ -73,7 +76,7 @@ def test_rounds_in_words_alone_are_kept_and_references_count_masks(facts):
 
 @pytest.mark.slow
 def test_replies_are_learnt_and_the_masks_stay(data, tmp_path):
-    rows = train(data, tmp_path / "run", "steps=120", "lr=3e-3", "save_every=40")
+    rows = train(data, tmp_path / "run", "steps=60", "lr=3e-3", "save_every=60")
     first, last = rows[0], rows[-3]
     assert last["words"] < 0.3 * first["words"] and last["point"] < first["point"]
     net, _ = load_run(tmp_path / "run")
@@ -86,9 +89,26 @@ def test_replies_are_learnt_and_the_masks_stay(data, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(data, tmp_path):
-    whole = train(data, tmp_path / "whole", "steps=10", "save_every=5", "lr=1e-3")
-    train(data, tmp_path / "broken", "steps=5", "save_every=5", "lr=1e-3")
-    state = RunFolder(tmp_path / "broken").load()
-    assert state["step"] == 5
-    train(data, tmp_path / "broken", "steps=10", "save_every=5", "lr=1e-3")
-    assert isinstance(load_run(tmp_path / "broken")[0], Mini) and len(whole) >= 2
+    def recipe(run):
+        pairs = [
+            "steps=6",
+            "save_every=3",
+            "lr=1e-3",
+            "log_every=1",
+            "threads=1",
+            "views=1",
+            f"cache={data}/sight",
+        ]
+        made = override(RECIPES["mini_replies"](), [*pairs, f"data.train={data}", f"run={run}"])
+        return replace(made, start=(str(find_checkpoint("mini")),))
+
+    list(start(recipe(tmp_path / "whole")))
+    steps = start(recipe(tmp_path / "broken"))
+    for _ in range(4):  # one step more than is saved
+        next(steps)
+    steps.close()
+    list(start(recipe(tmp_path / "broken")))
+    whole, broken = (RunFolder(tmp_path / name) for name in ("whole", "broken"))
+    assert whole.log_path.read_text() == broken.log_path.read_text()
+    one, other = (folder.load()["model"] for folder in (whole, broken))
+    assert all(torch.equal(one[name], other[name]) for name in one)

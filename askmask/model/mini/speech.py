@@ -12,7 +12,7 @@ number, in training and in use alike. Letters as in language.py; L numbers of a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor, nn
@@ -54,10 +54,11 @@ class Known:
     real: Tensor  # [B, T + O] bool
     select: Tensor  # [B, O] logits of the choice
     gate: Tensor  # [B, P] logits of the choice
+    names: Tensor  # [B, O, N] chance of each name in each region
 
     def rows(self, index: Tensor) -> Known:
         """Select along the batch."""
-        return Known(self.states[index], self.real[index], self.select[index], self.gate[index])
+        return Known(*(getattr(self, one.name)[index] for one in fields(self)))
 
     @property
     def regions(self) -> Tensor:
@@ -136,22 +137,26 @@ class Align(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.pick = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
         self.gate = nn.Linear(width, len(part_names(config)))
+        self.called = nn.Linear(width, len(names_of(config)))  # which names the words say, and deny
         self.trust = nn.Parameter(torch.full((2,), TRUST))  # of the choice's regions, of its part
 
-    def forward(
-        self, states: Tensor, inside: Tensor, last: Tensor, regions: Tensor, select: Tensor, gate: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits of regions [S, O] and parts [S, P]; states [S, L, D], `inside` bool [S, L], `last` [S]."""
+    def forward(self, states: Tensor, inside: Tensor, last: Tensor, known: Known) -> tuple[Tensor, Tensor]:
+        """Return logits of regions [S, O] and parts [S, P].
+
+        states [S, L, D], `inside` bool [S, L] and `last` [S] say where the phrase is, `known` [S] what it may name.
+        """
         at = states[torch.arange(len(states), device=states.device), last]
         query = (self.query(at) + self.own).unflatten(-1, (self.heads, -1))[:, :, None]
         keys, values = self.words(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = states.new_zeros(inside.shape).masked_fill(~inside, -torch.inf)[:, None, None]
         mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
         phrase = self.norm(at + self.out(mixed[:, :, 0].flatten(1)))
+        regions = known.regions
         point = self.pick(torch.cat([regions, regions * phrase[:, None]], -1))[..., 0]
+        called = torch.einsum("sn,son->so", self.called(phrase), known.names)
         return (
-            point + self.trust[0] * select.clamp(-10, 10),
-            self.gate(phrase) + self.trust[1] * gate.clamp(-10, 10),
+            point + called + self.trust[0] * known.select.clamp(-10, 10),
+            self.gate(phrase) + self.trust[1] * known.gate.clamp(-10, 10),
         )
 
 
@@ -210,7 +215,7 @@ class Speech(nn.Module):
         real = choice.sparse.clone()
         real[:, 0] = True
         all_ = self.reader(all_, _hidden(real, all_), self.drop if self.training else 0.0)
-        return Known(self.norm(all_), real, choice.select, choice.gate)
+        return Known(self.norm(all_), real, choice.select, choice.gate, seen.names)
 
     def _alike(self, seen: Seen) -> Tensor:
         """Return how likely any two regions have the same name and the same colour, [B, O, O]."""
@@ -228,9 +233,7 @@ class Speech(nn.Module):
         began = (ids[row] == OBJ) & (steps < last[:, None])
         first = (began * steps).amax(1) if len(row) else row
         inside = (steps >= first[:, None]) & (steps <= last[:, None])
-        point, gate = self.align(
-            states[row], inside, last, known.regions[row], known.select[row], known.gate[row]
-        )
+        point, gate = self.align(states[row], inside, last, known.rows(row))
         return Uttered(self._next(states), row, first, last, point, gate)
 
     def _told(self, known: Known) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
