@@ -60,17 +60,21 @@ def convert(
     source: Annotated[str, typer.Argument(help="What holds masks.", show_default=False)],
     to: Annotated[Format, typer.Option("--to", help="The format.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="An empty folder, or one of this command's.", show_default=False)
+        Path,
+        typer.Option("--out", "-o", help="An empty folder, or one of this command's.", show_default=False),
     ],
     pictures: Annotated[
         Pictures, typer.Option("--pictures", help="Copy them, link them to save space, or leave them out.")
     ] = Pictures.copy,
     at: Annotated[
         Path | None,
-        typer.Option("--at", help="Folder of the pictures, if they do not lie where SOURCE says.", show_default=False),
+        typer.Option(
+            "--at", help="Folder of the pictures, if they do not lie where SOURCE says.", show_default=False
+        ),
     ] = None,
     polygons: Annotated[
-        bool, typer.Option("--polygons", help="With coco: outlines along pixel edges instead of run-length codes.")
+        bool,
+        typer.Option("--polygons", help="With coco: outlines along pixel edges instead of run-length codes."),
     ] = False,
 ) -> None:
     """Convert masks."""

@@ -87,6 +87,7 @@ def serve(
 ) -> None:
     """Serve."""
     import logging
+    from functools import partial
 
     try:
         from askmask.serving.run import default_data, log_to_stderr, run
@@ -127,7 +128,7 @@ def serve(
     log_to_stderr(logging.WARNING if quiet else logging.INFO)
     run(
         settings,
-        {name: lambda given=given: opener(given) for name, given in names.items()},
+        {name: partial(opener, given) for name, given in names.items()},
         on_start=lambda address: say(f"askmask serves {', '.join(names)} at {address} (API: {address}/api)"),
     )
 

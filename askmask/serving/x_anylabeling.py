@@ -86,7 +86,8 @@ def routes(service: Service) -> APIRouter:
         def work(job: Job) -> dict[str, Any]:
             session = service.model(name).open(read_picture(data, max_pixels=service.limits.pixels))
             there = _there(params.get("existing_shapes"), session.picture.size)
-            shapes, said = [], []
+            shapes: list[dict[str, Any]] = []
+            said: list[str] = []
             for answer in session.ask_many(prompts):
                 kept, suppressed = new_ones(answer.segments, there)
                 there += [segment.mask for segment in kept]
