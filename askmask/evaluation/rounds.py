@@ -81,6 +81,6 @@ def _after_first(talks: Ious, number: int, resamples: int, seed: int) -> dict[st
         spread = intervals(terms, list(both), difference, resamples=resamples, seed=seed).get("it")
         result["difference"] = [
             float(values[flags].mean() - values[~flags].mean()),
-            *(spread or [None, None]),
+            *(spread or (None, None)),
         ]
     return result

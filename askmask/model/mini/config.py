@@ -88,7 +88,7 @@ def check_sizes(config: MiniConfig) -> None:
         or not all(type(w) is int and 0 < w < 1 << 14 for w in widths)
     ):
         raise CheckpointError("mini's widths must be 4 whole numbers", got=repr(widths)[:40])
-    for name in ("categories", "colours", "parts", "attributes", "kinds", "vocabulary", "stuff"):
+    for name in ("categories", "colours", "parts", "attributes", "kinds", "vocabulary", "replies", "stuff"):
         words = getattr(config, name)
         if type(words) is not tuple or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
