@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -388,11 +389,8 @@ class Session:
                 continue
             prompt = as_given(round)
             meant = translated(prompt.refers_to, old.rounds[: len(new.rounds)], new.rounds)
-            new._ask_anew(
-                len(new.rounds),
-                replace(prompt, refers_to=meant),
-                lambda made, old=round: new._named_like(made, old),
-            )
+            named_as_before = partial(new._named_like, old=round)
+            new._ask_anew(len(new.rounds), replace(prompt, refers_to=meant), named_as_before)
         new._before.clear()
         return new
 
