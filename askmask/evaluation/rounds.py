@@ -79,8 +79,6 @@ def _after_first(talks: Ious, number: int, resamples: int, seed: int) -> dict[st
                 return {"it": sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3]}
 
         spread = intervals(terms, list(both), difference, resamples=resamples, seed=seed).get("it")
-        result["difference"] = [
-            float(values[flags].mean() - values[~flags].mean()),
-            *(spread or (None, None)),
-        ]
+        mean = float(values[flags].mean() - values[~flags].mean())
+        result["difference"] = [mean, None, None] if spread is None else [mean, *spread]
     return result
