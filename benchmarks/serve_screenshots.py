@@ -27,7 +27,9 @@ def take(page: Page, path: Path, width: int | None = None) -> None:
     page.run("return new Promise((done) => setTimeout(done, 400))")
     picture = Image.fromarray(page.pixels().astype("uint8"))
     if width is not None:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
+        )
     picture.save(path, quality=QUALITY, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
@@ -55,9 +57,13 @@ def main() -> None:
             take(page, out / "serve-start.jpg", 1280)
 
             watch(page, server.url)
-            page.run("document.querySelectorAll('.round')[4].querySelector('[title=\"Remove the round\"]').click()")
+            page.run(
+                "document.querySelectorAll('.round')[4].querySelector('[title=\"Remove the round\"]').click()"
+            )
             page.wait_rounds(4)
-            page.run("document.querySelectorAll('.round')[3].querySelector('[title=\"Remove the round\"]').click()")
+            page.run(
+                "document.querySelectorAll('.round')[3].querySelector('[title=\"Remove the round\"]').click()"
+            )
             page.wait_rounds(3)
             page.run("document.querySelector('[data-segment=m4]').click()")
             page.run("document.querySelector('[data-segment=m4]').dispatchEvent(new Event('mouseenter'))")
