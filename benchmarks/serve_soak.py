@@ -193,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys"
         keys.write_text("\n".join(OWNERS.values()))
-        options = ("--keys", str(keys), "--max-body", "2", "--max-pixels", "4", "--allow-urls")
+        options = ("--keys", str(keys), "--max-body", "2", "--max-pixels", "4", "--allow-urls", "--rate", "0")
         server = Server(Path(folder) / "data", *options)
         soak = Soak(server)
         for owner in OWNERS:

@@ -59,6 +59,8 @@ class PointingView:
 class PointingBackend:
     """A pointer and a drawer. `looks`: how often the model sees its drawn masks again, and may mend them."""
 
+    waits = True  # for another server: a server of ours calls it side by side, not in one thread
+
     def __init__(
         self, pointer: Pointer, drawer: Drawer, *, drawer_name: str, looks: int = 1, limits: Limits = Limits()
     ):

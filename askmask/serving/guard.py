@@ -27,6 +27,11 @@ log = logging.getLogger("askmask.serve")
 OPEN = ("/health", "/ready", "/label-studio/health", "/favicon.ico", "/", "/api", "/openapi.json")
 OPEN_BELOW = "/page/"
 WRONG_KEYS_A_SECOND = 2.0
+PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type, idempotency-key"),
+    (b"access-control-max-age", b"600"),
+]
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -68,8 +73,11 @@ class Guard:
         scope.setdefault("state", {})
         body = _Body(receive, self.limits)
         try:
-            self._admit(scope, body)
-            await self.app(scope, body.receive, sending)
+            if self._admit(scope, body):
+                await self.app(scope, body.receive, sending)
+            else:
+                await sending({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+                await sending({"type": "http.response.body", "body": b""})
         except Refusal as refusal:
             if not said["begun"]:
                 await _refuse(refusal, sending)
@@ -79,8 +87,8 @@ class Guard:
             self.metrics.request(route, said["status"], seconds)
             log.info("%s %s %s %.0f ms", scope["method"], route, said["status"], 1000 * seconds)
 
-    def _admit(self, scope: Scope, body: _Body) -> None:
-        """Raise Refusal for who may not call; note whose the request is."""
+    def _admit(self, scope: Scope, body: _Body) -> bool:
+        """Raise Refusal for who may not call; note whose the request is. False: a browser asks whether it may."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if not self.names.takes_host(host):
@@ -97,6 +105,8 @@ class Guard:
             )
         if origin is None and headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
             raise Refusal(403, "a page of another origin may not call")
+        if scope["method"] == "OPTIONS" and origin is not None:
+            return False
         length = headers.get("content-length")
         if length is not None and length.isdecimal() and int(length) > body.most:
             raise body.too_large()
@@ -104,7 +114,7 @@ class Guard:
         caller = (scope.get("client") or ("?",))[0]
         if path in OPEN or path.startswith(OPEN_BELOW):
             scope["state"]["owner"] = ""
-            return
+            return True
         owner = self.keys.owner_of(_key_of(headers))
         if owner is None:
             if wait := self.wrong.wait_s(caller):
@@ -113,13 +123,15 @@ class Guard:
         if wait := self.rate.wait_s(f"{owner} {caller}"):
             raise Refusal(429, f"more than {self.limits.rate:g} calls a second", retry_s=wait)
         scope["state"]["owner"] = owner
+        return True
 
     def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Return what lets the pages read answers that --allow-origin names."""
         origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
         if not origin or not self.names.takes_origin(origin.decode("latin-1"), ""):
             return []
-        return [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+        shown = (b"access-control-expose-headers", b"location, retry-after, content-disposition")
+        return [(b"access-control-allow-origin", origin), (b"vary", b"origin"), shown]
 
 
 class _Body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from askmask.errors import SettingError
 from askmask.runs.manifest import output_folder
 from askmask.serving.app import make_app
 from askmask.serving.safety import check_settings
@@ -73,7 +75,7 @@ def run(
     """
     check_settings(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with output_folder(settings.data, MADE_BY, {}, option="--data"):
+    with output_folder(settings.data, MADE_BY, {}, option="--data"), listening(settings) as line:
         service = Service(settings, openers)
         why: list[BaseException] = []
 
@@ -84,22 +86,32 @@ def run(
         Patient.seconds = settings.limits.body_s
         config = uvicorn.Config(
             make_app(service, failed=failed),
-            host=settings.host,
-            port=settings.port,
             http=Patient,
             ws="none",
             log_config=None,
             access_log=False,  # the guard's own says less
             server_header=False,
             limit_concurrency=settings.limits.connections,
-            backlog=256,
             timeout_keep_alive=20,
             timeout_graceful_shutdown=round(settings.limits.drain_s),
         )
         server = _Server(config, on_start)
-        server.run()
+        server.run(sockets=[line])
         if why:
             raise why[0]
+
+
+def listening(settings: Settings) -> socket.socket:
+    """Return a socket that listens where it should. Raises SettingError if it cannot be."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=256)
+    except OSError as error:
+        raise SettingError(
+            f"{settings.host}, port {settings.port}, cannot be listened at",
+            got=error.strerror,
+            do="Choose another --port; 0 is any that is free.",
+        ) from error
 
 
 class _Server(uvicorn.Server):

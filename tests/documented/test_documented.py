@@ -54,6 +54,8 @@ NOT_RUN = {
     'askmask batch "photos/': "tests/cli/test_convert_command.py gives it patterns",
     "askmask world make --fixed": "250 scenes; tests/world/test_export.py checks its first",
     "askmask world show 200000031": "tests/world/test_export.py draws a sheet",
+    "askmask serve": "it would not end; tests/serving starts servers of every kind",
+    'askmask segment examples/table.png "the boxes" -m point': "needs a server: tests/serving points with one",
     "python benchmarks/": "minutes to hours",
 }
 HOW_MINI_WAS_MADE = "results/mini/README.md"  # a record of hours, not an invitation

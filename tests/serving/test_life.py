@@ -97,6 +97,13 @@ def test_two_servers_do_not_share_a_folder(tmp_path):
         Server(command)
 
 
+def test_a_port_in_use_is_said_with_what_to_do(tmp_path, colours):
+    port = colours.url.rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "tests.serving.colour_server", "--data", str(tmp_path), "--port", port]
+    with pytest.raises(RuntimeError, match=f"port {port}, cannot be listened at.*another --port"):
+        Server(command)
+
+
 def test_somebody_elses_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RuntimeError, match="neither empty nor made by"):

@@ -136,6 +136,14 @@ def test_pages_of_other_origins_are_refused(colours):
     assert own.status_code != 403
 
 
+def test_a_browser_may_ask_whether_an_origin_may_call(colours):
+    asked = {"access-control-request-method": "POST"}
+    own = colours.client.options("/v1/segment", headers={"origin": colours.url} | asked)
+    assert own.status_code == 204 and "POST" in own.headers["access-control-allow-methods"]
+    other = colours.client.options("/v1/segment", headers={"origin": "https://evil.example"} | asked)
+    assert other.status_code == 403 and "access-control-allow-origin" not in other.headers
+
+
 def test_origins_that_are_named_may_call(tmp_path):
     names = Names(Settings(data=tmp_path, origins=("https://tool.example/",), hosts=("masks.example",)))
     assert names.takes_origin("https://tool.example", "localhost:1")
