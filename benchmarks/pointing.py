@@ -139,7 +139,8 @@ def page(facts: dict) -> str:
         f"{facts['data']}, its first {facts['pictures']} pictures: {first['prompts']} prompts asked alone, "
         f"{first['with a target']} of them with a target. gIoU is of those; N_acc is how many of the others were answered "
         "with nothing. Intervals: bootstrap over pictures, 95 %. The pointer is the world's oracle over HTTP, so seconds "
-        "are those of drawing and of a local server; made by `python benchmarks/pointing.py`.",
+        "are those of drawing and of a local server, on two cores under other load: no measure of speed. Made by "
+        "`python benchmarks/pointing.py`.",
         "", "| who answers | gIoU % | N_acc % | calls | seconds |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]

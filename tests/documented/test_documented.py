@@ -305,13 +305,12 @@ def test_pointing_page(folder, monkeypatch):
         )
 
     with scripted(answer) as (url, _):
-        drawers = {
-            f"--drawer {name}": "--drawer classical" for name in ("sam2.1-tiny", "sam2.1-large", "edgetam")
-        }
-        put = {"http://localhost:11434/v1": url, "http://localhost:8000/v1": url} | drawers
+        drawers = ("sam2.1-tiny", "sam2.1-large", "edgetam")
+        put = [("http://localhost:11434/v1", url), ("http://localhost:8000/v1", url)]
+        put += [(f"--drawer {name}", "--drawer classical") for name in drawers]
         said = "".join(run(begin, page, more, put) for begin, more in POINT_WALK)
         assert said.count("places are where") == 2 and said.count("with a plain disc") == 2 and "desk" in said
-        data = truth(folder, Path("photos"))
+        data = truth(folder, folder / "photos")
         for drawer in drawers:
             ours = [("$drawer", drawer), ("converseg:data/ConverSeg@human_annotated", data)]
             run(POINT_EVAL, page, "--device cpu", ours + put)
