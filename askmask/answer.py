@@ -105,9 +105,9 @@ class Answer:
         return self.found
 
     def __repr__(self) -> str:
-        from askmask.show import legend_note
+        from askmask.show import outcome_of
 
-        return f"Answer({self.prompt[:60]!r}: {legend_note(self) or '1 mask'}, model={self.model!r})"
+        return f"Answer({self.prompt[:60]!r}: {outcome_of(self) or '1 mask'}, model={self.model!r})"
 
     def overlay(self) -> Image.Image:
         """Return the picture with this answer drawn on it, and a legend with prompt and score."""

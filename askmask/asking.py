@@ -62,7 +62,9 @@ def _ask(
         if isinstance(event, Done):
             answer = event.answer
             models = (one for one in answer.references if not one.given and one.id not in full.refers_to)
-            round = replace(answer.round, prompt=full, references=(*given, *said, *models))
+            segments = answer.round.segments  # who takes the round in names them
+            fresh = None if segments is None else tuple(replace(segment, id="") for segment in segments)
+            round = replace(answer.round, prompt=full, segments=fresh, references=(*given, *said, *models))
             event = Done(0, replace(answer, round=round, notices=(*answer.notices, *_unclear(prompt, found))))
         yield event
 

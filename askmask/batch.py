@@ -77,12 +77,12 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
     bad: list[tuple[str, str]] = []
     for number, row in read_rows(source, lambda number, reason: bad.append((f"line {number}", reason))):
         image, prompt = row.get("image"), row.get("prompt")
-        named = isinstance(image, str) and image and "\0" not in image
-        if not named or not (isinstance(prompt, str) or (prompt is None and prompts)):
+        asked = isinstance(prompt, str) or (prompt is None and prompts)
+        if not isinstance(image, str) or not image or "\0" in image or not asked:
             bad.append((f"line {number}", 'needs "image" and "prompt", both text'))
             continue
         name = row.get("id")
-        for text in [prompt] if prompt is not None else prompts:
+        for text in [prompt] if isinstance(prompt, str) else prompts:
             item = _item(image if is_url(image) else inside(source.parent, image), image, text)
             items.append(Item(str(name), item.image, text) if isinstance(name, (str, int)) else item)
     if not items:
@@ -130,9 +130,8 @@ def run_batch(
                 for image, group in groupby(todo, key=lambda item: item.image)
                 for outcome in _one_picture(model, image, list(group), allow_urls)
             )
-            for outcome in chain(
-                _drawn_now(items, folder.root, results.path, allow_urls) if overlays else (), outcomes
-            ):
+            drawn = _drawn_now(items, folder.root, results.path, allow_urls) if overlays else ()
+            for outcome in chain(drawn, outcomes):
                 row = {"id": outcome.item.key, "image": str(outcome.item.image)}
                 if outcome.answer is None:
                     failed.append(row | {"prompt": outcome.item.prompt, "reason": outcome.reason})

@@ -124,7 +124,7 @@ def _pointers() -> list[Listed]:
         Listed("google", role, "Gemini by Google's SDK", "-", "-", "its terms", "askmask[google], a key", here),
         Listed("moondream", role, "noun phrases", "-", "-", "its terms", "a key, or --base-url", here),
         Listed(
-            "grounding-dino", role, "noun phrases, the best box", "690 MB", "2 GB", "Apache-2.0 (check it)",
+            "grounding-dino", role, "noun phrases, the best boxes", "690 MB", "2 GB", "Apache-2.0 (check it)",
             "network once", is_here("IDEA-Research/grounding-dino-tiny"),
         ),
         Listed(

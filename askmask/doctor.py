@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from askmask import __version__
 from askmask.errors import AskMaskError
-from askmask.hub import RELEASES
+from askmask.hub import RELEASES, is_here
 from askmask.runs.content_hash import cache_root
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ def drawing(choice: PointChoice) -> Finding:
     """Have a model that draws draw a plain disc; weights that are not trained do not."""
     from askmask.loading import pick_device
     from askmask.segmenters.golden_click import ENOUGH, golden_click
-    from askmask.segmenters.segmenter import open_segmenter
+    from askmask.segmenters.segmenter import SAM2, open_segmenter
 
+    if choice.drawer_at is None and choice.drawer in SAM2 and not is_here(SAM2[choice.drawer]):
+        return Finding(True, choice.drawer, "not on this machine yet: fetched when first used, after a yes")
     try:
         drawer = open_segmenter(choice.drawer, at=choice.drawer_at, device=pick_device(None))
     except AskMaskError as error:

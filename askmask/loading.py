@@ -133,6 +133,7 @@ def open_pointer(
                 choice.pointer,
                 at=at,
                 device=device,
+                most=MOST_INSTANCES,
                 weights=lambda hub: str(fetch_weights(hub, confirm=confirm)),
             )
         )
@@ -164,6 +165,7 @@ def open_pointer(
 
 
 POINT = "point"
+MOST_INSTANCES = 20  # of a phrase, by Grounding DINO
 
 
 def find_checkpoint(

@@ -269,15 +269,16 @@ def _spoken(rounds: Sequence[Round]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for round in rounds:
         segments = round.segments or ()
         if segments and 0 < len(round.text) <= MOST_WORDS:
-            words = _bare(round.text)
+            words = said_by(round.text)
             if len(segments) == 1 or _plural(words):
                 yield words, _ids_of(round)
         for segment in segments:
             if segment.phrase:
-                yield _bare(segment.phrase[:MOST_WORDS]), (segment.id,)
+                yield said_by(segment.phrase[:MOST_WORDS]), (segment.id,)
 
 
-def _bare(text: str) -> str:
+def said_by(text: str) -> str:
+    """Return what a prompt asks for, in lower case, without a frame or an article: "Show me the mug." -> "mug"."""
     return _DETERMINER.sub("", _unframed(text)).lower()
 
 

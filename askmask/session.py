@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -445,11 +445,8 @@ class Session:
                 continue
             prompt = as_given(round)
             meant = translated(prompt.refers_to, old.rounds[: len(new.rounds)], new.rounds)
-            new._ask_anew(
-                len(new.rounds),
-                replace(prompt, refers_to=meant),
-                lambda made, old=round: new._named_like(made, old),
-            )
+            named_like = partial(new._named_like, old=round)
+            new._ask_anew(len(new.rounds), replace(prompt, refers_to=meant), named_like)
         new._before.clear()
         return new
 

@@ -51,19 +51,19 @@ def legend_note(answer: Answer) -> str:
     if answer.asks:
         return "asks back"
     if not answer.found:
-        return f"nothing found{presence_note(answer)}"
+        return "nothing found"
     many = f"{len(answer.masks)} masks" if len(answer.masks) > 1 else ""
     return ", ".join(
         part for part in (f"score {answer.score:.2f}" if answer.score_trained else "", many) if part
     )
 
 
-def presence_note(answer: Answer) -> str:
-    """Say why nothing was found, where a probability decided it."""
-    if not answer.presence_trained or answer.threshold is None:
-        return ""
+def outcome_of(answer: Answer) -> str:
+    """Say the outcome, and why nothing was found where a probability decided it."""
+    if answer.found or not answer.presence_trained or answer.threshold is None:
+        return legend_note(answer)
     sign = "<" if answer.presence < answer.threshold else ">="
-    return f": presence {answer.presence:.2f} {sign} {answer.threshold:.2f}"
+    return f"nothing found: presence {answer.presence:.2f} {sign} {answer.threshold:.2f}"
 
 
 def answer_html(answer: Answer) -> str:
@@ -72,7 +72,7 @@ def answer_html(answer: Answer) -> str:
         (_name(segment), _share(segment, answer.size), _score(segment, answer.score_trained))
         for segment in answer.segments
     ]
-    said = [html.escape(f"{answer.prompt or 'marked'}: {legend_note(answer) or 'found'}")]
+    said = [html.escape(f"{answer.prompt or 'marked'}: {outcome_of(answer) or 'found'}")]
     said += [f"<i>{html.escape(answer.text)}</i>"] if answer.text else []
     said += [f"<small>Note: {html.escape(notice)}</small>" for notice in answer.notices]
     picture = None if answer.picture is None else draw_answers([answer], most=NOTEBOOK_SIDE)

@@ -363,6 +363,10 @@ def _segment(part: Part, score: float, reply: Reply | None, out: MaskOutput, que
 
 
 def _unit(score: torch.Tensor) -> float:
+    if math.isnan(score):
+        raise AskMaskError(
+            "the network computed NaN instead of a score", do="Check the weights with `askmask doctor`."
+        )
     return min(1.0, max(0.0, float(score)))
 
 

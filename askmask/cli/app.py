@@ -50,6 +50,7 @@ COMMANDS = (
     "convert",
     "score",
     "eval",
+    "probe",
     "table",
     "engine",
     "world",

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askmask.cli.app import app, in_one_line, say, visible
-from askmask.cli.options import Device, Dtype, ModelName, ProtocolName, Yes, load_model, with_pointing
+from askmask.cli.options import (
+    Device,
+    Dtype,
+    ModelName,
+    ProtocolName,
+    Rewrite,
+    Yes,
+    load_model,
+    with_pointing,
+    with_rewriting,
+)
 from askmask.errors import AskMaskError
 
 if TYPE_CHECKING:
@@ -51,6 +61,7 @@ def chat(
     script: Annotated[
         Path | None, typer.Option("--script", help="Lines to ask, from a file; then end.", show_default=False)
     ] = None,
+    rewrite: Rewrite = None,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
@@ -65,7 +76,7 @@ def chat(
     picture = read_picture(image)  # before the model: a wrong path should not cost its loading
     lines = None if script is None else read_script(script)
     check_resume(out, resume=resume)
-    loaded = load_model(model, protocol, device, dtype, yes, point)
+    loaded = with_rewriting(load_model(model, protocol, device, dtype, yes, point), rewrite)
     with opened(out, loaded, picture, resume=resume) as kept:
         talk = Talk(kept, say, lambda text: typer.echo(visible(text), nl=False))
         if lines is None:

@@ -15,7 +15,17 @@ from typing import Annotated, Any
 import typer
 
 from askmask.cli.app import app
-from askmask.cli.options import Device, Dtype, Threshold, Yes, load_model, progress_bar, with_pointing
+from askmask.cli.options import (
+    Device,
+    Dtype,
+    Rewrite,
+    Threshold,
+    Yes,
+    load_model,
+    progress_bar,
+    with_pointing,
+    with_rewriting,
+)
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
 from askmask.runs.json_text import json_text
@@ -23,7 +33,7 @@ from askmask.runs.whole_files import write_json
 
 EVAL_HELP = """Run MODEL over DATASET and score the answers.
 
-Stopped or killed, the same command goes on where it was. Answers are generated: nothing is teacher-forced.
+Stopped or killed, the same command goes on where it was. Nothing is teacher-forced but with --reference gt.
 
 DATASET is NAME:ROOT@SPLIT (own, world, converseg, refcoco, refcoco+, refcocog, refclef, grefcoco, reasonseg,
 mrseg, prist, muse, mmr, coco) or the path of askmask's own or ConverSeg's files.
@@ -35,6 +45,8 @@ Examples:
     askmask eval converseg-net-3b converseg:data/ConverSeg@human_annotated --out runs/net --score-by converseg
 
     askmask eval point world/val --out runs/point --vlm-model qwen3-vl:8b --base-url http://localhost:11434/v1
+
+    askmask eval mini world/val --reference pred --out runs/talks
 
     askmask eval converseg-net-3b refcoco:data/refer@val --out runs/rc --processes 2 --device cuda:0,cuda:1
 """
@@ -54,10 +66,11 @@ def eval_command(
     score_by: Annotated[
         ProtocolName, typer.Option("--score-by", help="Whose conventions to score by.")
     ] = ProtocolName.askmask,
-    history: Annotated[
+    reference: Annotated[
         str,
         typer.Option(
-            help="Rounds of a conversation: none (each prompt alone) or own (earlier answers are seen)."
+            help="What a prompt of a conversation refers to: none (each prompt alone), pred (the model's own answers), "
+            "words (the same, said by words alone), gt (the true ones: teacher-forced), swap or random (wrong ones)."
         ),
     ] = "none",
     processes: Annotated[
@@ -70,6 +83,7 @@ def eval_command(
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures only.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Also write OUT/report/report.html.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
+    rewrite: Rewrite = None,
     protocol: NetProtocol = None,
     threshold: Threshold = None,
     device: Device = None,
@@ -81,10 +95,35 @@ def eval_command(
     from askmask.evaluation.predict import failures
 
     if shard is not None or processes == 1:
-        _run_shard(model, dataset, out, history, shard, limit, protocol, device, dtype, yes, point, threshold)
+        _run_shard(
+            model,
+            dataset,
+            out,
+            reference,
+            shard,
+            limit,
+            rewrite,
+            protocol,
+            device,
+            dtype,
+            yes,
+            point,
+            threshold,
+        )
     else:
         _run_processes(
-            model, dataset, out, history, processes, limit, protocol, device, dtype, point, threshold
+            model,
+            dataset,
+            out,
+            reference,
+            processes,
+            limit,
+            rewrite,
+            protocol,
+            device,
+            dtype,
+            point,
+            threshold,
         )
     failed = failures(out)
     for row in failed[:10]:
@@ -94,7 +133,7 @@ def eval_command(
     for line in _statistics(out):
         typer.echo(line, err=True)
     if shard is None:
-        _score(dataset, out, score_by, history, limit, report, as_json)
+        _score(dataset, out, score_by, reference, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -103,9 +142,10 @@ def _run_shard(
     model: str,
     dataset: str,
     out: Path,
-    history: str,
+    reference: str,
     shard: str | None,
     limit: int | None,
+    rewrite: str | None,
     protocol: str | None,
     device: str | None,
     dtype: str | None,
@@ -117,22 +157,24 @@ def _run_shard(
 
     from askmask.backend import replies_kept
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
+    from askmask.evaluation.sequential import mode_of
     from askmask.runs.manifest import check_free
 
     number, shards = _shard(shard)
     check_free(out, MADE_BY)
     console = Console(stderr=True)
     with console.status(f"reading {dataset}"):
-        pictures = _plan(dataset, history)
-    loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
+        pictures = _plan(dataset, reference)
+    loaded = with_rewriting(load_model(model, protocol, device, dtype, yes, point, threshold), rewrite)
     facts = {
         "model": loaded.name, "weights": loaded.backend.fingerprint, "net_protocol": loaded.backend.protocol_name,
-        "dataset": dataset, "history": history, "mode": "generation",
+        "dataset": dataset, "reference": reference, "mode": mode_of(reference),
     } | ({} if threshold is None else {"threshold": str(threshold)})  # fmt: skip
     with progress_bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("asking", total=None)
+        ask = predictor_of(loaded, reference=reference)  # type: ignore[arg-type]
         progresses = predict(
-            predictor_of(loaded, history=history), pictures, out,
+            ask, pictures, out,
             facts=facts, shard=number, shards=shards, limit=limit, keep_replies=partial(replies_kept, loaded.backend),
         )  # fmt: skip
         for progress in progresses:
@@ -143,9 +185,10 @@ def _run_processes(
     model: str,
     dataset: str,
     out: Path,
-    history: str,
+    reference: str,
     processes: int,
     limit: int | None,
+    rewrite: str | None,
     protocol: str | None,
     device: str | None,
     dtype: str | None,
@@ -159,14 +202,15 @@ def _run_processes(
     from askmask.evaluation.predict import MADE_BY, answered_ids, failures
     from askmask.runs.manifest import output_folder
 
-    total = sum(len(c.items) for picture in _plan(dataset, history)[:limit] for c in picture.conversations)
+    total = sum(len(c.items) for picture in _plan(dataset, reference)[:limit] for c in picture.conversations)
     devices = device.split(",") if device else [None]
     with output_folder(out, MADE_BY) as folder:  # let go before the processes, each of which holds its shard
         logs = folder.paths(f"log-{number:05d}-of-{processes:05d}.txt" for number in range(processes))
     children = []
     options: dict[str, Any] = {
-        "--history": history,
+        "--reference": reference,
         "--limit": limit,
+        "--rewrite": rewrite,
         "--protocol": protocol,
         "--dtype": dtype,
         "--threshold": threshold,
@@ -226,12 +270,12 @@ class _WrittenLines:
         return self.lines
 
 
-def _plan(dataset: str, history: str) -> list:
+def _plan(dataset: str, reference: str) -> list:
     from askmask.errors import DataError
     from askmask.evaluation.predict import plan
     from askmask.formats import open_dataset
 
-    pictures = plan(open_dataset(dataset), history=history)
+    pictures = plan(open_dataset(dataset), reference=reference)
     if not pictures:
         raise DataError(
             "the data set holds no labelled item", got=dataset, do="Check the path and the split."
@@ -254,22 +298,25 @@ def _score(
     dataset: str,
     out: Path,
     score_by: ProtocolName,
-    history: str,
+    reference: str,
     limit: int | None,
     report: bool,
     as_json: bool,
 ) -> None:
     from askmask.evaluation.predict import MADE_BY, plan
+    from askmask.evaluation.sequential import TEACHER_FORCED, mode_of
     from askmask.evaluation.truth import truths_of
     from askmask.formats import open_dataset
     from askmask.notes import Notes
     from askmask.runs.manifest import output_folder
 
-    pictures = plan(open_dataset(dataset), history=history)[:limit] if limit else []
+    pictures = plan(open_dataset(dataset))[:limit] if limit else []
     kept, notes = {picture.image for picture in pictures}, Notes()
     examples = (e for e in open_dataset(dataset, notes=notes) if limit is None or e.image in kept)
     scored = score_run(out, truths_of(examples), score_by, 0, notes)
-    data = scored.to_dict()
+    data = scored.to_dict() | {"mode": mode_of(reference), "reference": reference}
+    if reference == "gt":
+        data["notes"] = [TEACHER_FORCED.capitalize() + ".", *data["notes"]]
     with output_folder(out, MADE_BY) as folder:
         write_json(folder.path("scores.json"), data, indent=2)
     if report:
@@ -284,7 +331,7 @@ def _score(
     if alone := (data.get("apart") or {}).get("alone"):
         typer.echo(
             f"Prompts asked alone that have a target, which is what the README reports: gIoU "
-            f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with history {history!r}, are apart."
+            f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with reference {reference!r}, are apart."
         )
 
 

@@ -56,6 +56,13 @@ Threshold = Annotated[
 AllowUrls = Annotated[
     bool, typer.Option("--allow-urls", help="Fetch pictures given as URLs, from public addresses only.")
 ]
+Rewrite = Annotated[
+    str | None,
+    typer.Option(
+        help="A baseline without memory: what is referred to is written into the words as mask, caption or transcript.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
 
 
@@ -145,3 +152,13 @@ def load_model(
     folder = find_checkpoint(name, confirm=confirm_with(yes))
     with Console(stderr=True).status(f"loading {escape(name)}"):
         return load(folder, protocol=protocol, device=device, dtype=dtype, threshold=threshold)
+
+
+def with_rewriting(model: Model, how: str | None) -> Model:
+    """Return a model that is asked every prompt alone, with the conversation in its words; see rewriting.py."""
+    if how is None:
+        return model
+    from askmask.backends.rewriting import RewritingBackend
+    from askmask.session import Model
+
+    return Model(RewritingBackend(model.backend, how), memory_limit=model.memory_limit)

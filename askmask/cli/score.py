@@ -244,6 +244,7 @@ def _print_part(console: Console, data: dict[str, Any], what: str) -> None:
                 _range(part["intervals"].get("gIoU")), *(_percent(part[name]) for name in ("cIoU", "N_acc", "T_acc")),
             )  # fmt: skip
         console.print(table)
+    _print_rounds(console, data.get("rounds", {}))
     if "matched" in data:
         part = data["matched"]
         console.print(
@@ -254,6 +255,38 @@ def _print_part(console: Console, data: dict[str, Any], what: str) -> None:
         console.print(
             f"AP@[.5:.95] {_percent(data['AP'])} %, AP50 {_percent(data['AP50'])} %, by each mask's score"
         )
+
+
+def _print_rounds(console: Console, data: dict[str, Any]) -> None:
+    """Print gIoU by round of the dialogues that have all rounds up to one, and what a wrong first round costs."""
+    from rich.table import Table
+
+    if not data:
+        return
+    common, shown = data["common"], list(data["common"])[:9]
+    if not shown:
+        return
+    table = Table(title="gIoU % by round, of dialogues that have them all", title_justify="left")
+    for heading in ("rounds 1 to", "n", *(f"round {n}" for n in range(1, int(shown[-1]) + 1)), "fall"):
+        table.add_column(heading, justify="right")
+    for upto in shown:
+        values = [_percent(value[0]) for value in common[upto]["gIoU"].values()]
+        gap = [""] * (int(shown[-1]) - len(values))
+        table.add_row(
+            upto, f"{common[upto]['n']:,}", *values, *gap, _percent(common[upto]["fall"][0], sign=True)
+        )
+    console.print(table)
+    table = Table(title="gIoU % after a right and a wrong round 1", title_justify="left")
+    for heading in ("round", "right", "n", "wrong", "n", "difference", "95% interval"):
+        table.add_column(heading, justify="right")
+    for number, part in list(data["after_round_1"].items())[:9]:
+        difference = part.get("difference") or [None, None, None]
+        table.add_row(
+            number, _percent(part["right"][1]), f"{part['right'][0]:,}", _percent(part["wrong"][1]),
+            f"{part['wrong'][0]:,}", _percent(difference[0], sign=True),
+            "-" if difference[1] is None else _range(difference[1:], sign=True),
+        )  # fmt: skip
+    console.print(table)
 
 
 def _print_comparison(data: dict[str, Any]) -> None:

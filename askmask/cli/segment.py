@@ -79,7 +79,7 @@ def segment(
     from askmask.imaging.given import one_of, read_given
     from askmask.runs.json_text import json_text
     from askmask.runs.manifest import check_free
-    from askmask.show import legend_note
+    from askmask.show import outcome_of
 
     picture = read_given(
         one_of(image), allow_urls=allow_urls
@@ -99,7 +99,7 @@ def segment(
         return _end(failed)
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"
-        said = ", ".join(filter(None, [share if answer.found else "", legend_note(answer)]))
+        said = ", ".join(filter(None, [share if answer.found else "", outcome_of(answer)]))
         said += f': "{answer.text}"' if answer.text else ""
         say(f"{number:02d}  {answer.prompt}: {said}{_used(answer.usage)}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):

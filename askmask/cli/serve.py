@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +128,7 @@ def serve(
     log_to_stderr(logging.WARNING if quiet else logging.INFO)
     run(
         settings,
-        {name: lambda given=given: opener(given) for name, given in names.items()},
+        {name: partial(opener, given) for name, given in names.items()},
         on_start=lambda address: say(f"askmask serves {', '.join(names)} at {address} (API: {address}/api)"),
     )
 

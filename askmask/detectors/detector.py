@@ -38,10 +38,12 @@ def open_detector(
     device: str = "cpu",
     sent_px: int = 768,
     convention: str | None = None,
+    most: int = 1,
     weights: Callable[[str], str] = str,
 ) -> Detector:
     """Make a detector. `at`: its model folder or base URL; `convention`: how a VLM
-    writes coordinates, if not as its name says; `weights` turns a Hub name into a folder."""
+    writes coordinates, if not as its name says; `most`: boxes a phrase may have, of Grounding DINO;
+    `weights` turns a Hub name into a folder."""
     if name == "vlm":
         from askmask.detectors.vlm_boxes import VlmBoxes
 
@@ -49,7 +51,7 @@ def open_detector(
     if name == "grounding-dino":
         from askmask.detectors.grounding_dino import HUB_NAME, GroundingDino
 
-        return GroundingDino(weights(at or HUB_NAME), device=device)
+        return GroundingDino(weights(at or HUB_NAME), device=device, most=most)
     if name == "moondream":
         from askmask.detectors.moondream import Moondream
 

@@ -45,7 +45,8 @@ class Sam3Pointer:
         except ImportError as error:
             raise MissingExtra("transformers", "engine") from error
         try:
-            net, loading = Sam3Model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            loaded: Any = Sam3Model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            net, loading = loaded
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
@@ -54,7 +55,7 @@ class Sam3Pointer:
         if missing := sorted(loading["missing_keys"]) + sorted(map(str, loading["mismatched_keys"])):
             raise CheckpointError(f"{len(missing)} weights are missing and would be random", got=missing[0])
         self._torch, self._device, self._threshold = torch, device, threshold
-        self._net: Any = net.to(device).eval()  # type: ignore[arg-type]  # transformers' wrapper of `to` hides self
+        self._net: Any = net.to(device).eval()
         self._lock = threading.Lock()
 
     def see(self, picture: Picture) -> _Seen:

@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError, Stopped
 from askmask.evaluation.predictions import Prediction
+from askmask.evaluation.sequential import Asker, Reference, alone, in_order, mode_of
 from askmask.evaluation.truth import item_id
-from askmask.history import Policy, context, without_truth
+from askmask.history import context, without_truth
 from askmask.imaging.mask import Mask
 from askmask.runs.append_log import whole_rows
 from askmask.runs.content_hash import sha256
@@ -61,12 +62,10 @@ Predictor = Callable[[str, Sequence[Example]], list[list[Reply]]]
 # A path for its file -> the ledger of calls, None where no model is called.
 KeepReplies = Callable[[Callable[[], Path]], AbstractContextManager[Any]]
 
-HISTORIES: Final[tuple[Policy, ...]] = ("none", "own")
-
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What is asked about a picture in order, without truth: names of items, and whether true masks await them."""
+    """What is asked about a picture in order, mostly without truth; names of items, and whether true masks await."""
 
     example: Example
     items: tuple[tuple[str, bool], ...]  # id of each round's item, and whether it is labelled
@@ -94,13 +93,12 @@ class Progress:
     failed: int = 0
 
 
-def plan(examples: Iterable[Example], *, history: str = "none") -> list[Pictured]:
-    """Group a data set's prompts by picture, in order of first appearance; masks are not kept.
+def plan(examples: Iterable[Example], *, reference: str = "none") -> list[Pictured]:
+    """Group a data set's prompts by picture, in order of first appearance; masks are kept for "gt" alone.
 
-    With history "none" every labelled prompt stands alone. With "own" conversations are asked in order.
+    With reference "none" every labelled prompt stands alone, else conversations are asked in order; see sequential.py.
     """
-    if history not in HISTORIES:
-        raise SettingError("no such history", got=repr(history), do=f"Choose of {', '.join(HISTORIES)}.")
+    mode_of(reference)
     pictures: dict[str, list[Conversation]] = {}
     seen: set[str] = set()
     for example in examples:
@@ -109,11 +107,10 @@ def plan(examples: Iterable[Example], *, history: str = "none") -> list[Pictured
             if name in seen:
                 raise DataError(f"id {name!r} occurs twice in the data set")
             seen.add(name)
-        if history == "own" and not example.independent:
+        if reference != "none" and not example.independent:
             if items:
-                pictures.setdefault(example.image, []).append(
-                    Conversation(without_truth(example), tuple(items))
-                )
+                shown = example if reference == "gt" else without_truth(example)
+                pictures.setdefault(example.image, []).append(Conversation(shown, tuple(items)))
             continue
         for k, item in enumerate(items):
             if item[1]:
@@ -139,7 +136,7 @@ def predict(
     `limit` stops after the first so many pictures of the set; a later run without it goes on. `keep_replies` is given
     a path for the replies of a model that is called (see `askmask.backend.replies_kept`).
 
-    `facts` say what run this is (model, its weights, data set, history); they go into the folder's manifest and
+    `facts` say what run this is (model, its weights, data set, reference); they go into the folder's manifest and
     are held against it. Raises SettingError if `out` belongs to another run, a picture is no longer the one that
     was asked about, or the shard is being worked on by another process; Stopped where no further item would fare
     better: those left are asked by the next run.
@@ -203,11 +200,11 @@ def predict(
             opened.close()
             folder.remove(*(name for name in names.values() if not (out / name).stat().st_size))
             if done > before or (paid and paid[1]):
-                row = statistics(done - before, seconds) | ({"used": dict(used)} if used else {})
+                stats = statistics(done - before, seconds) | ({"used": dict(used)} if used else {})
                 if paid is not None:
-                    row["paid"] = {"usd": round(paid[0], 6), "calls": paid[1]}
+                    stats["paid"] = {"usd": round(paid[0], 6), "calls": paid[1]}
                 with folder.log(f"stats-{tag}.jsonl") as log:
-                    log.append(row)
+                    log.append(stats)
 
 
 KINDS = ("predictions", "replies", "failed", "pictures")
@@ -228,25 +225,19 @@ def prediction_of(name: str, reply: Reply) -> Prediction:
     )
 
 
-def predictor_of(model: Any, *, history: str = "none") -> Predictor:
+def predictor_of(model: Any, *, reference: Reference = "none") -> Predictor:
     """Make a Predictor of `askmask.load(name)`: each picture is encoded once for all its prompts.
 
-    With history "own" each conversation is asked round by round in a session of its own, in which a model with memory
-    sees its own earlier answers. Nothing is teacher-forced.
+    With another reference than "none" each conversation is asked round by round; see sequential.py.
     """
 
     def ask(image: str, conversations: Sequence[Example]) -> list[list[Reply]]:
-        session = model.open(image)
-        if history == "none":
-            replies = iter(session.ask_many([r.prompt for one in conversations for r in one.rounds]))
+        asker = Asker(model, image)
+        if reference == "none":
+            asked = [r.prompt for one in conversations for r in one.rounds]
+            replies = iter(asker.session.ask_many([alone(prompt) for prompt in asked]))
             return [[next(replies) for _ in one.rounds] for one in conversations]
-        results: list[list[Reply]] = []
-        for example in conversations:
-            talk = session.fork()
-            results.append(
-                [talk.ask(context(example, k, "own", talk.rounds).prompt) for k in range(len(example.rounds))]
-            )
-        return results
+        return [[turn.answer for turn in in_order(asker, one, reference)] for one in conversations]
 
     return ask
 

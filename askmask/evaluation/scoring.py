@@ -17,6 +17,7 @@ from askmask.evaluation.bootstrap import intervals
 from askmask.evaluation.meter import Meter, Row, count
 from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.protocols import TERMS, Protocol, protocol_named, scores_of, sum_terms, terms_of
+from askmask.evaluation.rounds import round_scores
 from askmask.evaluation.truth import Truth
 from askmask.imaging.overlap import ratio
 from askmask.notes import Notes
@@ -64,6 +65,8 @@ class Scored:
             }
             for key, groups in grouped(rows).items()
         }
+        if rounds := round_scores(rows, self.ious(rows).tolist(), resamples=resamples, seed=seed):
+            data["rounds"] = rounds
         data["intervals"] = self.intervals(rows, resamples=resamples, seed=seed)
         data["bootstrap"] = {
             "resamples": resamples, "seed": seed, "level": 0.95,

@@ -28,7 +28,7 @@ def rows_of(runs: Sequence[str | Path]) -> tuple[list[Row], tuple[str, ...]]:
     concepts = sorted({name for _, scores, _ in read for name in scores["groups"].get("concept", {})})
     rows = [_row(facts, scores, stats, concepts) for facts, scores, stats in read]
     notes = []
-    for what in ("protocol", "data", "history"):
+    for what in ("protocol", "data", "reference"):
         if len({row[what] for row in rows}) > 1:
             notes.append(f"the runs differ in {what}")
     if any(row["missing"] != "0" for row in rows):
@@ -93,7 +93,7 @@ def _row(
         "protocol": str(scores["protocol"]),
         "read by": str(facts.get("net_protocol", "")),
         "data": str(facts.get("dataset", "")),
-        "history": str(facts.get("history", "")),
+        "reference": str(facts.get("reference", "")),
     }
     return row
 

@@ -54,6 +54,7 @@ from askmask.notes import Notes
 _MARKER = re.compile(r"\[(IMAGE256|MASK-ENCODE|BOX-ENCODE|MASK-DECODE):([^\]]*)\]")
 CLASS_MAPS = {"ade20k": 1, "cocostuff": 0}  # stored value of class 0
 MAX_YAML_BYTES = 1 << 20
+MAX_TURN = 20_000  # characters
 NO_ID = ("", "none", "None")
 
 
@@ -100,7 +101,10 @@ def _conversation(
 ) -> Example:
     turns = row["conversations"]
     for turn in turns:
-        text_of(turn["value"], "value")
+        if (
+            len(text_of(turn["value"], "value")) > MAX_TURN
+        ):  # the search for markers starts anew at each bracket
+            raise DataError(f"a turn may have {MAX_TURN} characters", got=len(turn["value"]))
     if not turns or len(turns) % 2:
         raise DataError("turns must come in pairs of human and gpt", got=f"{len(turns)} turns")
     rounds: list[Round] = []

@@ -32,7 +32,8 @@ def read_examples(
     """
     path = Path(path)
     path = path / "examples.jsonl" if path.is_dir() else path
-    for number, row in read_rows(path, notes and (lambda _, why: notes.add(UNREADABLE, why))):
+    left_out = None if notes is None else lambda _, why: notes.add(UNREADABLE, why)
+    for number, row in read_rows(path, left_out):
         where = f"{path}, line {number}"
         with item(where, notes) if notes is not None else naming(where):
             yield example_of(row, path.parent if absolute_images else None)

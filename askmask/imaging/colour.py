@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ENOUGH = 0.2  # of the way from black to white: nobody takes such colours for one another
 # Linear RGB -> linear RGB as it is seen: usual eyes, protanopia, deuteranopia.
 _SEEN = np.array(
     [
@@ -51,7 +52,7 @@ def clearest(ground: np.ndarray, taken: Sequence[Sequence[int]], colours: Sequen
     """Return which of `colours` shows best on pixels uint8 [N, 3] beside colours that are `taken`.
 
     Shows: it is far from even the nearest tenth of the pixels and from every taken colour, whoever looks. The first
-    colour that is nearly as clear as the clearest is chosen.
+    colour that is far enough is chosen, or where none is, the first that is nearly as clear as the clearest.
     """
     candidates = seen(np.array(colours))
     clearness = np.full(len(colours), np.inf)
@@ -60,4 +61,4 @@ def clearest(ground: np.ndarray, taken: Sequence[Sequence[int]], colours: Sequen
         clearness = np.percentile(apart(candidates, seen(pixels)), 10, axis=1)
     if len(taken):
         clearness = np.minimum(clearness, apart(candidates, seen(np.array(taken))).min(1))
-    return int(np.argmax(clearness >= 0.8 * clearness.max()))
+    return int(np.argmax(clearness >= min(ENOUGH, 0.8 * clearness.max())))

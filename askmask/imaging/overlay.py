@@ -41,7 +41,7 @@ MORE: tuple[Colour, ...] = (
 FILL = 0.45
 NARROWEST_SHEET = 320  # px; a legend needs room for words
 SMALLEST_SIDE = 384  # smaller pictures are enlarged before drawing, so that outline and words can be read
-THICKEST = 12  # px of an outline
+THINNEST, THICKEST = 2, 12  # px of an outline; of one pixel nobody sees the colour
 MOST_SHEET_PX = 64 << 20  # larger sheets are drawn smaller
 
 
@@ -148,7 +148,7 @@ def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
     rgb = _bounded(rgb)
     scale = max(1, -(-SMALLEST_SIDE // max(rgb.shape[:2])))
     canvas = _enlarged(rgb, scale).astype(np.float32)
-    thickness = min(THICKEST, max(1, round(max(canvas.shape[:2]) / 400)))
+    thickness = min(THICKEST, max(THINNEST, round(max(canvas.shape[:2]) / 400)))
     colours: list[Colour] = []
     for layer in layers:
         areas = [fit(mask, rgb.shape[:2]) for mask in layer.masks]

@@ -39,6 +39,7 @@ from askmask.runs.whole_files import copy_file, settle, whole_file, whole_folder
 CARD = "card.json"
 PARTS = ("segmenter", "adapter", "language", "speech", "lora")
 HEAD = "head.safetensors"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NAMED = 6  # keys an error names before it only counts
 
 
@@ -98,7 +99,7 @@ def write_checkpoint(
     """
     config.save(folder)
     for key, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.dtype in FLOATS and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"the weights are not finite: {key}", do="Go back to a checkpoint before.")
     for part in PARTS:
         tensors = {key: value.contiguous() for key, value in state.items() if part_of(key) == part}
@@ -135,8 +136,8 @@ def load_checkpoint(
     check_files(folder)
     try:
         net = build_net(config, folder, **build)
-    except AskMaskError:
-        raise
+    except AskMaskError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:  # settings of a stranger: the libraries that read them raise nearly anything
         raise CheckpointError(
             f"{folder}: its config.json and tokenizer make no network",
@@ -144,6 +145,7 @@ def load_checkpoint(
             do="Fetch or convert it again.",
         ) from error
     wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    kinds = {key: value.dtype for key, value in net.state_dict().items()}
     state: dict[str, Tensor] = {}
     found: dict[str, tuple[int, ...]] = {}
     for path in _part_files(folder):
@@ -156,6 +158,7 @@ def load_checkpoint(
                 if not compare_keys(wanted, shapes, missing=False):
                     for key in shapes:
                         tensor = file.get_tensor(key)
+                        check_kind(key, tensor, kinds[key], f"{path.name} in {folder}")
                         cast = dtype is not None and part_of(key) in ("language", "lora")
                         state[key] = tensor.to(device=device, dtype=dtype if cast else None)
         except SafetensorError as error:
@@ -171,6 +174,12 @@ def load_checkpoint(
     if config.compute == "float32":
         net = net.float()
     return net.to(device).eval(), config
+
+
+def check_kind(key: str, tensor: Tensor, wanted: torch.dtype, where: str) -> None:
+    """Raise CheckpointError for weights that are no real numbers of 16 to 64 bits where the network has such."""
+    if tensor.dtype != wanted and not (tensor.dtype in FLOATS and wanted in FLOATS):
+        raise CheckpointError(f"{where}: {key} must be {wanted} or another width of it", got=tensor.dtype)
 
 
 def compare_keys(

@@ -7,6 +7,7 @@ translation can lose one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ KINDS: dict[str, Any] = {
     "format": int,
 }
 COMPUTE = ("as stored", "float32")
+MOST_LAYERS = 1000  # above any network; each is built before its weights are looked for
+MOST = 1e9  # of any size or number in the settings of a part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,14 @@ class NetConfig:
     presence_threshold: float = 0.5
     compute: str = COMPUTE[0]  # "float32": stored in half precision to ship small, computed in single
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if isinstance(self.presence_threshold, bool) or not 0 <= self.presence_threshold <= 1:
+            raise CheckpointError("presence_threshold must lie in 0..1", got=repr(self.presence_threshold))
+        check_settings(self.segmenter, "segmenter")
+        check_settings(self.prompt_encoder, "prompt_encoder")
+        if self.lora is not None:
+            check_lora(self.lora)
 
     def save(self, folder: str | Path) -> None:
         """Write config.json."""
@@ -85,5 +96,38 @@ class NetConfig:
             )
         try:
             return cls(**data)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         except TypeError as error:
             raise CheckpointError(f"{path}: incomplete", got=error) from error
+
+
+def check_settings(value: Any, name: str, *, most: float = MOST) -> None:
+    """Raise CheckpointError for numbers that no network has; lists and dicts to any depth."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            layers = any(part in str(key) for part in ("layers", "depth", "blocks"))
+            check_settings(one, f"{name}.{key}", most=MOST_LAYERS if layers else most)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            check_settings(one, name, most=most)
+    elif isinstance(value, (int, float)) and not -most <= value <= most:
+        raise CheckpointError(f"{name} must be a number up to {most:g}", got=repr(value)[:40])
+
+
+def check_lora(lora: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for LoRA settings that are none, or whose pattern of names could take for ever to match."""
+    r, alpha, dropout, targets = (lora.get(key) for key in ("r", "alpha", "dropout", "targets"))
+    if not (type(r) is int and 1 <= r <= 10_000 and _between(alpha, 0, 1e6) and _between(dropout, 0, 1)):
+        raise CheckpointError("lora needs r >= 1, alpha and dropout in 0..1", got=repr(dict(lora))[:120])
+    named = isinstance(targets, (list, tuple)) and all(isinstance(name, str) for name in targets)
+    pattern = isinstance(targets, str) and len(targets) <= 1000 and not re.search(r"\)[*+{]", targets)
+    if not named and not pattern:  # a group that repeats may hold one that repeats
+        raise CheckpointError(
+            "lora's targets must be names of modules, or a pattern without repeated groups",
+            got=repr(targets)[:120],
+        )
+
+
+def _between(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high

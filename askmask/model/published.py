@@ -7,16 +7,18 @@ whose LoRA replaces the one in the second part. Formats are facts; nothing of th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from askmask.errors import CheckpointError
+from askmask.errors import AskMaskError, CheckpointError
 from askmask.model.build import TOKENIZER, build_net
-from askmask.model.checkpoint import compare_keys, new_checkpoint, write_checkpoint
+from askmask.model.checkpoint import check_kind, compare_keys, new_checkpoint, write_checkpoint
 from askmask.model.config import NetConfig
 from askmask.runs.content_hash import remembered_sha256
 from askmask.runs.json_text import read_object
@@ -98,24 +100,30 @@ def convert_published(
     sam2_state = read_state(sam2, "model")
     plm_state = read_state(adapter, "plm")
     lora_state, lora_settings = _read_lora(lora)
-    sizes = sam2_settings(sam2_state, read_object(Path(sam2_config)) if sam2_config else None)
-    config = NetConfig(
-        name=name or out.resolve().name,
-        backend="sam2-qwen2.5-vl",
-        segmenter=sizes,
-        prompt_encoder=vlm_settings(vlm),
-        lora=lora_settings,
-        protocol="published-eval",
-    )
+    with _of_strangers(sam2_config or sam2):
+        sizes = sam2_settings(sam2_state, read_object(Path(sam2_config)) if sam2_config else None)
+    with _of_strangers(vlm):
+        config = NetConfig(
+            name=name or out.resolve().name,
+            backend="sam2-qwen2.5-vl",
+            segmenter=sizes,
+            prompt_encoder=vlm_settings(vlm),
+            lora=lora_settings,
+            protocol="published-eval",
+        )
     inputs = (Path(sam2), Path(adapter), lora, vlm)
     if within := next((path for path in inputs if path.resolve().is_relative_to(out.resolve())), None):
         raise CheckpointError(f"{within} lies in {out}, which is to be written", do="Choose another --out.")
     state = net_state(sam2_state, plm_state, lora_state)
     with new_checkpoint(out) as fresh:
         copy_tokenizer(vlm, fresh / TOKENIZER)
-        wanted = {key: tuple(value.shape) for key, value in build_net(config, fresh).state_dict().items()}
+        with _of_strangers("the three parts"):
+            net = build_net(config, fresh).state_dict()
+        wanted = {key: tuple(value.shape) for key, value in net.items()}
         if problems := compare_keys(wanted, {key: tuple(value.shape) for key, value in state.items()}):
             raise CheckpointError(f"the three parts do not make one network: {problems}")
+        for key, value in state.items():
+            check_kind(key, value, net[key].dtype, "the three parts")
         sources = [Path(sam2), Path(adapter), *sorted(p for p in lora.iterdir() if p.is_file())]
         provenance = {
             "made_by": "askmask convert-published",
@@ -128,6 +136,19 @@ def convert_published(
         }
         write_checkpoint(fresh, config, state, provenance)
     return out
+
+
+@contextmanager
+def _of_strangers(what: object) -> Iterator[None]:
+    """Whatever libraries raise over settings and shapes that make no network becomes a CheckpointError."""
+    try:
+        yield
+    except AskMaskError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{what}: its settings make no network", got=f"{type(error).__name__}: {str(error)[:200]}"
+        ) from error
 
 
 def net_state(
@@ -182,7 +203,10 @@ def sam2_settings(state: Mapping[str, Tensor], given: Mapping[str, Any] | None) 
         iou_hidden = state["sam_mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
     except KeyError as error:
         raise CheckpointError("not a SAM2 checkpoint", got=f"no key {error}") from error
-    blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith(f"{trunk}blocks."))
+    numbers = [key.split(".")[3] for key in state if key.startswith(f"{trunk}blocks.")]
+    if not numbers or not all(re.fullmatch(r"[0-9]{1,3}", number) for number in numbers):
+        raise CheckpointError("not a SAM2 checkpoint", got=f"blocks {sorted(set(numbers))[:4]}")
+    blocks = 1 + max(map(int, numbers))
     starts = [0, *(n for n in range(1, blocks) if f"{trunk}blocks.{n}.proj.weight" in state)]
     stages = tuple(end - start for start, end in zip(starts, [*starts[1:], blocks], strict=True))
     image_size, heads_decoder, depth = 1024, 8, 2
@@ -194,6 +218,10 @@ def sam2_settings(state: Mapping[str, Tensor], given: Mapping[str, Any] | None) 
             heads_decoder, depth = given["decoder"]["num_heads"], given["decoder"]["depth"]
         except (KeyError, TypeError) as error:
             raise CheckpointError("the SAM2 config lacks a size", got=f"no {error}") from error
+        if type(image_size) is not int or not 32 <= image_size <= 8192 or image_size % 16:
+            raise CheckpointError(
+                "the SAM2 config's image_size must be 32 to 8192, a multiple of 16", got=repr(image_size)[:40]
+            )
         if tuple(given["trunk"]["stages"]) != stages or given["trunk"]["embed_dim"] != width:
             raise CheckpointError(
                 "the SAM2 config is for another network",
@@ -279,13 +307,21 @@ def read_state(path: str | Path, wrapper: str) -> dict[str, Tensor]:
 
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:  # what torch says of it reads like advice to run the file's code
+        raise CheckpointError(
+            f"{path}: it holds more than plain weights, or is damaged; code in it was not run",
+            do="Get the weights as safetensors.",
+        ) from error
     except Exception as error:  # zip, pickle and safetensors readers raise many kinds
         raise CheckpointError(
             f"{path}: damaged, partly downloaded, or not plain weights",
             got=str(error)[:200] or type(error).__name__,
         ) from error
     state = state.get(wrapper, state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        for key, value in state.items()
+    ):
         got = f"keys {list(state)[:4]}" if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f'{path}: {{"{wrapper}": tensors by name}} is needed', got=got)
     return state
@@ -304,7 +340,7 @@ def _read_lora(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if isinstance(settings["target_modules"], list)
             else str(settings["target_modules"]),
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{folder}: adapter_config.json is not LoRA's", got=f"no {error}") from error
 
 

@@ -126,24 +126,20 @@ class MaskOutput:
 
     def rows(self, index: Tensor) -> MaskOutput:
         """Select masks."""
-        return MaskOutput(
-            **{
-                name: value[index] if isinstance(value, Tensor) and name != "objects" else value
-                for name, value in self._fields().items()
-            }
-        )
+        chosen: dict[str, Any] = {
+            name: value[index] if isinstance(value, Tensor) and name != "objects" else value
+            for name, value in self._fields().items()
+        }
+        return MaskOutput(**chosen)
 
     def and_(self, other: MaskOutput) -> MaskOutput:
         """Return these masks and those of another answer about the same picture."""
         more = other._fields()
-        return MaskOutput(
-            **{
-                name: torch.cat([value, more[name]])
-                if isinstance(value, Tensor) and name != "objects"
-                else value
-                for name, value in self._fields().items()
-            }
-        )
+        both: dict[str, Any] = {
+            name: torch.cat([value, more[name]]) if isinstance(value, Tensor) and name != "objects" else value
+            for name, value in self._fields().items()
+        }
+        return MaskOutput(**both)
 
     def _fields(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}

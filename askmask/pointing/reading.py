@@ -235,7 +235,8 @@ def _box(written: list[float], clip: Clip) -> Box:
         raise _Unclear("a box in fractions of the picture, where other numbers were asked for")
     (x0, y0), (x1, y1) = clip.back(*written[:2]), clip.back(*written[2:])
     if x1 - x0 < LEAST_PX or y1 - y0 < LEAST_PX:
-        raise _Unclear("a box without width or height inside the picture")
+        where = "a box that lies outside the picture" if clip.outside else "a box without width or height"
+        raise _Unclear(f"{where}: [{', '.join(f'{value:g}' for value in written)}]")
     return (x0, y0, x1, y1)
 
 

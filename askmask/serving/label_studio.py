@@ -273,7 +273,7 @@ def picture_at(place: Any, settings: Settings) -> bytes:
     if not isinstance(place, str) or not place:
         raise Refusal(422, "the task has no picture in the field that the interface names")
     if place[:5].lower() == "data:":
-        return picture_bytes(PictureIn(data=place), most)
+        return picture_bytes(PictureIn(data=place, url=None), most)
     home = settings.label_studio_url
     if home and _origin(url := urljoin(home, place)) == _origin(home):
         headers = {"Authorization": f"Token {settings.label_studio_key}"} if settings.label_studio_key else {}

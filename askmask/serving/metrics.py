@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -14,20 +15,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        made = {"registry": self.registry}
-        self._requests = Counter("askmask_requests", "Requests", ["route", "status"], **made)
+        here = self.registry
+        self._requests = Counter("askmask_requests", "Requests", ["route", "status"], registry=here)
         self._seconds = Histogram(
-            "askmask_request_seconds", "Of a request", ["route"], buckets=SECONDS, **made
+            "askmask_request_seconds", "Of a request", ["route"], registry=here, buckets=SECONDS
         )
-        self._jobs = Counter("askmask_jobs", "Work on models that ended", ["kind", "state"], **made)
+        self._jobs = Counter("askmask_jobs", "Work on models that ended", ["kind", "state"], registry=here)
         self._rows = Histogram(
-            "askmask_batch_prompts",
-            "Prompts answered in one call",
-            ["model"],
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            **made,
+            "askmask_batch_prompts", "Prompts answered in one call", ["model"], registry=here, buckets=ROWS
         )
-        self._model = Counter("askmask_model_seconds", "Seconds of models at work", ["model"], **made)
+        self._model = Counter("askmask_model_seconds", "Of models at work", ["model"], registry=here)
         self._gauges: list[Gauge] = []
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:

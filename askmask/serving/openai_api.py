@@ -133,7 +133,11 @@ def _parts_of(content: Any) -> tuple[str, list[PictureIn]]:
             url = image.get("url") if isinstance(image, Mapping) else image
             if not isinstance(url, str):
                 raise Refusal(422, "an image_url needs a url")
-            pictures.append(PictureIn(data=url) if url[:5].lower() == "data:" else PictureIn(url=url[:2000]))
+            pictures.append(
+                PictureIn(data=url, url=None)
+                if url[:5].lower() == "data:"
+                else PictureIn(data=None, url=url[:2000])
+            )
         else:
             raise Refusal(422, "a part of a message is text or image_url", got=repr(part)[:60])
     return "\n".join(words).strip(), pictures

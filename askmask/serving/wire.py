@@ -41,8 +41,8 @@ class Body(BaseModel):
 class PictureIn(Body):
     """A picture: its file as base64 or as a data URL, or an address (only where the server was told to fetch)."""
 
-    data: str | None = Field(None, description="the file in base64, or a data: URL")
-    url: Annotated[str, Field(max_length=2000)] | None = Field(None, description="needs --allow-urls")
+    data: str | None = Field(default=None, description="the file in base64, or a data: URL")
+    url: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="needs --allow-urls")
     name: Name | None = None
 
 
@@ -51,15 +51,15 @@ class PromptIn(Body):
 
     text: Text = ""
     about: Annotated[list[Id], Field(max_length=MOST_MARKS)] = Field(
-        [], description="ids of rounds or segments, or names of segments"
+        default=[], description="ids of rounds or segments, or names of segments"
     )
     points: Annotated[list[Point], Field(max_length=MOST_MARKS)] = Field(
-        [], description="(x, y) or (x, y, inside) in pixels; together they mean one thing"
+        default=[], description="(x, y) or (x, y, inside) in pixels; together they mean one thing"
     )
     boxes: Annotated[list[Box], Field(max_length=MOST_MARKS)] = Field(
-        [], description="(x0, y0, x1, y1) in pixels; each means one thing"
+        default=[], description="(x0, y0, x1, y1) in pixels; each means one thing"
     )
-    mask: MaskIn | None = Field(None, description="a drawn mask to begin from")
+    mask: MaskIn | None = Field(default=None, description="a drawn mask to begin from")
 
     def arguments(self, size: tuple[int, int]) -> dict[str, Any]:
         """Return what `Session.ask` takes."""
@@ -99,7 +99,7 @@ class OpenCall(Body):
     picture: PictureIn
     model: Name | None = None
     saved: dict[str, Any] | None = Field(
-        None, description="what GET .../saved gave, or Session.to_dict() wrote"
+        default=None, description="what GET .../saved gave, or Session.to_dict() wrote"
     )
 
 
@@ -115,7 +115,7 @@ class AddCall(Body):
     mask: MaskIn | None = None
     points: Annotated[list[Point], Field(max_length=MOST_MARKS)] = []
     boxes: Annotated[list[Box], Field(max_length=1)] = []
-    of: Id | None = Field(None, description="the segment that is mended")
+    of: Id | None = Field(default=None, description="the segment that is mended")
     how: Annotated[str, Field(pattern="^(new|add|cut)$")] = "new"
     name: Name | None = None
 

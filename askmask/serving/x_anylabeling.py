@@ -78,7 +78,7 @@ def routes(service: Service) -> APIRouter:
             params = body.get("params") or {}
             if not isinstance(params, Mapping):
                 raise Refusal(422, '"params" must be an object')
-            data = picture_bytes(PictureIn(data=body["image"]), service.limits.body_mb << 20)
+            data = picture_bytes(PictureIn(data=body["image"], url=None), service.limits.body_mb << 20)
             prompts = prompts_of(params, service.limits.prompts)
         except (Refusal, AskMaskError) as error:
             return _fault(refusal_of(error))
@@ -86,7 +86,8 @@ def routes(service: Service) -> APIRouter:
         def work(job: Job) -> dict[str, Any]:
             session = service.model(name).open(read_picture(data, max_pixels=service.limits.pixels))
             there = _there(params.get("existing_shapes"), session.picture.size)
-            shapes, said = [], []
+            shapes: list[dict[str, Any]] = []
+            said: list[str] = []
             for answer in session.ask_many(prompts):
                 kept, suppressed = new_ones(answer.segments, there)
                 there += [segment.mask for segment in kept]

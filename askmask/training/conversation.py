@@ -138,7 +138,7 @@ class ConversationTask(SelectionTask):
             for at in random.permutation(len(view.talks))[: config.talks]:
                 talk = view.talks[int(at)]
                 damage = [[random.random() < config.damage for _ in round.answers] for round in talk]
-                given = [random.random() < config.given for _ in talk]
+                given = [round.told or random.random() < config.given for round in talk]
                 talks.append(Drawn(number, talk, random.random() < own, damage, given))
         return Step(views, asks, talks)
 
@@ -155,7 +155,9 @@ class ConversationTask(SelectionTask):
         single.sort(
             key=lambda row: len(row[1].text.split())
         )  # apart, short prompts need no padding for long ones
-        middle, total = len(single) // 2, len(single) + sum(len(drawn.talk) for drawn in batch.talks)
+        rounds = [(drawn.view, round) for drawn in batch.talks for round in drawn.talk]
+        told = [number for number, (_, round) in enumerate(rounds) if round.ask is not None]
+        middle, total = len(single) // 2, len(single) + len(told)
         losses: dict[str, Tensor] = {}
         figures: dict[str, float] = {}
         for rows in (single[:middle], single[middle:]):
@@ -166,16 +168,17 @@ class ConversationTask(SelectionTask):
                 figures["single_right"] = figures.get("single_right", 0.0) + share * float(
                     part["right"].mean()
                 )
-        if batch.talks:
-            rounds = [(drawn.view, round) for drawn in batch.talks for round in drawn.talk]
-            references, spoken = self._references(batch, said, pictures)
-            rows = [(view, round.ask) for view, round in rounds]
-            choice, part = self._choose(rows, pictures, owners, references, spoken)
-            if references is not None and spoken is not None:
-                among = torch.tensor([round.among for _, round in rounds])
+        if told:
+            references, spoken, of = self._references(batch, said, pictures)
+            if references is not None:
+                references, spoken, of = references.rows(told), spoken[told], of[told]
+            rows = [(view, round.ask) for view, round in rounds if round.ask is not None]
+            choice, part = self._choose(rows, pictures, owners, references, of)
+            if references is not None:
+                among = torch.tensor([rounds[number][1].among for number in told])
                 part |= memory_losses(choice, references, spoken, among)
             add(losses, part, len(rows) / total)
-            refers = torch.tensor([bool(round.refers) for _, round in rounds])
+            refers = torch.tensor([bool(rounds[number][1].refers) for number in told])
             figures |= {"follow_right": float(part["right"][refers].mean())} if refers.any() else {}
         losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
         if pictures.measures.shape[-1]:
@@ -190,9 +193,12 @@ class ConversationTask(SelectionTask):
         pictures: Seen,
         owners: list[np.ndarray],
         references: References | None,
-        spoken: Tensor | None,
+        remembered: Tensor | None,
     ) -> tuple[Choice, dict[str, Tensor]]:
-        """Answer prompts, each about the view of its number; return losses, and which are all right, 0 or 1 [B]."""
+        """Answer prompts, each about the view of its number; return losses, and which are all right, 0 or 1 [B].
+
+        `remembered` [B, M]: of `of_targets`.
+        """
         language, asks = self.module.language, [ask for _, ask in rows]
         seen = pictures.rows(torch.tensor([view for view, _ in rows]))
         choice = language(
@@ -201,7 +207,7 @@ class ConversationTask(SelectionTask):
         owned = [owners[view] for view, _ in rows]
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)
-        of = of_targets(asks, owned, seen.real.shape[1], spoken)
+        of = of_targets(asks, owned, seen.real.shape[1], remembered)
         losses |= understanding_losses(choice, asks, owned, self.module.config, of)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float()
         return choice, losses | {"right": right}
@@ -232,8 +238,8 @@ class ConversationTask(SelectionTask):
         language = self.module.language.eval()
         chosen = [number for number, drawn in enumerate(batch.talks) if drawn.own]
         part = Step(batch.views, [], [batch.talks[number] for number in chosen])
-        references, _ = self._references(part, [said[number] for number in chosen], pictures)
-        texts = [round.ask.text for drawn in part.talks for round in drawn.talk]
+        references, _, _ = self._references(part, [said[number] for number in chosen], pictures)
+        texts = [round.ask.text if round.ask else "" for drawn in part.talks for round in drawn.talk]
         index = torch.tensor([drawn.view for drawn in part.talks for _ in drawn.talk])
         choice = language(pictures.rows(index), language.words.tokens(texts), references=references)
         language.train()
@@ -250,11 +256,15 @@ class ConversationTask(SelectionTask):
 
     def _references(
         self, batch: Step, said: list[list[list[Reference]]], pictures: Seen
-    ) -> tuple[References | None, Tensor | None]:
-        """Bring together what each round may remember, and which of it each speaks of, 0 or 1 [B, M]."""
+    ) -> tuple[References | None, Tensor, Tensor]:
+        """Bring together what each round may remember, and which of it each speaks of, 0 or 1 [B, M].
+
+        And which of these it speaks of as the one that others are compared with or that is taken away.
+        """
         memories: list[Remembered | None] = []
         meant: list[list[int]] = []
         spoken: list[list[int]] = []
+        less: list[list[int]] = []
         width = evidence_width(self.module.config)
         for drawn, answers in zip(batch.talks, said, strict=True):
             count = batch.views[drawn.view].references.lies.shape[1]
@@ -264,15 +274,17 @@ class ConversationTask(SelectionTask):
                 memories.append(memory)
                 meant.append(at if given else [])
                 spoken.append(at)
+                less.append(numbers_of(round.less, drawn.talk, answers, starts) or at)
                 starts.append(starts[-1] + len(found))
                 memory = memory.then(*_stacked(found, count, width))
         references = pad_memories(memories, meant, pictures.states.shape[1])
+        none = torch.zeros(len(memories), 0)
         if references is None:
-            return None, None
-        target = torch.zeros(references.real.shape)
-        for row, numbers in enumerate(spoken):
-            target[row, numbers] = 1
-        return references, target
+            return None, none, none
+        target, of = torch.zeros(references.real.shape), torch.zeros(references.real.shape)
+        for row, (numbers, taken) in enumerate(zip(spoken, less, strict=True)):
+            target[row, numbers], of[row, taken] = 1, 1
+        return references, target, of
 
     # -- validation -----------------------------------------------------------------------------------------
 
@@ -288,23 +300,25 @@ def own_answer(
 ) -> list[Reference]:
     """Return what the network answered by the regions it picked, bool [O]; `true` if that shows something else."""
     kinds = {key.partition(" ")[0] for key in round.answers}
-    if not kinds:
+    if not kinds or round.ask is None:
         return true
-    mine = np.flatnonzero(picked[: len(owner)])
+    whose: list[int] = owner.tolist()
+    mine: list[int] = np.flatnonzero(picked[: len(owner)]).tolist()
+    shown = {whose[number] for number in mine}
     if kinds != {"object"}:
-        right = set(owner[mine].tolist()) == set(round.ask.ids)
+        right = shown == set(round.ask.ids)
         return [view.references.get(key, OWN) for key in round.answers] if right else true
-    if not len(mine) or not set(round.ask.ids) <= set(owner[mine].tolist()):
+    if not shown >= set(round.ask.ids):
         return true
     evidence, relation, _ = view.seen.sight.view(view.seen.row)
     same = torch.eye(len(evidence))
     answer: list[Reference] = []
-    wanted = [int(key.partition(" ")[2]) for key in round.answers]
+    wanted: list[Any] = [int(key.partition(" ")[2]) for key in round.answers]
     # In the order of the true answer, so that its references stay good; what is too much comes after.
-    order = sorted(mine.tolist(), key=lambda n: wanted.index(owner[n]) if owner[n] in wanted else len(wanted))
+    order = sorted(mine, key=lambda n: wanted.index(whose[n]) if whose[n] in wanted else len(wanted))
     for number in order:
         answer.append((evidence[number], relation[number], same[number][:, None].expand(-1, OVERLAP)))
-    return answer if [owner[n] for n in order[: len(wanted)]] == wanted else true
+    return answer if [whose[n] for n in order[: len(wanted)]] == wanted else true
 
 
 def numbers_of(

@@ -51,10 +51,8 @@ def iou_of(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Ten
 def alternatives_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
     """The best of K alternatives [B, K, h, w] learns, over the pixels `counted`: one prompt may mean several things."""
     count = logits.shape[1]
-    target, counted = (
-        None if one is None else one[:, None].expand(-1, count, -1, -1).flatten(0, 1)
-        for one in (target, counted)
-    )
+    target = target[:, None].expand(-1, count, -1, -1).flatten(0, 1)
+    counted = None if counted is None else counted[:, None].expand(-1, count, -1, -1).flatten(0, 1)
     each = mask_loss(logits.flatten(0, 1), target, counted, each=True)
     return each.unflatten(0, (-1, count)).amin(1).mean()
 

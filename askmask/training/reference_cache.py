@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,8 +71,9 @@ class ReferenceCache:
         file = self.folder / f"references-{self.key}-{name}.npz"
         if not file.exists():
             views = list(self._look(read_shard(path)))
+            arrays: dict[str, Any] = _packed(views)
             with open_whole(file) as out:  # another process may be looking at the same shard
-                np.savez(out, **_packed(views))
+                np.savez(out, **arrays)
         with np.load(file, allow_pickle=False) as data:
             return _unpacked({name: data[name] for name in data.files})
 
@@ -100,14 +102,13 @@ class ReferenceCache:
     def _own(
         self,
         keys: list[str],
-        scene: dict[str, object],
+        scene: dict[str, Any],
         instances: Instances,
         percept: Percept,
         objects: np.ndarray,
     ) -> dict[tuple[str, str], Tensor]:
         """Paint the parts as the network would, of the regions that are their objects."""
-        items: list[dict[str, object]] = scene["objects"]  # type: ignore[assignment]
-        parts = {part["id"]: (item["id"], part["name"]) for item in items for part in item["parts"]}  # type: ignore
+        parts = {p["id"]: (item["id"], p["name"]) for item in scene["objects"] for p in item["parts"]}
         names = part_names(self.net.config)
         whose = owners(instances, objects, self.net.config.stuff)
         found = {}

@@ -199,7 +199,7 @@ class ReplyTask(SelectionTask):
         result = []
         for row, one in enumerate(batch.asked):
             owner = owners[one.view]
-            mine = np.flatnonzero(chosen[row, : len(owner)].numpy()) if found[row] else []
+            mine = np.flatnonzero(chosen[row, : len(owner)].numpy() & found[row])
             ids = frozenset(int(owner[number]) for number in mine)
             name = parts[part[row]] if part[row] and ids else WHOLE
             rng = np.random.default_rng(one.seed)

@@ -281,17 +281,17 @@ def understanding_losses(
 
 
 def of_targets(
-    asks: Sequence[Ask], owners: Sequence[np.ndarray], regions: int, spoken: Tensor | None
+    asks: Sequence[Ask], owners: Sequence[np.ndarray], regions: int, remembered: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return of which region, remembered mask or nobody each prompt speaks, shares [B, O + M + 1]; and if known, [B].
 
-    `spoken` [B, M] 0 or 1: the remembered masks that a prompt refers to; it then speaks of these, in equal shares.
+    `remembered` [B, M] 0 or 1: the remembered masks that a prompt speaks of; then in equal shares of these.
     """
-    most = 0 if spoken is None else spoken.shape[1]
+    most = 0 if remembered is None else remembered.shape[1]
     target, known = torch.zeros(len(asks), regions + most + 1), torch.zeros(len(asks), dtype=torch.bool)
     for row, (ask, owner) in enumerate(zip(asks, owners, strict=True)):
-        if spoken is not None and spoken[row].any():
-            target[row, regions:-1] = spoken[row] / spoken[row].sum()
+        if remembered is not None and remembered[row].any():
+            target[row, regions:-1] = remembered[row] / remembered[row].sum()
             known[row] = True
         elif (at := of_target(ask, owner)) >= 0:
             target[row, -1 if at == len(owner) else at] = 1

@@ -14,13 +14,13 @@ from askmask.backends.instances import split
 from askmask.evaluation.meter import Meter, Row
 from askmask.evaluation.protocols import UNGATED
 from askmask.evaluation.scoring import Scored
-from askmask.formats.dense import answer_masks, read_shard, shards
+from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.memory import Remembered, pad_memories
 from askmask.model.mini.net import Mini
 from askmask.training.mini_scores import ValView, prefix_now
 from askmask.training.prompts import ignored_mask
 from askmask.training.reference_cache import shrink
-from askmask.training.talks import TalkRound, talks_of
+from askmask.training.talks import TalkRound, mask_of, talks_of
 
 LATER = 5  # rounds from here on are scored together
 
@@ -49,8 +49,10 @@ def val_talks(folders: Sequence[str], views: Sequence[ValView]) -> list[ValTalk]
             view = left.pop(0)
             objects, parts = shard.objects[row], shard.parts[row]
             for talk in talks_of(*shard.facts(row)):
-                truth = [answer_masks(round.ask.answer, objects, parts) for round in talk]
-                found.append(ValTalk(view, talk, truth, [ignored_mask(round.ask, objects) for round in talk]))
+                truth = [[mask_of(key, objects, parts) for key in round.answers] for round in talk]
+                nothing = np.zeros(objects.shape, bool)
+                ignored = [ignored_mask(round.ask, objects) if round.ask else nothing for round in talk]
+                found.append(ValTalk(view, talk, truth, ignored))
     return found
 
 
@@ -65,6 +67,8 @@ def score_talks(net: Mini, talks: Sequence[ValTalk], *, true: bool = False) -> d
     by: dict[str, list[Row]] = {}
     for number, talk in enumerate(talks):
         for at, (shown, presence) in enumerate(ask_in_order(net, talk, true=true)):
+            if talk.talk[at].ask is None:
+                continue
             truth = np.logical_or.reduce([np.zeros(shown.shape, bool), *talk.truth[at]])
             row = meter.update(
                 shown,
@@ -91,14 +95,15 @@ def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarr
     for round, truth in zip(talk.talk, talk.truth, strict=True):
         meant = _meant(round, kept, [len(masks) for masks in talk.truth]) if net.remembers else []
         references = pad_memories([memory], [meant], prefix.seen.states.shape[1]) if net.remembers else None
-        choice = encoder.encode(prefix, encoder.words.tokens([round.ask.text]), references)
+        text = "" if round.ask is None else round.ask.text
+        choice = encoder.encode(prefix, encoder.words.tokens([text]), references)
         size = talk.ignored[0].shape
         shown = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[0, 0] > 0.5
         presence = float(choice.presence[0])
         found.append((shown.numpy(), presence))
         if net.remembers:
             masks = truth
-            if not true:
+            if not true and round.ask is not None:
                 objects = prefix.instances.masks
                 pieces = split(shown.numpy(), objects, choice.select[0, : len(objects)])
                 masks = [part.mask for part in pieces if part.mask.any()] if presence > 0 else []

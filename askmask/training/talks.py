@@ -14,6 +14,11 @@ from askmask.imaging.mask import Mask
 from askmask.training.prompts import NOBODY, Ask, ask_of
 from askmask.world.phrases import NOUNS
 
+TAKE_AWAY = ("minus", "remaining")  # kinds that take later answers they refer to from the first
+TOLD = (
+    "name",
+    "given",
+)  # ways to refer that words alone do not settle: "m3" is looked up, "this" is handed over
 # A noun, in the singular or the plural, and the categories it may name.
 _NAMES: dict[str, set[str]] = {}
 for _category, _pairs in NOUNS.items():
@@ -23,40 +28,50 @@ for _category, _pairs in NOUNS.items():
 
 @dataclass(frozen=True)
 class TalkRound:
-    """One round of a dialogue."""
+    """One round of a dialogue. `ask` is None where the answer is in words alone, or no regions can tell it."""
 
-    ask: Ask
-    answers: tuple[str, ...]  # keys of `instances_of`, one for each mask of the answer
+    ask: Ask | None
+    answers: tuple[str, ...]  # keys of `keys_of`, one for each mask of the answer
     refers: tuple[tuple[int, int], ...]  # (round, mask of its answer) it refers to, from 0
+    less: tuple[tuple[int, int], ...]  # those of them that are taken away: "answer 1 minus answer 3"
+    told: bool  # the words do not say which: whoever asks names or hands over what is meant
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
 
 
 def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[TalkRound, ...]]:
-    """Return the dialogues of a view, each up to its first round that says nothing about pixels."""
+    """Return the dialogues of a view."""
     found = []
     for dialogue in view.get("dialogues", ()):
         rounds: list[TalkRound] = []
         for prompt in dialogue:
-            ask = ask_of(prompt, scene, view)
-            if ask is None:
-                break
-            rounds.append(_round(prompt, ask, rounds))
-        if rounds:
+            rounds.append(_round(prompt, scene, view, rounds))
+        if any(round.ask is not None for round in rounds):
             found.append(tuple(rounds))
     return found
 
 
-def _round(prompt: Mapping[str, Any], ask: Ask, before: Sequence[TalkRound]) -> TalkRound:
-    refers: list[tuple[int, int]] = []
+def _round(
+    prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any], before: Sequence[TalkRound]
+) -> TalkRound:
+    asked = None if prompt["answer"] is None else ask_of(prompt, scene, view)
+    keys = () if prompt["answer"] is None else tuple(keys_of(prompt["answer"]))
+    by_answer = []
     for reference in prompt.get("refers_to") or ():
         number, mask = reference["round"], reference.get("mask")
         count = len(before[number].answers)
-        refers += [(number, at) for at in (range(count) if mask is None else (mask,))]
-    if prompt.get("refers_to"):
-        ask = replace(ask, of=NOBODY, said=_said(prompt, ask))
-    meant = {id for number, _ in refers for id in before[number].ask.ids}
-    among = len(refers) > 1 and meant.issuperset(prompt.get("candidates") or (NOBODY,))
-    return TalkRound(ask, tuple(keys_of(prompt["answer"])), tuple(dict.fromkeys(refers)), among)
+        by_answer.append([(number, at) for at in (range(count) if mask is None else (mask,))])
+    if asked is not None and by_answer:
+        asked = replace(asked, of=NOBODY, said=_said(prompt, asked))
+    refers = tuple(dict.fromkeys(one for some in by_answer for one in some))
+    meant = {id for number, _ in refers if (ask := before[number].ask) is not None for id in ask.ids}
+    return TalkRound(
+        asked,
+        keys,
+        refers,
+        less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
+        told=(prompt.get("reference") or {}).get("how") in TOLD,
+        among=len(refers) > 1 and meant.issuperset(prompt.get("candidates") or (NOBODY,)),
+    )
 
 
 def _said(prompt: Mapping[str, Any], ask: Ask) -> frozenset[str]:

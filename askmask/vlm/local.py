@@ -165,7 +165,7 @@ class _Remembering:
             parts.append(part)
         while len(self._kept) > KEPT_PICTURES:
             self._kept.popitem(last=False)
-        whole = {"pooler_output": torch.cat([part["pooler_output"] for part in parts])}
+        whole: dict[str, Any] = {"pooler_output": torch.cat([part["pooler_output"] for part in parts])}
         if "deepstack_features" in parts[0]:
             levels = zip(*(part["deepstack_features"] for part in parts), strict=True)
             whole["deepstack_features"] = [torch.cat(level) for level in levels]

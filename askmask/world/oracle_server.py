@@ -12,7 +12,6 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -279,10 +278,11 @@ class _Question:
         users = [m for m in request["messages"] if m["role"] == "user"]
         user = next(m for m in reversed(users) if not isinstance(m["content"], str))
         texts = [part["text"] for part in user["content"] if part["type"] == "text"]
-        found = re.search(r"```json\n(.*?)\n```", texts[-1], re.DOTALL) if texts else None
-        if found is None:
+        _, begun, rest = (texts[-1] if texts else "").partition("```json\n")
+        inputs, ended, _ = rest.partition("\n```")
+        if not begun or not ended:
             raise ValueError("the last text must hold the inputs between ```json and ```")
-        self.inputs = json.loads(found.group(1))
+        self.inputs = json.loads(inputs)
         self.pictures = [
             _decode(part["image_url"]["url"]) for part in user["content"] if part["type"] == "image_url"
         ]

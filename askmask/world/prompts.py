@@ -38,6 +38,7 @@ RARER = {
     "sit": 0.4,
     "near": 0.6,
 }
+SMALLEST_SURFACE = 20  # pixels of an upper surface that can be asked for
 STUFF = {"table": dense.TABLE, "floor": dense.FLOOR}
 SurfaceMask = Callable[[int], np.ndarray]  # thing id -> bool [H, W]
 
@@ -278,7 +279,7 @@ def prompts_for(
         if text is None or text in written:
             continue
         answer = answer_of(query, surface)
-        if query.surface and any(Mask.from_dict(m).area < 20 for m in answer["masks"]):
+        if query.surface and any(Mask.from_dict(m).area < SMALLEST_SURFACE for m in answer["masks"]):
             continue
         written[text] = to_prompt(query, text, answer)
     return list(written.values())

@@ -10,8 +10,10 @@ import inspect
 import json
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,11 @@ NOT_RUN = {
     "askmask train mini_phase_two start=mini,runs/eyes ...": "tests/training/test_start.py joins such starts",
     "askmask world reask data/train --prompts": "tests/world/test_make.py asks anew about a small shard",
     "askmask train mini_phase_two start=mini grow=true": "an hour of training; its settings are parsed",
+    'askmask segment "photos/desk': "tests/cli/test_convert_command.py gives it patterns",
+    "askmask segment -": "tests/cli/test_convert_command.py gives it a standard input",
+    "askmask segment clipboard:": "tests/cli/test_convert_command.py gives it a clipboard",
+    "askmask segment https://": "needs the network; tests/imaging/test_remote.py fetches on loopback",
+    'askmask batch "photos/': "tests/cli/test_convert_command.py gives it patterns",
     "askmask world make --fixed": "250 scenes; tests/world/test_export.py checks its first",
     "askmask world show 200000031": "tests/world/test_export.py draws a sheet",
     "python benchmarks/": "minutes to hours",
@@ -119,20 +126,20 @@ def test_every_documented_benchmark_has_the_arguments_it_is_given(command, monke
         runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
-def small(text: str) -> str:
-    for long, short in SMALL:
+def small(text: str, put: Iterable[tuple[str, str]]) -> str:
+    for long, short in [*SMALL, *put]:
         text = text.replace(long, short)
     return text
 
 
-def run(starts: str, page: str, more: str = "") -> str:
-    """Run the commands of a page that begin so; return what they printed."""
+def run(starts: str, page: str, more: str = "", put: Iterable[tuple[str, str]] = ()) -> str:
+    """Run the commands of a page that begin so, (long, short) of `put` replaced; return what they printed."""
     said = ""
     chosen = [c.text for c in commands() if c.page == page and c.text.startswith(starts)]
     assert chosen, f"{page} has no command that begins {starts!r}"
     register_commands()
     for text in dict.fromkeys(chosen):
-        done = CliRunner().invoke(app, [*shlex.split(small(text))[1:], *shlex.split(more)])
+        done = CliRunner().invoke(app, [*shlex.split(small(text, put))[1:], *shlex.split(more)])
         assert done.exit_code == 0, f"{text}\n{done.output}\n{done.exception!r}"
         said += done.output
     return said
@@ -159,12 +166,21 @@ ENGINE_WALK = [
 SCORE_WALK = [("askmask score predictions.jsonl --gt truth.jsonl", ""), ("askmask compare", "")]
 WORLD_WALK = [("askmask world make --split train --count 1000", "")]
 EVAL_WALK = [("askmask eval mini world/val", "")]
+FORMATS_WALK = [("askmask batch photos", ""), ("askmask convert", "")]
+POINT_WALK = [
+    ('askmask segment desk.jpg "the mug" "what could spill"', ""),
+    ("askmask doctor --model point --vlm-model qwen3-vl:8b", ""),
+    ("askmask models", ""),
+    ('askmask segment desk.jpg "the mug" --model desk', "--out again"),
+    ("askmask doctor --model point --vlm-model Qwen/", "--drawer classical"),
+]
+POINT_EVAL, POINT_TABLE = "askmask eval point converseg", "askmask table runs/qwen3"
 OTHERS = ["askmask world make --split val", "askmask world oracle", "askmask new --estimate"]
 
 
 def test_every_documented_command_is_run_or_says_why_not():
-    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK
-    known = (*NOT_RUN, *(begin for begin, _ in walks), *OTHERS)
+    walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK + FORMATS_WALK + POINT_WALK
+    known = (*NOT_RUN, *(begin for begin, _ in walks), POINT_EVAL, POINT_TABLE, *OTHERS)
     lost = [str(c) for c in commands() if c.page != HOW_MINI_WAS_MADE and not c.text.startswith(tuple(known))]
     assert not lost, "run them in a walk, or say in NOT_RUN why not"
     for begin in known:
@@ -227,6 +243,83 @@ def test_evaluation_page(folder):
     for begin, more in EVAL_WALK:
         run(begin, "docs/evaluation.md", more)
     assert list(Path("runs/mini").glob("predictions-*.jsonl"))
+
+
+def test_formats_page(folder):
+    """Pictures -> answers -> Label Studio -> own -> COCO -> YOLO: the masks are the same at the end."""
+    from askmask.notes import Notes
+    from askmask.sources import open_source
+
+    Path("photos").mkdir()
+    shutil.copy(ROOT / "examples/table.png", "photos")
+    for begin, more in FORMATS_WALK:
+        run(begin, "docs/formats.md", more)
+    first, last = (
+        {r.text: r.masks for e in open_source(name, notes=Notes()) for r in e.rounds if r.segments}
+        for name in ("answers", "yolo")
+    )
+    assert first and first == last
+
+
+def test_the_notebook_was_run_and_runs(folder, monkeypatch):
+    """Its outputs are kept, small and without errors; its cells run as they stand."""
+    path = ROOT / "examples/notebook.ipynb"
+    assert path.stat().st_size < 500_000
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert all(cell["execution_count"] for cell in cells)
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    names = {}
+    shutil.copy(ROOT / "examples/table.png", ".")
+    for cell in cells:
+        text = "".join(cell["source"])
+        if "matplotlib" not in text and "plot(" not in text:
+            exec(compile(text, path.name, "exec"), names)
+
+
+@pytest.mark.slow
+def test_pointing_page(folder, monkeypatch):
+    """A server on loopback stands for the reader's, `classical` for drawers whose weights would be fetched."""
+    pytest.importorskip("openai", reason="needs the extra [engine]")
+    from tests.pointing.test_doctor import server, thousandths
+    from tests.pointing.test_point import picture, pointing
+    from tests.pointing.test_runs import truth
+    from tests.vlm.endpoint import reply, scripted
+
+    page, squares = "docs/pointing.md", server(thousandths)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setattr("askmask.doctor.examine", lambda model: iter(()))  # tests/cli/test_doctor.py runs it
+    picture().save("desk.jpg")
+    Path("photos").mkdir()
+    picture().save("photos/0.png")
+
+    def answer(body):
+        asked = json.dumps(body["messages"])
+        return (
+            squares(body)
+            if "coloured square" in asked
+            else reply(pointing([470, 210, 810, 690], label="mug"))
+        )
+
+    with scripted(answer) as (url, _):
+        drawers = {
+            f"--drawer {name}": "--drawer classical" for name in ("sam2.1-tiny", "sam2.1-large", "edgetam")
+        }
+        put = {"http://localhost:11434/v1": url, "http://localhost:8000/v1": url} | drawers
+        said = "".join(run(begin, page, more, put) for begin, more in POINT_WALK)
+        assert said.count("places are where") == 2 and said.count("with a plain disc") == 2 and "desk" in said
+        data = truth(folder, Path("photos"))
+        for drawer in drawers:
+            ours = [("$drawer", drawer), ("converseg:data/ConverSeg@human_annotated", data)]
+            run(POINT_EVAL, page, "--device cpu", ours + put)
+        assert run(POINT_TABLE, page).count("point:Qwen/Qwen3-VL-8B-Instruct") == 3
+        given = {"askmask": askmask}
+        for block in [c.text for c in python_blocks() if c.page == page]:
+            text = block.replace("http://localhost:11434/v1", url).replace("sam2.1-tiny", "classical")
+            exec(compile(text, page, "exec"), given)
+    assert given["mug"].segments[0].id == "m1" and len(given["both"].masks) == 1
+    assert given["also"].masks[0] == given["mug"].masks[0] and given["mended"].usage["calls"] == 0
 
 
 def test_python_of_the_readme_and_of_the_scorer(folder):

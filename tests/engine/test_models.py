@@ -156,12 +156,16 @@ def test_grounding_dino_with_random_weights():
     tokenizer = BertTokenizerFast(vocab={word: n for n, word in enumerate(words)})
     picture = np.full((80, 120, 3), 128, np.uint8)
     boxes = []
-    for threshold in (0.0, 1.1):
+    net = GroundingDinoForObjectDetection(config)
+    for threshold, most in ((0.0, 1), (1.1, 1), (0.0, 9)):
         detector = grounding_dino.GroundingDino(
-            model=GroundingDinoForObjectDetection(config), tokenizer=tokenizer, threshold=threshold
+            model=net, tokenizer=tokenizer, threshold=threshold, most=most
         )
         boxes.append(find(detector, picture, "Red cup, on the left")[0][0])
     assert len(boxes[0]) == 1 and len(boxes[0][0]) == 4 and boxes[1] == []
+    assert boxes[2][0] == boxes[0][0] and len(boxes[2]) <= 9
+    pairs = [(a, b) for n, a in enumerate(boxes[2]) for b in boxes[2][:n]]
+    assert all(grounding_dino._overlap(a, b) <= 0.5 for a, b in pairs)
 
 
 # -- segmenters -----------------------------------------------------------------------------------------------

@@ -28,11 +28,13 @@ def examples(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("made"))
 
 
-def run(examples, out, *, model=None, history="none", shard=0, shards=1, facts=FACTS):
+def run(examples, out, *, model=None, reference="none", shard=0, shards=1, facts=FACTS):
     model = model or ColourModel()
-    pictures = plan(examples, history=history)
+    pictures = plan(examples, reference=reference)
     steps = list(
-        predict(predictor_of(model, history=history), pictures, out, facts=facts, shard=shard, shards=shards)
+        predict(
+            predictor_of(model, reference=reference), pictures, out, facts=facts, shard=shard, shards=shards
+        )
     )
     return steps[-1]
 
@@ -61,7 +63,7 @@ def test_every_item_is_answered_once_and_pictures_are_encoded_once(examples, tmp
 
 
 def test_history_of_own_answers(examples, tmp_path):
-    run(examples, tmp_path, history="own")
+    run(examples, tmp_path, reference="pred")
     data = scores(tmp_path, examples)
     assert data["gIoU"] == 1.0 and data["groups"]["round"]["3"]["gIoU"] == 1.0
     replies = lines(tmp_path, "replies")

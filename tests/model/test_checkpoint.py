@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import time
 
 import pytest
 import torch
@@ -230,8 +231,9 @@ class TestConversion:
                 return (open, (str(tmp_path / "owned"), "w"))
 
         torch.save({"model": Evil()}, tmp_path / "evil.torch")
-        with pytest.raises(CheckpointError, match="not plain weights"):
+        with pytest.raises(CheckpointError, match="code in it was not run") as caught:
             self.convert(golden, release, tmp_path / "net", sam2=tmp_path / "evil.torch")
+        assert "weights_only" not in str(caught.value)  # torch's own words read like advice to run it
         assert not (tmp_path / "owned").exists()
 
     def test_sizes_that_cannot_be_inferred_ask_for_the_json(self, golden, release, tmp_path):
@@ -299,6 +301,61 @@ class TestConversion:
             self.convert(golden, release, out, vlm=out / "tokenizer")
         assert contents(out) == before
 
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("image_encoder.trunk.blocks.999999999.proj.weight", torch.zeros(1)),
+            ("image_encoder.trunk.blocks.x.proj.weight", torch.zeros(1)),
+            ("image_encoder.trunk.patch_embed.proj.weight", torch.tensor(1.0)),
+            ("image_encoder.trunk.pos_embed", torch.zeros(2)),
+            ("no_mem_embed", torch.zeros(3, 3).to_sparse()),
+            (5, torch.zeros(1)),
+            ("sam_mask_decoder.iou_token.weight", torch.zeros(1, 32, dtype=torch.int8)),
+            ("sam_mask_decoder.iou_token.weight", torch.zeros(1, 32, dtype=torch.complex64)),
+            ("sam_mask_decoder.iou_token.weight", torch.full((1, 32), float("nan"))),
+        ],
+    )  # fmt: skip
+    def test_odd_weights_are_refused_in_a_moment(self, golden, release, tmp_path, key, value):
+        state = torch.load(release / "X_sam2_90000.torch", weights_only=True)["model"]
+        shape = state[key].shape if key in state and value.shape == (1, 32) else None
+        state[key] = value if shape is None else value[:, :1].expand(shape).clone()
+        torch.save({"model": state}, tmp_path / "odd.torch")
+        began = time.process_time()
+        with pytest.raises(CheckpointError):
+            self.convert(golden, release, tmp_path / "net", sam2=tmp_path / "odd.torch")
+        assert time.process_time() - began < 10 and not (tmp_path / "net" / "card.json").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("r", float("inf")), ("r", 0), ("r", [1]), ("lora_dropout", float("nan")), ("lora_dropout", None),
+            ("target_modules", "([a-z_.0-9]+)+!"), ("target_modules", [5]), ("target_modules", "q_proj" * 1000),
+        ],
+    )  # fmt: skip
+    def test_odd_lora_settings_are_refused_in_a_moment(self, golden, release, tmp_path, name, value):
+        lora = shutil.copytree(release / "lora_plm_adapter_90000", tmp_path / "lora")
+        settings = json.loads((lora / "adapter_config.json").read_text()) | {name: value}
+        (lora / "adapter_config.json").write_text(json.dumps(settings))
+        with pytest.raises(CheckpointError):
+            self.convert(golden, release, tmp_path / "net", lora=lora)
+
+    @pytest.mark.parametrize(
+        ("place", "value"),
+        [*[("image_size", v) for v in (0, -1024, 10**9, 100.5, None, "x")],
+         *[("trunk", v) for v in (5, {}, {"num_heads": 0})],
+         *[("stages", v) for v in (5, None, "abcd")], *[("window_spec", v) for v in ([0], 5, [[]])],
+         *[("global_att_blocks", v) for v in (5, ["x"])], ("num_heads", 0), ("depth", 10**7)],
+    )  # fmt: skip
+    def test_odd_sizes_are_refused(self, golden, release, tmp_path, place, value):
+        sizes = json.loads((release / "sam2_config.json").read_text())
+        holder = (
+            sizes if place in ("image_size", "trunk") else sizes["decoder" if place == "depth" else "trunk"]
+        )
+        holder[place] = value
+        (tmp_path / "sizes.json").write_text(json.dumps(sizes))
+        with pytest.raises(CheckpointError):
+            self.convert(golden, release, tmp_path / "net", sam2_config=tmp_path / "sizes.json")
+
     def test_swapped_parts_are_told(self, golden, release, tmp_path):
         with pytest.raises(CheckpointError, match=r"got keys \['plm'\]"):
             self.convert(golden, release, tmp_path / "net", sam2=release / "X_plm_90000.torch")
@@ -324,7 +381,42 @@ def change(folder, name, value):
 )
 def test_settings_of_strangers_are_refused_in_one_line(folder, setting, value):
     change(folder, "config.json", json.loads((folder / "config.json").read_text()) | {setting: value})
-    refuse(folder, "wrong kind of" if not isinstance(value, dict) else "make no network")
+    refuse(folder, "wrong kind of" if not isinstance(value, dict) else "make no network|lora needs r")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[("presence_threshold", v) for v in (float("nan"), float("inf"), -0.1, 1.1, True)],
+        *[
+            ("lora", {"r": 2, "alpha": 4, "dropout": 0.0, "targets": v})
+            for v in ("([a-z_.0-9]+)+!", 5, [5], None)
+        ],
+        *[("lora", {"r": v, "alpha": 4, "dropout": 0.0, "targets": ["q"]}) for v in (0, 10**9, 2.5, True)],
+        ("prompt_encoder", {"text_config": {"num_hidden_layers": 10**7}}),
+        ("prompt_encoder", {"vision_config": {"depth": 10**6}}),
+        ("segmenter", {"vision_config": {"backbone_config": {"blocks_per_stage": [1, 10**7, 1, 1]}}}),
+        ("segmenter", {"mask_decoder_config": {"hidden_size": float("nan")}}),
+    ],
+)
+def test_numbers_that_no_network_has_are_refused_before_it_is_built(folder, setting, value):
+    change(folder, "config.json", json.loads((folder / "config.json").read_text()) | {setting: value})
+    began = time.process_time()
+    refuse(folder, r"config\.json: (presence_threshold must|lora|segmenter|prompt_encoder)")
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_that_are_no_real_numbers_are_refused(folder, dtype):
+    edit(folder / "adapter.safetensors", lambda s: s.update({"adapter.scale": s["adapter.scale"].to(dtype)}))
+    refuse(folder, r"adapter\.scale must be torch\.float32")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes in folders are POSIX's")
+def test_a_pipe_in_place_of_the_card_is_refused(folder):
+    (folder / "card.json").unlink()
+    os.mkfifo(folder / "card.json")
+    refuse(folder, r"has no card\.json")
 
 
 @pytest.mark.parametrize("text", ["5", "null", '[1, "a"]', "[" * 100_000])

@@ -317,3 +317,14 @@ def test_a_blind_choice_paints_nothing():
     """Padding was lifted like a likeliest region: a prompt encoder without a picture painted all there is."""
     masks = torch.eye(3).view(1, 3, 3, 1)
     assert not (choice_of([NEVER, NEVER, NEVER]).on(masks, torch.zeros(1, 2, 3, 1)).paint > 1e-6).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*[("image_size", v) for v in (0, 1, -192, 200, 192.5, 10**9)], *[("max_objects", v) for v in (-1, 0, 10**9, True)],
+     ("stuff", ("sea",)), ("stuff", "x"), ("widths", (24,)), ("colours", (None,)), ("kinds", ()),
+     ("joint_layers", 10**7), ("heads", 0), ("max_words", -1), ("vocabulary", 5)],
+)  # fmt: skip
+def test_sizes_that_no_network_has_are_refused(name, value):
+    with pytest.raises(CheckpointError, match=f"mini's .*{name}"):
+        MiniConfig.from_dict(SIZES.to_dict() | {name: value})

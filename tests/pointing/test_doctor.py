@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("openai")
 from askmask.cli.app import app, register_commands
+from askmask.doctor import drawing
 from askmask.loading import open_pointer
 from askmask.pointing.calibrate import COLOURS, calibrate
 from askmask.pointing.choice import PointChoice
-from askmask.pointing.pointer import Limits, Meter
+from askmask.pointing.meter import Limits, Meter
+from tests.engine.test_models import tiny_sam2
 from tests.pointing.test_point import sent_pictures
 from tests.vlm.endpoint import reply, scripted
 
@@ -77,10 +79,28 @@ def test_a_hidden_resize_of_pixels_is_told_from_a_wrong_convention():
 
 def test_the_command_says_so(monkeypatch):
     monkeypatch.setattr("askmask.doctor.examine", lambda model: iter(()))
-    command = ["doctor", "--model", "point", "--vlm-model", "qwen3-vl-8b", "--base-url"]
+    command = [
+        "doctor",
+        "--model",
+        "point",
+        "--vlm-model",
+        "qwen3-vl-8b",
+        "--drawer",
+        "classical",
+        "--base-url",
+    ]
     with scripted(FAULTS["fine"][0]) as (url, _):
         good = CliRunner().invoke(app, [*command, url])
     with scripted(FAULTS["y first"][0]) as (url, _):
         bad = CliRunner().invoke(app, [*command, url])
     assert good.exit_code == 0 and "places are where" in " ".join(good.output.split())
+    assert "with a plain disc" in " ".join(good.output.split())
     assert bad.exit_code == 1 and "--convention gemini" in " ".join(bad.output.split())
+
+
+def test_a_drawer_is_examined_too(tmp_path):
+    tiny_sam2().save_pretrained(tmp_path)
+    random = drawing(PointChoice(vlm_model="m", drawer="sam2.1-tiny", drawer_at=str(tmp_path)))
+    absent = drawing(PointChoice(vlm_model="m", drawer="sam2.1-large"))
+    assert not random.ok and "are these its weights" in random.found
+    assert absent.ok and "not on this machine" in absent.found

@@ -25,7 +25,7 @@ from askmask.vlm.openai_api import OpenAIVlm
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from tests.engine.conftest import serving
 from tests.engine.flatworld import write_flatworld
-from tests.engine.test_models import GOLDEN, tiny_sam2
+from tests.engine.test_models import tiny_sam2
 from tests.pointing.test_point import THING, picture, sent_pictures
 from tests.vlm.endpoint import reply, scripted
 
@@ -67,17 +67,6 @@ def test_edgetam_runs_the_same_path(tmp_path):
     drawer = open_segmenter("edgetam", at=str(tmp_path))
     ((mask, _),) = drawer.draw(drawer.encode(np.asarray(picture())), [Marked(box=THING)])
     assert mask.size == (480, 640)
-
-
-def test_a_local_qwen_points_on_the_real_path():
-    if not GOLDEN.is_dir():
-        pytest.skip(f"the tiny Qwen2.5-VL is not at {GOLDEN}")
-    model = askmask.load(
-        "point", pointer="local", vlm_model=str(GOLDEN / "tiny_qwen"), drawer="classical", device="cpu",
-        convention="qwen2.5-vl", answer_seconds=0.05,
-    )  # fmt: skip
-    with pytest.raises(askmask.AskMaskError):  # random weights say nothing that can be read, and not in time
-        model.open(picture()).ask("the ball")
 
 
 def test_moondream_points_at_fractions():

@@ -1,6 +1,7 @@
 """Training of conversations: what cannot be known without memory is learnt by heart; runs go on where they stood."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_what_dialogues_answer_and_refer_to(discs):
             mask_of(key, shard.objects[0], shard.parts[0]), shard.objects[0] == int(key[7:])
         )
     answers = [[None] * 3, [None], [None]]  # one mask too many: "those" means all three
-    talk = (opening.__class__(opening.ask, ("object 1", "object 2"), (), False), others, again)
+    talk = (replace(opening, answers=("object 1", "object 2")), others, again)
     assert numbers_of(((0, 0), (0, 1)), talk, answers, [0, 3, 4]) == [0, 1, 2]
     assert numbers_of(((0, 1),), talk, answers, [0, 3, 4]) == [1]
 

@@ -90,6 +90,22 @@ def test_asking_anew_gives_the_same_bytes(whole, tmp_path):
     assert digest(tmp_path) == digest(whole)
 
 
+def test_conversations_are_written_into_stored_shards_and_taken_out_again(whole, tmp_path):
+    for path in whole.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path, original = dense.shards(tmp_path)[0], dense.read_shard(dense.shards(whole)[0])
+    reask(path, Asking(prompts=6, conversations=2, dialogues=2))
+    for old, new in zip(original.scenes, dense.read_shard(path).scenes, strict=True):
+        for was, seen in zip(old["views"], new["views"], strict=True):
+            assert seen["prompts"] == was["prompts"]
+            sets = [talk[0]["set"] for talk in seen["dialogues"]]
+            assert sets == sorted(sets) and {"conversation", "dialogue"} >= set(sets) and len(sets) >= 2
+    made = record(original.scenes[0]["seed"], 64, Asking(prompts=6, conversations=2, dialogues=2))
+    assert dense.read_shard(path).scenes[0] == made.facts
+    reask(path, Asking(prompts=6))
+    assert digest(tmp_path) == digest(whole)
+
+
 @pytest.mark.parametrize("name", ["examples.jsonl", "dense.json", "shard-00000.npz"])
 def test_a_folder_of_others_is_left_as_it_is(tmp_path, name):
     (tmp_path / name).write_text("precious")

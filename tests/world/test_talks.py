@@ -13,7 +13,8 @@ from askmask.world.facts import Facts
 from askmask.world.generate import examples_of
 from askmask.world.ground import Ground
 from askmask.world.phrases import NOUNS
-from askmask.world.record import Asking, SceneRecord, ask
+from askmask.world.prompts import SurfaceMask
+from askmask.world.record import Asking, SceneRecord, ask, surface_of
 from askmask.world.talks.aims import GOALS, NARROWERS
 from askmask.world.talks.claims import claims, precision
 from askmask.world.talks.leakage import leakage
@@ -24,10 +25,16 @@ from askmask.world.talks.properties import PROPERTIES
 ASKING = Asking(prompts=0, conversations=12, dialogues=12)
 
 
-def asked(scene: SceneRecord, number: int = 0, split: str | None = None, asking: Asking = ASKING) -> Facts:
+def asked(
+    scene: SceneRecord,
+    number: int = 0,
+    split: str | None = None,
+    asking: Asking = ASKING,
+    surface: SurfaceMask | None = None,
+) -> Facts:
     view, facts = scene.views[number], scene.facts
     seen = {k: v for k, v in facts["views"][number].items() if k not in ("prompts", "dialogues")}
-    surface = lambda n: view.objects == n  # noqa: E731
+    surface = surface or (lambda n: view.objects == n)
     return ask(facts["objects"], seen, surface, facts["seed"], number, split or facts["split"], asking)
 
 
@@ -202,13 +209,17 @@ def test_spans_name_the_segments_in_the_reply(recorded):
     assert checked > 500
 
 
-def test_masks_are_one_per_instance(recorded):
-    scene = recorded[3]
-    view = scene.views[0]
-    for talk in asked(scene)["dialogues"]:
-        for prompt in talk:
-            masks = dense.answer_masks(prompt["answer"], view.objects, view.parts)
-            assert len(masks) == len(prompt["spans"]) and all(mask.any() for mask in masks)
+def test_masks_are_one_per_instance_and_never_empty(recorded):
+    kinds = set()
+    for scene in recorded.values():
+        view, seen = scene.views[0], scene.facts["views"][0]
+        surface = surface_of(view.objects, view.depth, seen["camera"], scene.facts["objects"])
+        for talk in asked(scene, surface=surface)["dialogues"]:
+            for prompt in talk:
+                masks = dense.answer_masks(prompt["answer"], view.objects, view.parts)
+                assert len(masks) == len(prompt["spans"]) and all(mask.sum() >= 6 for mask in masks)
+                kinds |= set(prompt["answer"] or ())
+    assert kinds == {"objects", "parts", "masks"}
 
 
 def test_replies_are_true(talks):

@@ -36,6 +36,9 @@ class MiniConfig:
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
 
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
     def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
         """Return a network that also composes and knows these kinds of request; the known ones keep their places.
 
@@ -60,3 +63,38 @@ class MiniConfig:
             raise CheckpointError("mini's config has unknown names", got=unknown, do="Upgrade askmask.")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**values)
+
+
+# name -> (least, most, of which it is a multiple)
+LIMITS = {
+    "image_size": (32, 4096, 16), "channels": (1, 1 << 14, 1), "language_width": (1, 1 << 14, 1),
+    "text_layers": (1, 100, 1), "joint_layers": (1, 100, 1), "heads": (1, 1 << 10, 1),
+    "word_buckets": (1, 1 << 24, 1), "piece_buckets": (1, 1 << 24, 1),
+    "max_words": (1, 1 << 12, 1), "max_objects": (1, 1 << 10, 1),
+}  # fmt: skip
+
+
+def check_sizes(config: MiniConfig) -> None:
+    """Raise CheckpointError for sizes that no network has, and for names that are no text."""
+    for name, (least, most, multiple) in LIMITS.items():
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= most or value % multiple:
+            of = f", a multiple of {multiple}" if multiple > 1 else ""
+            raise CheckpointError(f"mini's {name} must be {least} to {most}{of}", got=repr(value)[:40])
+    widths = config.widths
+    if (
+        type(widths) is not tuple
+        or len(widths) != 4
+        or not all(type(w) is int and 0 < w < 1 << 14 for w in widths)
+    ):
+        raise CheckpointError("mini's widths must be 4 whole numbers", got=repr(widths)[:40])
+    for name in ("categories", "colours", "parts", "attributes", "kinds", "vocabulary", "stuff"):
+        words = getattr(config, name)
+        if type(words) is not tuple or not all(isinstance(word, str) for word in words):
+            raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
+    if not (config.categories and config.colours and config.parts and config.kinds):
+        raise CheckpointError(
+            "mini's categories, colours, parts and kinds each begin with that of nothing known"
+        )
+    if unknown := sorted(set(config.stuff) - set(config.categories)):
+        raise CheckpointError("mini's stuff must be among its categories", got=unknown[:4])

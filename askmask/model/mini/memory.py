@@ -11,7 +11,7 @@ what tells them apart is their evidence and when and where they were answered. L
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +68,9 @@ class Remembered:
     def nothing(cls, regions: int, evidence: int, device: torch.device | None = None) -> Remembered:
         """Begin a memory over a picture of some regions."""
         none = torch.zeros(0, dtype=torch.long, device=device)
-        numbers = (evidence,), (regions, RELATION), (regions, OVERLAP)
-        return cls(*(torch.zeros(0, *size, device=device) for size in numbers), none, none, none, 0)
+        first = torch.zeros(0, evidence, device=device)
+        relation, overlap = (first.new_zeros(0, regions, numbers) for numbers in (RELATION, OVERLAP))
+        return cls(first, relation, overlap, none, none, none, 0)
 
 
 def refer(
@@ -115,6 +116,10 @@ class References:
     when: Tensor  # [B, M, 4]: rounds ago (1 = the last), round, place in its answer, masks of that answer
     given: Tensor  # [B, M] 0 or 1: the prompt names it
     real: Tensor  # [B, M] bool
+
+    def rows(self, index: Sequence[int]) -> References:
+        """Select along the batch."""
+        return References(*(getattr(self, field.name)[list(index)] for field in fields(self)))
 
 
 def pad_memories(

@@ -7,6 +7,7 @@ of the kind are in view, they do not say which, and asked of the others the same
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from askmask.world.ground import Query, choose
 from askmask.world.phrases import NOUNS
@@ -153,7 +154,7 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
                 alike = sum(ground.things[m]["colour"] == colour for m in ground.seen)
                 words = words_of(talk, "correct_to_quality", o=f"{colour} {word}")
                 yield Follow(query, words, last, "whole", hard=word == "one" and alike > 2, of=n)
-    for relation, words in RELATIONS.items():
+    for relation, phrasings in RELATIONS.items():
         for query in talk.scope.asked.get(n, {}).get(relation, ()):
             if query.ignore or query.parts:
                 continue
@@ -163,7 +164,7 @@ def _corrected(talk: Talk, things: Sequence[int], number: int) -> Iterator[Follo
                 continue
             new = query_of(query.concept, query.family, "correct_to_relation", yes, query.candidates,
                          of=n, relation=relation)  # fmt: skip
-            text = words_of(talk, "correct_to_relation", o=word, rel=choose(talk.rng, words))
+            text = words_of(talk, "correct_to_relation", o=word, rel=choose(talk.rng, phrasings))
             yield Follow(new, text, last, "whole", hard=len(kin) > 2, of=n)
 
 
@@ -215,7 +216,12 @@ def _of_several(talk: Talk, last: int) -> Iterator[Follow]:
             rest = [n for n in things if n not in others]
             if j != k and rest and len(rest) < len(things):
                 query = query_of("entities", "groups", "minus", rest, things, but=others)
-                slots = {"k": ORDINALS[k], "j": ORDINALS[j], "number": str(k + 1), "other": str(j + 1)}
+                slots: dict[str, Any] = {
+                    "k": ORDINALS[k],
+                    "j": ORDINALS[j],
+                    "number": str(k + 1),
+                    "other": str(j + 1),
+                }
                 words = words_of(talk, "minus", **slots)
                 yield Follow(query, words, [{"round": k}, {"round": j}], "several",
                              hard=_some_of_many(talk, rest))  # fmt: skip

@@ -12,9 +12,10 @@ from itertools import accumulate
 
 import numpy as np
 
+from askmask.imaging.mask import Mask
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
-from askmask.world.prompts import SurfaceMask, answer_of, to_prompt, words_for
+from askmask.world.prompts import SMALLEST_SURFACE, SurfaceMask, answer_of, to_prompt, words_for
 from askmask.world.talks.follow_ups import options
 from askmask.world.talks.replies import spans_of, told
 from askmask.world.talks.talk import Follow, Said, Scope, Talk
@@ -79,9 +80,13 @@ def _write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: S
             follow = _open(talk, openings)
         if follow is None:
             continue
-        text = follow.words()
+        text, answer = follow.words(), answer_of(follow.query, surface)
+        if follow.query.surface and any(
+            Mask.from_dict(mask).area < SMALLEST_SURFACE for mask in answer["masks"]
+        ):
+            continue
         if all(text != said.prompt["prompt"] for said in talk.said):
-            _say(talk, follow, text, surface)
+            _say(talk, follow, text, answer)
             done.add((follow.query.kind, tuple(follow.query.satisfying)))
     return [said.prompt for said in talk.said]
 
@@ -117,10 +122,10 @@ def _open(talk: Talk, openings: dict[str, list[Query]]) -> Follow | None:
     return None if text is None else Follow(query, lambda: text, [], "none", of=of)
 
 
-def _say(talk: Talk, follow: Follow, text: str, surface: SurfaceMask) -> None:
+def _say(talk: Talk, follow: Follow, text: str, answer: Facts) -> None:
     """Add a round."""
     query = follow.query
-    prompt = to_prompt(query, text, answer_of(query, surface))
+    prompt = to_prompt(query, text, answer)
     reply = told(query, talk.ground, talk.rng, of_those=query.kind in OF_THOSE)
     last = len(talk.said) - 1
     prompt["refers_to"] = follow.references

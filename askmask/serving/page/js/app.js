@@ -1,7 +1,7 @@
 // What the parts of the page share: the conversation that is open, the one beside it, and how things are done to them.
 
 import * as api from "./api.js";
-import { load } from "./conversation.js";
+import { load, unique } from "./conversation.js";
 import { all, one } from "./dom.js";
 import { Look } from "./look.js";
 import { Rounds } from "./rounds.js";
@@ -133,16 +133,18 @@ export class App {
   ask(text) {
     const about = [...this.look.chosen];
     this.look.clear();
-    return this.run(() => this.each((one) => one.ask({ text, about })), null);
+    const id = unique();
+    return this.run(() => this.each((one) => one.ask({ text, about }, id)), null);
   }
 
   /** A mark on the picture: a new mask, or one that mends what is chosen. */
   mark({ points, boxes, polygon }) {
     const of = this.how === "new" ? null : [...this.look.chosen][0];
     const mask = polygon && { polygons: [[polygon]] };
+    const id = unique();
     const act = (conversation) => {
-      if (of) return conversation.add({ how: this.how, of, points, boxes, mask });
-      return mask ? conversation.add({ how: "new", mask }) : conversation.ask({ text: "", points, boxes });
+      if (of) return conversation.add({ how: this.how, of, points, boxes, mask }, id);
+      return mask ? conversation.add({ how: "new", mask }, id) : conversation.ask({ text: "", points, boxes }, id);
     };
     return this.run(async () => {
       const [round] = await this.each(act);

@@ -106,7 +106,7 @@ function refresh(app) {
   one("#title").textContent = conversation?.picture.name ?? "";
   one("#left-name").textContent = other ? conversation.model : "";
   one("#right-name").textContent = other?.model ?? "";
-  one("#work").setAttribute("aria-busy", String(Boolean(conversation?.busy)));
+  one("#work").setAttribute("aria-busy", String(Boolean(conversation?.busy || other?.busy)));
   if (conversation && one("#model").value !== conversation.model) one("#model").value = conversation.model;
   const chosen = conversation ? [...look.chosen] : [];
   const mend = one("#mend");

@@ -96,18 +96,20 @@ export class Conversation {
 
   // -- what may be done ---------------------------------------------------------------------------------------
 
-  ask(prompt) {
-    return this.adding(prompt, () => ["POST", `${this.path}/rounds`, prompt]);
+  /** `id` names the round while it is under way: the same in two conversations side by side. */
+  ask(prompt, id) {
+    return this.adding(id, prompt, () => ["POST", `${this.path}/rounds`, prompt]);
   }
 
-  add(call) {
-    const prompt = { text: "", points: call.points ?? [], boxes: call.boxes ?? [], drawn: Boolean(call.mask) };
-    return this.adding({ ...prompt, about: call.of ? [call.of] : [] }, () => ["POST", `${this.path}/segments`, call]);
+  add(call, id) {
+    const marks = { text: "", points: call.points ?? [], boxes: call.boxes ?? [], drawn: Boolean(call.mask) };
+    const prompt = { ...marks, about: call.of ? [call.of] : [] };
+    return this.adding(id, prompt, () => ["POST", `${this.path}/segments`, call]);
   }
 
   /** Show a round while it is answered; on failure it stays, with the reason, until it is sent away. */
-  async adding(prompt, request) {
-    const round = { id: crypto.randomUUID?.() ?? String(Math.random()), pending: true, prompt, segments: [], reply: "" };
+  async adding(id, prompt, request) {
+    const round = { id: id ?? unique(), pending: true, prompt, segments: [], reply: "" };
     this.pending.push(round);
     this.changed();
     const told = (kind, data) => {
@@ -179,5 +181,7 @@ export class Conversation {
     return work("POST", `${this.path}/fork`, call);
   }
 }
+
+export const unique = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
 export const load = async (id) => new Conversation(await get(`/v1/sessions/${encodeURIComponent(id)}`));

@@ -14,7 +14,8 @@ export class Rounds {
     const { conversation, other } = this.app;
     const wanted = conversation ? conversation.all : [];
     const replaced = conversation ? [...conversation.replaced].join() : "";
-    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 80;
+    const frame = this.list.parentElement;
+    const atEnd = frame.scrollHeight - frame.scrollTop - frame.clientHeight < 80;
     for (const [id, item] of this.items) {
       if (!wanted.some((round) => round.id === id)) {
         item.element.remove();
@@ -39,7 +40,7 @@ export class Rounds {
       before = item.element;
     }
     this.mark();
-    if (atEnd) this.list.scrollTop = this.list.scrollHeight;
+    if (atEnd) frame.scrollTop = frame.scrollHeight;
   }
 
   /** Light up what is lit or chosen. */
