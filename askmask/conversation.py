@@ -378,6 +378,11 @@ def named(rounds: Sequence[Round]) -> tuple[Round, ...]:
     return tuple(result)
 
 
+def said(rounds: Iterable[Round]) -> str:
+    """Return all words of some rounds, the user's and the replies, in order."""
+    return " ".join(text for round in rounds for text in (round.text, round.reply) if text)
+
+
 def _numbers(letter: str, taken: set[str]) -> Iterator[str]:
     number = 0
     while True:

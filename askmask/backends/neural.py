@@ -19,7 +19,7 @@ import torch
 from askmask.answer import Answer
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View, Words
 from askmask.backends.instances import Part, split
-from askmask.conversation import Prompt, Reference, Round, Segment
+from askmask.conversation import Prompt, Reference, Round, Segment, said
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
@@ -216,6 +216,7 @@ class NeuralBackend:
             [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)],
             multimask=self.protocol.best_of_three,
             least=self.config.presence_threshold if self._trained(prompt).get("presence") else 0.0,
+            earlier=[said(state.rounds) for state in states],
         )
 
     def _trained(self, prompt: Prompt) -> Mapping[str, bool]:

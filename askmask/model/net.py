@@ -97,10 +97,12 @@ class AskMaskNet(nn.Module):
         *,
         multimask: bool = False,
         least: float = 0.0,
+        earlier: Sequence[str] = (),
     ) -> Iterator[Piece | MaskOutput]:
         """Answer B prompts as `ask` does, in masks and words; yields the words as they come, then the whole.
 
-        `least`: the presence below which nothing counts as found. A network that does not speak yields no words.
+        `least`: the presence below which nothing counts as found; `earlier`: what was said before each prompt, by the
+        user and in reply, "" if nothing. A network that does not speak yields no words.
         """
         yield self.ask(look, tokens, memories, meant, multimask=multimask)
 

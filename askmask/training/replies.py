@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from askmask.errors import DataError
 from askmask.formats.dense import shards
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import evidence_width
-from askmask.model.mini.language import Choice, picked
+from askmask.model.mini.language import Choice, Seen, picked
 from askmask.model.mini.memory import OVERLAP, References, Remembered, pad_memories
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
@@ -150,7 +149,7 @@ class ReplyTask(SelectionTask):
             )
         index = torch.tensor(kept)
         self.speech.train()
-        known = self.speech.know(choice.rows(index), seen.rows(index), _rows_of(references, index))
+        known = self._known(batch, choice, seen, references).rows(index)
         targets = [one for one in said if one is not None]
         losses, figures = reply_losses(
             self.speech,
@@ -163,7 +162,7 @@ class ReplyTask(SelectionTask):
         return sum_of(losses.values()), figures | {"prompts": float(len(kept))}
 
     @torch.no_grad()
-    def _chosen(self, batch: Step) -> tuple[Choice, Any, References | None, list[np.ndarray]]:
+    def _chosen(self, batch: Step) -> tuple[Choice, Seen, References | None, list[np.ndarray]]:
         """Let the frozen network choose, each round in the light of what rightly answered those before."""
         language = self.module.language
         regions, owners = self._regions(batch.views)  # type: ignore[arg-type]
@@ -172,6 +171,11 @@ class ReplyTask(SelectionTask):
         references = self._references(batch, seen.states.shape[1]) if self.module.remembers else None
         tokens = language.words.tokens([one.round.text for one in batch.asked])
         return language(seen, tokens, references=references), seen, references, owners
+
+    def _known(self, batch: Step, choice: Choice, seen: Seen, references: References | None) -> Known:
+        with torch.no_grad():
+            heard = self.module.prompt_encoder.heard([one.round.earlier for one in batch.asked])
+        return self.speech.know(choice, seen, references, heard)
 
     def _references(self, batch: Step, most: int) -> References | None:
         """Remember earlier answers as regions: what the network itself would have shown."""
@@ -219,7 +223,7 @@ class ReplyTask(SelectionTask):
                 said = self._to_say(batch, choice, owners)
                 kept = torch.tensor([n for n, one in enumerate(said) if one is not None], dtype=torch.long)
                 self.speech.eval()
-                known = self.speech.know(choice.rows(kept), seen.rows(kept), _rows_of(references, kept))
+                known = self._known(batch, choice, seen, references).rows(kept)
                 _, figures = reply_losses(
                     self.speech,
                     known,
@@ -251,7 +255,7 @@ class ReplyTask(SelectionTask):
         self.module.eval()
         batch = self._drawn(views, np.random.default_rng(1))
         choice, seen, references, owners = self._chosen(batch)
-        known = self.speech.know(choice, seen, references)
+        known = self._known(batch, choice, seen, references)
         ids: list[list[int]] = []
         for one in self.speech.say(known, choice.presence > 0):
             ids = ids if isinstance(one, Piece) else one
@@ -340,12 +344,6 @@ def _pointed(
 def _region_of(owner: np.ndarray, thing: int) -> int:
     found = np.flatnonzero(owner == thing)
     return int(found[0]) if len(found) else 0
-
-
-def _rows_of(references: References | None, index: Tensor) -> References | None:
-    if references is None:
-        return None
-    return References(*(getattr(references, name)[index] for name in References.__dataclass_fields__))
 
 
 def reply_vocabulary(folders: Iterable[str], config: MiniConfig) -> set[str]:

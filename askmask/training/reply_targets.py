@@ -7,7 +7,7 @@ it. Replies are the world's (talks/replies.py), for single prompts written here 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class AskedRound:
     reply: ToSay | None  # None: to be written when it is asked
     refers: tuple[int, ...] = ()  # numbers of the masks answered before, in the order they came
     before: tuple[tuple[int, ...], ...] = ()  # things that each earlier round of its dialogue answered with
+    earlier: str = ""  # what was said before
 
     @property
     def alone(self) -> bool:
@@ -69,11 +70,13 @@ def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tupl
     for dialogue in view.get("dialogues", ()):
         rounds: list[AskedRound] = []
         before: list[tuple[int, ...]] = []
+        earlier: list[str] = []
         for prompt in dialogue:
             asked = _asked(prompt, scene, view, before)
             if asked is None:
                 break
-            rounds.append(asked)
+            rounds.append(replace(asked, earlier=" ".join(earlier)))
+            earlier += [text for text in (prompt["prompt"], prompt.get("reply")) if text]
             before.append(() if asked.alone else things_of(prompt["answer"], asked.ids, scene))
         if rounds:
             found.append(tuple(rounds))

@@ -27,9 +27,9 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
-from askmask.model.mini.speech import Speech
+from askmask.model.mini.speech import HEARD, Speech
 from askmask.model.mini.spoken import Spoken, phrases_of, read_again
-from askmask.model.mini.words import MiniTokens
+from askmask.model.mini.words import MiniTokens, split
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Piece, Prompts
 
@@ -158,6 +158,15 @@ class MiniPromptEncoder(nn.Module):
         choice = replace(choice, presence=choice.presence - STRANGE * tokens.strange.to(choice.presence))
         return choice.on(masks, prefix.parts.expand(count, -1, -1, -1))
 
+    def heard(self, earlier: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Return the last words of what was said before each of B prompts, [B, H, D], and which are real, [B, H]."""
+        if not any(earlier):
+            return None
+        tokens = self.words.tokens([" ".join(split(text, len(text))[-HEARD:]) for text in earlier])
+        vectors, real = self.language.embed(tokens)
+        said = torch.tensor([bool(text) for text in earlier], device=real.device)
+        return vectors, real & said[:, None]
+
     def encode_pairs(self, features: Features, tokens: MiniTokens) -> Choice:
         """Encode B prompts, each about the picture in its row of `features`."""
         found = self.prefixes(features)
@@ -232,6 +241,7 @@ class Mini(AskMaskNet):
         *,
         multimask: bool = False,
         least: float = 0.0,
+        earlier: Sequence[str] = (),
     ) -> Iterator[Piece | MaskOutput]:
         """Answer as `ask` does, with a reply to each prompt where it has learnt to speak; see `AskMaskNet.stream`."""
         choice, references, out = self._answered(look, tokens, memories, meant, multimask)
@@ -239,7 +249,8 @@ class Mini(AskMaskNet):
             yield out
             return
         found = (out.presence_logits.sigmoid() >= least) & (out.logits > 0).flatten(1).any(1)
-        known = self.speech.know(choice, look.prefix.seen.expand(len(tokens)), references)
+        seen = look.prefix.seen.expand(len(tokens))
+        known = self.speech.know(choice, seen, references, self.prompt_encoder.heard(earlier))
         for step in self.speech.say(known, found):
             if isinstance(step, Piece):
                 yield step

@@ -6,7 +6,8 @@
                                           place, and for each [SEG] which regions its phrase names, and which part
 
 A phrase points by attention over its own words, from its [OBJ] to its [SEG]. Where [SEG] stands is found by its
-number, in training and in use alike. Letters as in language.py; L numbers of a reply, S phrases of all B replies.
+number, in training and in use alike. Letters as in language.py; L numbers of a reply, S phrases of all B replies, H
+words of earlier rounds.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from askmask.model.mini.reply_words import (
 )
 from askmask.model.seams import Piece
 
+HEARD = 32  # words of earlier rounds, the latest, that a reply may take up
 NUMBERS = 7  # per region, about the choice; see `Speech.know`
 LAYERS = 2
 TRUST = 0.5  # how much of what was chosen a phrase takes over before it has learnt to point
@@ -50,8 +52,8 @@ TRUST = 0.5  # how much of what was chosen a phrase takes over before it has lea
 class Known:
     """What the replies to B prompts may speak of."""
 
-    states: Tensor  # [B, T + O, D], the regions last
-    real: Tensor  # [B, T + O] bool
+    states: Tensor  # [B, T + H + O, D], the regions last
+    real: Tensor  # [B, T + H + O] bool
     select: Tensor  # [B, O] logits of the choice
     gate: Tensor  # [B, P] logits of the choice
     names: Tensor  # [B, O, N] chance of each name in each region
@@ -175,7 +177,8 @@ class Speech(nn.Module):
             nn.Linear(width + numbers, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         self.whole = nn.Linear(width + parts + 2, width)
-        self.kind = nn.Parameter(torch.zeros(3, width))
+        self.earlier = nn.Linear(width, width)
+        self.kind = nn.Parameter(torch.zeros(4, width))
         self.reader = Layer(width, heads)
         self.norm = nn.LayerNorm(width)
         self.embed = nn.Embedding(len(self.vocabulary), width)
@@ -188,8 +191,14 @@ class Speech(nn.Module):
 
     # -- what there is to speak of --------------------------------------------------------------------------
 
-    def know(self, choice: Choice, seen: Seen, references: References | None = None) -> Known:
-        """Bring together what a reply may speak of.
+    def know(
+        self,
+        choice: Choice,
+        seen: Seen,
+        references: References | None = None,
+        heard: tuple[Tensor, Tensor] | None = None,
+    ) -> Known:
+        """Bring together what a reply may speak of; `heard`: words of earlier rounds [B, H, D], and which are real.
 
         Besides states and evidence, a region has NUMBERS: how surely it was chosen, whether it was, how surely the
         words speak of it, how many chosen and how many other things have its name and colour, and how much of it was
@@ -211,9 +220,13 @@ class Speech(nn.Module):
         told = torch.cat([regions, seen.evidence, seen.names, torch.stack(numbers, -1)], -1)
         counts = torch.stack([chosen.sum(1) / 4, choice.of.softmax(1)[:, -1]], 1)
         whole = self.whole(torch.cat([choice.states[:, 0], choice.gate.softmax(1), counts], 1))[:, None]
-        all_ = torch.cat([whole + self.kind[0], words + self.kind[1], self.region(told) + self.kind[2]], 1)
+        spoken_of = [whole + self.kind[0], words + self.kind[1], self.region(told) + self.kind[2]]
         real = choice.sparse.clone()
         real[:, 0] = True
+        if heard is not None:
+            spoken_of.insert(2, self.earlier(heard[0]) + self.kind[3])
+            real = torch.cat([real[:, :-objects], heard[1], real[:, -objects:]], 1)
+        all_ = torch.cat(spoken_of, 1)
         all_ = self.reader(all_, _hidden(real, all_), self.drop if self.training else 0.0)
         return Known(self.norm(all_), real, choice.select, choice.gate, seen.names)
 
