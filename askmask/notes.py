@@ -1,4 +1,4 @@
-"""What a reader left out or took with a doubt: counted by kind, the first places named, said once a process."""
+"""What a reader left out or took with a doubt: counted by kind, the first place named, said once a process."""
 
 from __future__ import annotations
 

@@ -73,16 +73,19 @@ def main() -> None:
     # Before torch is loaded: threads that wait for work must not hold the cores that other programs need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     register_commands()
-    # Taken out by hand so that it works before and after the command's name.
-    debug = "--debug" in sys.argv
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Taken out by hand so that it works before and after the command's name; what follows -- is no option.
+    given = sys.argv[1:]
+    options = given[: given.index("--")] if "--" in given else given
+    debug = "--debug" in options
+    sys.argv[1:] = [argument for argument in options if argument != "--debug"] + given[len(options) :]
     try:
         app()
     except Exception as error:
         if debug:
             from askmask.vlm.secrets import redact
 
-            typer.echo(redact("".join(traceback.format_exception(error))), err=True)
+            for line in redact("".join(traceback.format_exception(error))).split("\n"):
+                say(line, err=True)
         say(f"askmask: {in_one_line(error)}", err=True)
         sys.exit(2)
 

@@ -111,17 +111,31 @@ def make(
     epilog="Examples: askmask world show 200000031 --out sheet.png · askmask world show 1 2 3 4 5 6 7 8"
 )
 def show(
-    seed: Annotated[list[int], typer.Argument(help="Seeds; 0.. train, 100000000.. val, 200000000.. test.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
+    seed: Annotated[
+        list[int],
+        typer.Argument(
+            min=0,
+            max=299_999_999,
+            help="Seeds; 0.. train, 100000000.. val, 200000000.. test.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write. Default: world.png, if there is none.")
+    ] = None,
     view: Annotated[int, typer.Option(min=0, max=5, help="Which of its pictures.")] = 0,
-    size: Annotated[int, typer.Option(help="Pixels a side.")] = 256,
-    prompts: Annotated[int, typer.Option(help="How many prompts to draw.")] = 14,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Pixels a side.")] = 256,
+    prompts: Annotated[int, typer.Option(min=0, max=500, help="How many prompts to draw.")] = 14,
 ) -> None:
     """Draw a contact sheet of one seed (picture, things, prompts, masks, facts), or one prompt of each of many."""
+    from askmask.errors import SettingError
     from askmask.runs.whole_files import whole_file
     from askmask.world.record import record
     from askmask.world.show import gallery, sheet
 
+    if out is None and Path("world.png").exists():
+        raise SettingError("world.png is there already", do="Say with --out where to draw.")
+    out = out or Path("world.png")
     found = [record(number, size, views=view + 1) for number in seed]
     page = sheet(found[0], view=view, prompts=prompts) if len(found) == 1 else gallery(found)
     with whole_file(out) as temporary:
@@ -170,7 +184,7 @@ def reask(
 )
 def check(
     name: Annotated[str, typer.Argument(help="A fixed split.")] = "tabletop-1",
-    count: Annotated[int | None, typer.Option(help="Only its first scenes.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Only its first scenes.")] = None,
     data: Annotated[Path | None, typer.Option(help="Check this folder of dense truth; make nothing.")] = None,
 ) -> None:
     """Compare a fixed test split, made anew or read, with its written hashes; exit code 1 if it differs."""
@@ -197,7 +211,7 @@ def check(
 
 @world.command(epilog="Example: askmask world flips --count 100 --out results/world_flips.json")
 def flips(
-    count: Annotated[int, typer.Option(help="Scenes.")] = 100,
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Scenes.")] = 100,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     out: Annotated[Path | None, typer.Option(help="JSON to write.")] = None,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from html import escape
 from pathlib import Path
 
 from askmask.engine.report import report_of
@@ -22,10 +24,11 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
             failed[error_class] = failed.get(error_class, 0) + count
     path.write_text(
         file_text("card.txt").format(
-            name=name,
+            name=_text(name),
+            title=json.dumps(_line(name), ensure_ascii=False),  # YAML reads JSON's texts
             counts="\n".join(f"| {label} | {count} |" for label, count in counts.items()),
-            writer=plan.writer.name,
-            verifier=(plan.verifier or plan.writer).name,
+            writer=_text(plan.writer.name),
+            verifier=_text((plan.verifier or plan.writer).name),
             votes=plan.settings.votes,
             detector=plan.vision.detector,
             segmenter=plan.vision.segmenter,
@@ -45,13 +48,22 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
             git=manifest["git"] or "a released package",
             templates=", ".join(f"{k} {v}" for k, v in manifest["templates"].items()),
             sources="\n".join(
-                f"- {count} pictures from {source or 'an unnamed source'}, licence: "
-                f"{licence or '**not stated; check before you share this set**'}"
+                f"- {count} pictures from {_text(source) or 'an unnamed source'}, licence: "
+                f"{_text(licence) or '**not stated; check before you share this set**'}"
                 for source, licence, count in sources
             ),
         ),
         encoding="utf-8",
     )
+
+
+def _line(given: str) -> str:
+    return "".join(letter for letter in " ".join(given.split()) if letter.isprintable())
+
+
+def _text(given: str | None) -> str:
+    """Return what a user gave as one line in which no markup lives."""
+    return escape(_line(given or ""), quote=False)
 
 
 def _yes(value: bool) -> str:

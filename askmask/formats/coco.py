@@ -14,6 +14,7 @@ One annotation, with the category "mug"; files that askmask wrote say what was a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from askmask.formats.reading import (
     item,
     naming,
     order_of,
+    prompt_of,
     read_json,
     score_of,
     size_of,
@@ -59,11 +61,13 @@ def read_coco(
 ) -> Iterator[Example]:
     """Yield one Example per picture and prompt, one mask per instance, ordered by picture and category.
 
-    The prompt is the category's name, or the caption. Crowds are pixels that were not labelled one by one: ignored.
-    What has crowds alone, and what has a box without a mask among its instances, is left out and counted: its truth
-    is not known. An annotation that does not say of which picture and category it is makes all of them doubtful: an
-    error. `crowds=instances` takes crowds as instances, for tools that write every brush stroke as a crowd.
-    `exif` says whether masks of photos turned by EXIF lie "upright" or as "stored", where sizes do not tell.
+    The prompt is the category's name, or the caption; categories of one name are asked for together. Crowds are
+    pixels that were not labelled one by one: ignored. Where not all is labelled, the truth is not known, and what it
+    would be asked for is left out and counted: crowds alone, a box without a mask among the instances, a category that
+    LVIS did not label exhaustively, a picture that several ids list. An annotation that does not say of which picture
+    and category it is makes all of them doubtful: an error. `crowds=instances` takes crowds as instances, for tools
+    that write every brush stroke as a crowd. `exif` says whether masks of photos turned by EXIF lie "upright" or as
+    "stored", where sizes do not tell.
     """
     root = Path(root)
     if crowds not in CROWDS:
@@ -76,11 +80,14 @@ def read_coco(
     data = read_json(path)
     with naming(str(path)):
         categories, images = ById(data["categories"], "categories"), ById(data["images"], "images")
+        first = _first_of_their_name(categories)
+        listed = Counter(str(row.get("file_name")) for row in images.values())
         found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         for row in data["annotations"]:
+            category = id_of(row["category_id"])
             key = (
                 id_of(row["image_id"]),
-                id_of(row["category_id"]),
+                first.get(category, category),
                 text_of(row.get("caption", ""), "caption"),
             )
             found.setdefault(key, []).append(row)
@@ -97,7 +104,11 @@ def read_coco(
     for number, ((image_id, category, caption), rows) in enumerate(ordered):
         with item(f"{path}, image {image_id}, category {category}", notes):
             place, stated = stored(image_id)
-            name = text_of(categories[category]["name"], "name")
+            name = prompt_of(categories[category]["name"], "name")
+            if listed[str(images[image_id]["file_name"])] > 1:
+                raise NoTruth("prompts left out: several ids list their picture")
+            if category in map(id_of, images[image_id].get("not_exhaustive_category_ids", ())):
+                raise NoTruth("prompts left out: LVIS did not label all of the category")
             turn = frames.orientation(place, stated)
             segments = [
                 Segment(
@@ -129,6 +140,17 @@ def read_coco(
                     ),
                 ),
             )
+
+
+def _first_of_their_name(categories: ById) -> dict[str, str]:
+    """Return category id -> the first id of a category with the same name: what is asked for by it is one truth."""
+    first: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+    unread = Notes()  # whoever asks for a category hears what is wrong with it
+    for category in categories:
+        with item("", unread):
+            first[category] = by_name.setdefault(text_of(categories[category]["name"], "name"), category)
+    return first
 
 
 HOLDS = ("prompt", "ignore", "score", "concept")

@@ -23,7 +23,16 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError, PictureError
 from askmask.formats.parquet import read_table
 from askmask.formats.pictures import keep_picture
-from askmask.formats.reading import UNREADABLE, choose_split, id_of, inside, item, read_json, text_of
+from askmask.formats.reading import (
+    UNREADABLE,
+    choose_split,
+    id_of,
+    inside,
+    item,
+    prompt_of,
+    read_json,
+    text_of,
+)
 from askmask.imaging.files import picture_size
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
@@ -156,7 +165,7 @@ def _example(row: Mapping[str, Any], key: str, path: Path, number: int, split: s
         split=split,
         rounds=(
             Round.of(
-                text_of(row.get("prompt", ""), "prompt"),
+                prompt_of(row["prompt"], "prompt"),
                 masks=(mask,) if mask else (),
                 concept=None if concept is None else text_of(concept, "concept"),
             ),

@@ -19,6 +19,7 @@ from askmask.runs.json_text import read_rows
 from askmask.runs.whole_files import open_whole, write_rows
 
 FORMAT = 1
+MAX_SHARD_BYTES = 4 << 30  # of all arrays together: 250 scenes of six pictures of 512 x 512 take 3 GB
 WALL, TABLE, FLOOR, TABLE_REST = 0, 200, 201, 202  # ids of what is no object (`parts`: 200 = the table's top)
 # array: its type and its number of axes
 ARRAYS = {
@@ -80,6 +81,11 @@ def read_shard(path: str | Path) -> Shard:
     scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
     try:
         with np.load(path, allow_pickle=False) as data:
+            held = sum(one.file_size for one in data.zip.infolist())
+            if held > MAX_SHARD_BYTES:  # zeros compress a thousandfold
+                raise DataError(
+                    f"its arrays take more than {MAX_SHARD_BYTES >> 20} MB", got=f"{held >> 20} MB"
+                )
             arrays = {name: data[name] for name in ARRAYS}
     except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on damaged files
         raise DataError(f"{path} is no shard of dense truth", got=error) from error

@@ -20,7 +20,7 @@ from pathlib import Path
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.plain_pickle import read_plain_pickle
-from askmask.formats.reading import NoTruth, item, read_json, text_of
+from askmask.formats.reading import NoTruth, item, prompt_of, read_json
 from askmask.formats.refcoco import PICTURES, Instances, refs_of
 from askmask.notes import Notes
 
@@ -62,6 +62,6 @@ def read_grefcoco(
                     size=size,
                     source="grefcoco",
                     split=split,
-                    rounds=(Round.of(text_of(sentence[text], text).strip(), masks=masks),),
+                    rounds=(Round.of(prompt_of(sentence[text], text).strip(), masks=masks),),
                     meta={"ref_id": ref["ref_id"], "ann_id": ids, "text": text},
                 )

@@ -29,6 +29,7 @@ from askmask.formats.reading import (
     NoTruth,
     inside,
     item,
+    prompt_of,
     read_json,
     size_of,
     text_of,
@@ -79,7 +80,7 @@ def read_muse(
                     split=split,
                     rounds=(
                         Round.of(
-                            text_of(question, "questions"), masks=masks, reply=text, meta={"names": names}
+                            prompt_of(question, "questions"), masks=masks, reply=text, meta={"names": names}
                         ),
                     ),
                 )

@@ -32,9 +32,9 @@ from askmask.formats.reading import (
     item,
     naming,
     order_of,
+    prompt_of,
     read_json,
     size_of,
-    text_of,
     upright,
     upright_size,
 )
@@ -127,7 +127,7 @@ def _rounds(
     groups: dict[str, list[dict[str, Any]]] = {}
     for info in infos:
         if info["id"] in present:
-            groups.setdefault(text_of(categories[info["category_id"]]["name"], "name"), []).append(info)
+            groups.setdefault(prompt_of(categories[info["category_id"]]["name"], "name"), []).append(info)
     rounds = []
     for name, group in groups.items():
         single = [ids == info["id"] for info in group if not info.get("iscrowd")]

@@ -21,7 +21,12 @@ from askmask.notes import Notes
 from askmask.runs.json_text import json_text, parse_row
 from askmask.runs.whole_files import open_whole
 
-ROWS_PER_GROUP = 64  # pictures are read a group at a time
+ROWS_PER_GROUP = 64  # as written
+ROWS_AT_ONCE = 16  # as read: pictures are large
+MAX_COLUMN_BYTES, MAX_RATIO = (
+    256 << 20,
+    200,
+)  # a column of a group that is larger, compressed more than that, is a bomb
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -39,18 +44,36 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> Iterator[t
             raise DataError(
                 f"{path}: columns are missing", got=f"{file.schema_arrow.names} without {sorted(missing)}"
             )
+        _check_expansion(file.metadata, path)
         number = 0
-        batches = file.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
+        batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns)
         while True:
             try:
-                rows = next(batches).to_pylist()
+                batch = next(batches)
             except StopIteration:
                 return
             except Exception as error:  # as above, for damaged pages
                 raise DataError(f"{path}, after row {number}: the file is damaged", got=error) from error
-            for row in rows:
-                yield number, row
+            for row in range(batch.num_rows):
+                try:
+                    (values,) = batch.slice(row, 1).to_pylist()
+                except Exception as error:  # text that is no text
+                    raise DataError(f"{path}, row {number}: the file is damaged", got=error) from error
+                yield number, values
                 number += 1
+
+
+def _check_expansion(metadata: Any, path: str | Path) -> None:
+    """Raise DataError for a file of which a few kilobytes would become gigabytes."""
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            column = metadata.row_group(group).column(place)
+            plain, packed = column.total_uncompressed_size, column.total_compressed_size
+            if plain > MAX_COLUMN_BYTES and plain > MAX_RATIO * packed:
+                raise DataError(
+                    f"{path}: column {column.path_in_schema} is compressed more than {MAX_RATIO}-fold",
+                    got=f"{plain >> 20} MB in {packed >> 10} kB",
+                )
 
 
 def write_parquet(

@@ -63,7 +63,10 @@ def mask_of_coco(segmentation: Any, size: tuple[int, int], *, drop_invalid: bool
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
         raise DataError("a segmentation must be polygons or a run-length code", got=repr(segmentation)[:80])
     rings = [ring for ring in segmentation if not drop_invalid or (len(ring) >= 6 and len(ring) % 2 == 0)]
-    return drawn(Mask.from_polygons(rings, size))
+    mask = Mask.from_polygons(rings, size)
+    if rings and max(size) > 2 and all(0 <= np.min(ring) and np.max(ring) <= 1 for ring in rings):
+        raise DataError("a polygon's corners must be pixels", got=f"fractions {segmentation!r}"[:80])
+    return drawn(mask)
 
 
 def drawn(mask: Mask) -> Mask:

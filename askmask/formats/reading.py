@@ -121,6 +121,13 @@ def text_of(value: Any, what: str) -> str:
     return value
 
 
+def prompt_of(value: Any, what: str) -> str:
+    """Check that what is asked holds words; they stay as they are."""
+    if not text_of(value, what).strip():
+        raise DataError(f'"{what}" asks for nothing', got=repr(value)[:80])
+    return str(value)
+
+
 def size_of(height: Any, width: Any) -> tuple[int, int]:
     """Check the height and width in pixels that a file states."""
     for side in (height, width):

@@ -21,7 +21,7 @@ from pathlib import Path
 from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats.labelme import paint_shapes
-from askmask.formats.reading import NoTruth, item, naming, read_json, text_of
+from askmask.formats.reading import NoTruth, item, naming, prompt_of, read_json, text_of
 from askmask.imaging.files import picture_size
 from askmask.notes import Notes
 
@@ -58,7 +58,7 @@ def read_reasonseg(root: str | Path, split: str = "val", *, notes: Notes) -> Ite
                     split=split,
                     rounds=(
                         Round.of(
-                            prompt=text_of(prompt, "text"),
+                            prompt=prompt_of(prompt, "text"),
                             masks=(mask,),
                             ignore=ignore,
                             reply=replies.get(image.name),

@@ -32,6 +32,7 @@ from askmask.formats.reading import (
     inside,
     item,
     naming,
+    prompt_of,
     read_json,
     size_of,
     text_of,
@@ -113,9 +114,7 @@ def read_refcoco(
             size = instances.size(ref["image_id"])
             mask = instances.mask(ref["ann_id"], ref["image_id"])
             for sentence in ref["sentences"]:
-                prompt = text_of(sentence[text], text).strip()
-                if not prompt:
-                    raise DataError("an empty sentence", got=f"sent_id {sentence['sent_id']}")
+                prompt = prompt_of(sentence[text], text).strip()
                 yield Example(
                     id=f"{name}-{by}-{ref['ref_id']}-{sentence['sent_id']}",
                     image=str(instances.picture(ref["image_id"])),

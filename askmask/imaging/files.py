@@ -202,11 +202,10 @@ def _decode(source: Any, name: str, max_pixels: int) -> tuple[Image.Image, Heade
 def _loaded(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image, Header, int]:
     header = _header(image, name, max_pixels, exif=image.format != "PNG")
     try:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":
+        if _moves(image):
             raise PictureError(
                 f"{name}: a still picture is needed",
-                got=f"{image.format} with {frames} frames",
+                got=f"{image.format} with several frames",
                 do="Save one frame as PNG.",
             )
         image.load()
@@ -219,6 +218,17 @@ def _loaded(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image
         raise _damaged(name, error) from error
     # Pillow turns TIFF pixels itself, and no others.
     return image, header, 1 if image.format == "TIFF" else header.orientation
+
+
+def _moves(image: Image.Image) -> bool:
+    """Whether a file holds more than one picture; counting those of a TIFF or GIF can take for ever."""
+    if image.format not in ("TIFF", "GIF"):
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _header(image: Image.Image, name: str, max_pixels: int, *, exif: bool = True) -> Header:
@@ -367,7 +377,6 @@ def _grey_8_bit(values: np.ndarray) -> np.ndarray:
 
     Files do not tell how many of their bits a camera used: the brightest value does, in steps of two bits.
     """
-    values = values.astype(np.int64)
     bits = max(8, int(values.max(initial=0)).bit_length())
     return (values >> (bits + bits % 2 - 8)).clip(0, 255).astype(np.uint8)
 

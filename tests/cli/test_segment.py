@@ -153,6 +153,26 @@ def test_debug_shows_where_it_broke(askmask):
     assert ran.code == 2 and "Traceback" in ran.err and "no such picture" in ran.err
 
 
+def test_debug_is_an_option_and_no_prompt(askmask, tiny_folder, picture_path):
+    ran = askmask("segment", "-m", tiny_folder, "--json", "--", picture_path, "--debug")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["answers"][0]["prompt"] == "--debug"
+    ran = askmask("segment", "\x1b]0;title\x07.png", "x", "--debug")
+    assert ran.code == 2 and "Traceback" in ran.err and "\x1b" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["99999999999999999999"], ["-1"], ["5", "--size", "0"], ["5", "--size", "100000"], ["5"]]
+)
+def test_a_scene_that_cannot_be_shown_is_one_clear_line_and_no_file_is_written_over(
+    askmask, tmp_path, arguments
+):
+    (tmp_path / "world.png").write_bytes(b"mine")
+    ran = askmask("world", "show", *arguments)
+    assert ran.code == 2 and "unexpected" not in ran.err
+    assert (tmp_path / "world.png").read_bytes() == b"mine"
+
+
 def test_wrong_usage_exits_with_2(askmask):
     assert askmask("segment").code == 2
     assert askmask("segmnt").code == 2

@@ -130,7 +130,8 @@ def test_a_made_picture_to_a_data_set_everywhere(tmp_path):
     run, out = str(tmp_path / "run"), tmp_path / "set"
     replay = ("--vlm", "replay", "--model", str(recording), "--concepts", "physics")
     command("run", str(folder), *replay, "--out", run, "--licence", "CC0-1.0")
-    command("export", run, "--out", str(out), "--parquet")
+    name = 'cups: {all}\nlicence: "mit" <script>'
+    command("export", run, "--out", str(out), "--parquet", "--name", name)
     (row,) = check_export(out, pictures=1)
     mask = Mask.from_png(out / row["mask_merged"]).to_array()
     y, x = np.mgrid[:120, :160]
@@ -139,6 +140,11 @@ def test_a_made_picture_to_a_data_set_everywhere(tmp_path):
     coco = json.loads((out / "coco.json").read_text())
     assert coco["annotations"][0]["caption"] == row["prompt"] and coco["annotations"][0]["area"] == mask.sum()
     card = (out / "README.md").read_text()
+    import yaml
+
+    _, head, body = card.split("---", 2)
+    assert yaml.safe_load(head)["pretty_name"] == 'cups: {all} licence: "mit" <script>'
+    assert "<script>" not in body
     assert "CC0-1.0" in card and "replies.jsonl" in card and str(tmp_path) not in card
     import pyarrow.parquet as pq
 

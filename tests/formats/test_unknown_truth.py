@@ -162,6 +162,66 @@ def test_pictures_and_categories_of_equal_ids_are_errors_naming_the_id(tmp_path)
         read(coco(tmp_path, rows, categories=names))
 
 
+def test_categories_of_one_name_are_asked_for_together(tmp_path):
+    rows = [{"category_id": n, "segmentation": [box_ring(5 * n, 1, 5 * n + 3, 4)]} for n in (1, 2)]
+    source = coco(tmp_path, rows)
+    path = tmp_path / "annotations/instances_val2017.json"
+    data = json.loads(path.read_text())
+    data["categories"][1]["name"] = "mug"  # two tools, one word
+    dump(path, data)
+    ((example,), notes) = read(source)
+    assert [mask.box[0] for mask in example.rounds[0].masks] == [5, 10] and not notes.counts
+
+
+def test_a_picture_that_several_ids_list_is_left_out(tmp_path):
+    images = [
+        {"id": n, "file_name": name, "height": H, "width": W} for n, name in enumerate(["a", "a", "b"], 1)
+    ]
+    rows = [{"image_id": n, "segmentation": [box_ring(*BOX)]} for n in (1, 2, 3)]
+    found, notes = read(coco(tmp_path, rows, images))
+    assert [e.id for e in found] == ["coco-val2017-3-1"]  # of the others each has a part of the mugs
+    assert notes.counts == {"prompts left out: several ids list their picture": 2}
+
+
+def test_what_lvis_did_not_label_exhaustively_is_left_out(tmp_path):
+    images = [{"id": 1, "file_name": "a", "height": H, "width": W, "not_exhaustive_category_ids": [2]}]
+    rows = [{"category_id": n, "segmentation": [box_ring(*BOX)]} for n in (1, 2)]
+    found, notes = read(coco(tmp_path, rows, images))
+    assert [e.rounds[0].text for e in found] == ["mug"]
+    assert notes.counts == {"prompts left out: LVIS did not label all of the category": 1}
+
+
+@pytest.mark.parametrize("kind", ["coco", "muse"])
+def test_polygons_in_fractions_are_an_error_not_one_pixel(kind, tmp_path):
+    ring = [0.1, 0.1, 0.6, 0.1, 0.6, 0.8, 0.1, 0.8]
+    source = coco(tmp_path, [{"segmentation": [ring]}]) if kind == "coco" else muse(tmp_path, [ring])
+    with pytest.raises(DataError, match="corners must be pixels"):
+        read(source)
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", None, 5, ...])
+def test_a_prompt_that_asks_for_nothing_is_left_out(tmp_path, prompt):
+    picture(tmp_path / "a.png")
+    box_mask(1, 1, 5, 5).to_png(tmp_path / "m.png")
+    row = {"image": "a.png", "mask": "m.png", "prompt": prompt}
+    rows = [{k: v for k, v in row.items() if v is not ...}, row | {"prompt": "the cup"}]
+    dump(tmp_path / "items.json", {"items": rows})
+    found, notes = read(f"converseg:{tmp_path}/items.json")
+    assert [e.rounds[0].text for e in found] == ["the cup"] and sum(notes.counts.values()) == 1
+
+
+def test_a_turn_full_of_brackets_is_refused_in_a_moment(tmp_path):
+    mrseg_of(tmp_path, [box_ring(*BOX)])
+    (path,) = (tmp_path / "conversations_folder").rglob("*.json")
+    data = json.loads(path.read_text())
+    data[0]["conversations"][0]["value"] = "[IMAGE256:" * 200_000
+    dump(path, data)
+    began = time.process_time()
+    with pytest.raises(DataError, match="a turn may have"):
+        read(f"mrseg:{tmp_path}@val")
+    assert time.process_time() - began < 2
+
+
 def test_ids_of_mixed_types_are_the_same_ids(tmp_path):
     rows = [
         {"image_id": i, "category_id": c, "segmentation": [box_ring(0, 0, 4, 4)]}
@@ -513,6 +573,29 @@ def test_hostile_yaml_is_refused_at_once(tmp_path, content):
     with pytest.raises(DataError, match=r"annotations\.yaml"):
         read(f"mrseg:{tmp_path}@val")
     assert time.process_time() - began < 1
+
+
+def test_a_shard_of_zeros_without_end_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(dense, "MAX_SHARD_BYTES", 10 << 20)
+    path = tmp_path / "shard-00000.npz"
+    path.with_suffix(".jsonl").write_text("")
+    np.savez_compressed(path, rgb=np.zeros((4, 1024, 1024, 3), np.uint8))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"shard-00000\.npz .*more than 10 MB; got 12 MB"):
+        dense.read_shard(path)
+
+
+def test_a_table_of_zeros_without_end_is_refused_at_once(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    row = {"example": "{}", "image": {"bytes": bytes(300 << 20), "path": "a.png"}}
+    parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "val.parquet", compression="zstd")
+    assert (tmp_path / "val.parquet").stat().st_size < 1 << 20
+    with pytest.raises(
+        DataError, match=r"val\.parquet: column image\.bytes is compressed more than 200-fold"
+    ):
+        read(f"own:{tmp_path}")
 
 
 def test_damaged_shards_are_named(tmp_path):
