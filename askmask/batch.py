@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
@@ -60,7 +61,7 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
     Raises DataError for a source that holds none, SettingError for a folder without prompts.
     """
     given, source, prompts = str(source), Path(source), list(prompts)
-    pattern = not source.exists() and glob.has_magic(given)
+    pattern = glob.has_magic(given) and not os.path.exists(given)
     if source.is_dir() or pattern:
         if not prompts:
             kind = "a pattern" if pattern else "a folder"

@@ -20,11 +20,12 @@ from askmask.runs.manifest import made_by
 from askmask.runs.whole_files import settle
 
 RUN = "run.sqlite"  # the store of an engine run
+CONVERSATION = "conversation.json"  # what `askmask chat` keeps
 UNTRAINED = "scores left out: no training stands behind them"
 
 
 def open_source(source: str, *, notes: Notes, at: str | Path | None = None) -> Iterator[Example]:
-    """Yield the Examples of a data set, of what `askmask segment` or `batch` wrote, of a session, of an engine run.
+    """Yield the Examples of a data set, of what `askmask segment`, `batch`, `chat` or `engine` wrote, of a session.
 
     A data set is what `open_dataset` reads. `at` is the folder where pictures are looked for that do not lie where
     the source says. What is left out is counted in `notes`. Raises DataError or SettingError.
@@ -39,6 +40,8 @@ def open_source(source: str, *, notes: Notes, at: str | Path | None = None) -> I
             return _answers(path / RESULT, at, notes)
         if maker == batch.MADE_BY:
             return _batch(path, at, notes)
+        if (path / CONVERSATION).is_file():
+            return iter([_session(read_object(path / CONVERSATION), path / CONVERSATION, at, notes)])
         if (path / RUN).is_file():
             return _run(path, notes)
     elif path.is_file() and path.suffix == ".json":
@@ -112,7 +115,8 @@ def _round_of(answer: Answer, notes: Notes, where: str) -> Round:
     segments = tuple(replace(segment, id="", parents=()) for segment in round.segments or ())
     if refers := round.prompt.refers_to:
         notes.add("references left out: the rounds they mean are not in the file", where, len(refers))
-    return replace(round, id="", prompt=replace(round.prompt, refers_to=()), segments=segments)
+    prompt = replace(round.prompt, refers_to=())
+    return replace(round, id="", prompt=prompt, references=(), segments=segments)
 
 
 def _without_untrained(round: Round, trained: bool, notes: Notes, where: object) -> Round:

@@ -69,7 +69,8 @@ class Kept:
 
     def overlay(self, name: str, segments: Sequence[Segment], title: str) -> Path:
         """Draw segments on the picture, each in its colour with its name, into NAME.png; return where."""
-        layers = [Layer((one.mask,), label(one), _sure(one)) for one in segments] or [
+        scored = self.session.model.score_trained
+        layers = [Layer((one.mask,), label(one), _sure(one, scored=scored)) for one in segments] or [
             Layer((), title, "nothing found")
         ]
         path = self.folder.path(f"{name}.png")
@@ -112,8 +113,8 @@ def label(segment: Segment) -> str:
     return f"{segment.id} {called}" if called else segment.id
 
 
-def _sure(segment: Segment) -> str:
-    return segment.source if segment.score is None else f"{segment.score:.2f}"
+def _sure(segment: Segment, *, scored: bool) -> str:
+    return f"{segment.score:.2f}" if scored and segment.score is not None else segment.source
 
 
 def _hash(line: str) -> str:

@@ -61,7 +61,8 @@ class Talk:
         round = answer.round
         if words and answer.text:
             self.say(f'"{answer.text}"')
-        self._tell_round(round, answer.found, f"score {answer.score:.2f}, {answer.model}")
+        score = f"score {answer.score:.2f}, " if answer.found and answer.score_trained else ""
+        self._tell_round(round, answer.found, f"{score}{answer.model}")
         for notice in answer.notices:
             self.say(f"    note: {notice}")
 
@@ -69,8 +70,9 @@ class Talk:
         segments = round.segments or ()
         count = f"{len(segments)} segment{'s' * (len(segments) != 1)}" if found else "nothing found"
         self.say(f"{round.id}  {count}, {note}")
+        scored = self.kept.session.model.score_trained and not round.prompt.marks
         for segment in segments:
-            self.say(f"    {_in_a_line(segment)}")
+            self.say(f"    {_in_a_line(segment, scored=scored)}")
         if round.references:
             self.say(f"    about {', '.join(map(_why, round.references))}")
         self.say(f"    {self.kept.overlay(round.id, segments, round.text or 'marked')}")
@@ -244,10 +246,10 @@ def _json_file(name: str) -> Path:
     return path
 
 
-def _in_a_line(segment: Segment) -> str:
+def _in_a_line(segment: Segment, *, scored: bool) -> str:
     box = segment.mask.box
     where = "empty" if box is None else "box {} {} {} {}".format(*box)
-    sure = "" if segment.score is None else f", {segment.score:.2f}"
+    sure = f", {segment.score:.2f}" if scored and segment.score is not None else ""
     made = f", from {', '.join(segment.parents)}" if segment.parents else ""
     return f"{label(segment)}: {where}{sure}{made}"
 

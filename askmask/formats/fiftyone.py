@@ -86,6 +86,7 @@ def _detection(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
         ("name", segment.name),
         ("concept", shape.round.concept),
         ("reply", shape.round.reply),
+        ("made_by", shape.round.made_by),
     ):
         detection |= {key: value} if value else {}
     if shape.round.prompt.refers_to:

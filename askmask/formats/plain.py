@@ -1,7 +1,7 @@
 """Masks as plain files, written: a PNG a mask and a table of them (`png`), or outlines as GeoJSON (`geojson`).
 
     ROOT/masks/9/r1-m1.png      255 inside, 0 outside, of the picture's size
-    ROOT/masks.csv              image,mask,prompt,round,segment,name,concept,score,source,reply,refers_to
+    ROOT/masks.csv              image,mask,prompt,round,segment,name,concept,score,source,made_by,reply,refers_to
 
     ROOT/geojson/9.geojson      one feature a mask, in pixels of the picture, y downwards (as QuPath has it):
 
@@ -38,6 +38,7 @@ COLUMNS = (
     "concept",
     "score",
     "source",
+    "made_by",
     "reply",
     "refers_to",
 )
@@ -108,7 +109,7 @@ def _rows(group: list[Example]) -> Iterable[tuple[int, Round, Segment | None]]:
 def _said(round: Round, segment: Segment | None) -> dict[str, Any]:
     """Return what is known of a mask; absent things are left out."""
     said: dict[str, Any] = {"prompt": round.text, "round": round.id}
-    said |= {key: value for key in ("concept", "reply") if (value := getattr(round, key))}
+    said |= {key: value for key in ("concept", "reply", "made_by") if (value := getattr(round, key))}
     if segment is not None:
         said |= {"segment": segment.id, "source": segment.source}
         said |= {key: v for key in ("name", "score") if (v := getattr(segment, key)) is not None}

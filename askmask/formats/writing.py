@@ -28,6 +28,7 @@ KINDS: Final = {
     "reference": "references of prompts to earlier rounds",
     "marks": "points, boxes and drawn masks of prompts",
     "source": "which masks a model made",
+    "made_by": "names of who answered",
     "licence": "licences of pictures",
 }
 UNANSWERED = "prompts that were not answered, or have no truth, are left out"
@@ -122,7 +123,8 @@ def count_losses(examples: Iterable[Example], holds: Iterable[str], notes: Notes
             add("ignore", place, bool(round.ignore))
             add("reply", place, bool(round.reply))
             add("concept", place, bool(round.concept))
-            add("reference", place, len(prompt.refers_to))
+            add("reference", place, max(len(prompt.refers_to), len(round.references)))
+            add("made_by", place, bool(round.made_by))
             add("marks", place, len(prompt.points) + len(prompt.boxes) + len(prompt.masks))
             for segment in round.segments:
                 add("score", place, segment.score is not None)

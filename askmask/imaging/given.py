@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def expanded(pattern: str) -> list[Path]:
 
     For shells that leave patterns alone, and for patterns in quotes. Raises PictureError if there are none.
     """
-    if Path(pattern).exists() or not glob.has_magic(pattern):
+    if not glob.has_magic(pattern) or os.path.exists(pattern):  # which takes names that are too long
         return [Path(pattern)]
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
     if not found:

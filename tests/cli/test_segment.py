@@ -228,12 +228,12 @@ def test_odd_arguments_end_in_one_line_too(askmask, tiny_folder, picture_path, t
 
 
 def test_what_nobody_foresaw_is_one_line_too(askmask, tiny_folder, picture_path, monkeypatch):
-    import askmask.imaging.files as files
+    import askmask.imaging.given as given
 
     def broken(*_):
         raise KeyError("who\nknows")
 
-    monkeypatch.setattr(files, "read_picture", broken)
+    monkeypatch.setattr(given, "read_given", broken)
     ran = askmask("segment", picture_path, "x", "-m", tiny_folder)
     assert ran.code == 2 and "unexpected KeyError" in ran.err and "--debug" in ran.err
     assert ran.err.count("\n") == 1

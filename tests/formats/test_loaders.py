@@ -517,7 +517,7 @@ def test_every_set_is_named_and_unknown_names_and_options_are_told():
     wanted = (
         "own world converseg refcoco refcoco+ refcocog refclef grefcoco reasonseg mrseg prist muse mmr coco"
     )
-    assert set(LOADERS) == {*wanted.split(), "panoptic"}
+    assert set(LOADERS) == {*wanted.split(), *"panoptic label-studio cvat labelme yolo-seg".split()}
     with pytest.raises(SettingError, match="Names: own, world"):
         open_dataset("lvis:/nowhere")
     with pytest.raises(SettingError, match="no such option"):

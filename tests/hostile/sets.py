@@ -379,6 +379,56 @@ def _read_masks(root: Path) -> int:
     return sum(Mask.from_png(path).area >= 0 for path in sorted(root.iterdir()))
 
 
+def _tool(to: str) -> Callable[[Path], None]:
+    """The files of another tool, as `askmask convert` writes them."""
+
+    def write(root: Path) -> None:
+        from askmask.conversation import Prompt, Round, Segment
+        from askmask.formats.catalogue import WRITERS
+        from askmask.notes import Notes
+
+        folder = "images/train" if WRITERS[to].by_split else "images"
+        picture(root / folder / "a.png")
+        segments = (Segment(mask=box(1, 1, 5, 5), score=0.5, name="x"), Segment(mask=box(7, 7, 9, 9)))
+        rounds = (
+            Round(prompt=Prompt(text="the cup"), segments=segments, concept="spatial"),
+            Round(prompt=Prompt(text="the zebra"), segments=()),
+        )
+        example = Example(id="a", image=f"{folder}/a.png", size=(H, W), rounds=rounds)
+        WRITERS[to].write([example], root, name="x", notes=Notes())
+
+    return write
+
+
+def _read_source(name: str) -> Callable[[Path], int]:
+    """Read what a command wrote, as `askmask convert` does."""
+
+    def read(root: Path) -> int:
+        from askmask.notes import Notes
+        from askmask.sources import open_source
+
+        return read_examples(open_source(str(root / name) if name else str(root), notes=Notes()))
+
+    return read
+
+
+def _session(root: Path) -> None:
+    picture(root / "a.png")
+    segment = box(1, 1, 5, 5).to_dict() | {"id": "m1", "source": "predicted", "score": 0.5}
+    rounds = [{"id": "r1", "prompt": "the cup", "segments": [segment], "made_by": "x"}]
+    about = {"name": "a.png", "size": [H, W], "sha256": "0"}
+    dump(root / "talk.json", {"schema": 2, "picture": about, "model": {"name": "x"}, "rounds": rounds, "next": {"r": 2, "m": 2}})  # fmt: skip
+
+
+def _answers(root: Path) -> None:
+    picture(root / "a.png")
+    mask = box(1, 1, 5, 5).to_dict() | {"id": "m1", "source": "predicted", "score": 0.5}
+    answer = {"round": "r1", "prompt": "the cup", "found": True, "presence": 0.9, "presence_trained": True, "score": 0.5,
+              "score_trained": True, "masks": [mask], "text": "", "mask_token": 0, "notices": [], "timings": {}}  # fmt: skip
+    common = {"size": [H, W], "model": "x", "protocol": "native"}
+    dump(root / "result.json", {"image": "a.png", "answers": [answer]} | common)
+
+
 def png_of(width: int, height: int) -> bytes:
     """A small PNG of any size."""
     buffer = io.BytesIO()
@@ -433,6 +483,12 @@ SETS: dict[str, FileSet] = {
         dataset("mmr:ROOT@val"),
         ("MMR_val.json",),
     ),
+    "label-studio": FileSet(_tool("label-studio"), dataset("label-studio:ROOT"), ("tasks.json",)),
+    "cvat": FileSet(_tool("cvat"), dataset("cvat:ROOT"), ("annotations.xml",)),
+    "labelme": FileSet(_tool("labelme"), dataset("labelme:ROOT"), ("images/a.json",)),
+    "yolo-seg": FileSet(_tool("yolo-seg"), dataset("yolo-seg:ROOT"), ("data.yaml", "labels/train/a.txt")),
+    "session": FileSet(_session, _read_source("talk.json"), ("talk.json",)),
+    "answers": FileSet(_answers, _read_source("result.json"), ("result.json",)),
     "dense": FileSet(_dense, _read_dense, ("shard-00000.npz", "shard-00000.jsonl")),
     "score": FileSet(_score, _read_score, ("truth.jsonl", "predictions.jsonl", "m.png")),
     "batch": FileSet(_questions, _read_questions, ("q.jsonl",)),
