@@ -29,7 +29,6 @@ from askmask.formats.reading import (
     id_of,
     inside,
     item,
-    prompt_of,
     read_json,
     text_of,
 )
@@ -165,7 +164,7 @@ def _example(row: Mapping[str, Any], key: str, path: Path, number: int, split: s
         split=split,
         rounds=(
             Round.of(
-                prompt_of(row["prompt"], "prompt"),
+                text_of(row["prompt"], "prompt"),  # the published training has empty ones
                 masks=(mask,) if mask else (),
                 concept=None if concept is None else text_of(concept, "concept"),
             ),

@@ -64,7 +64,8 @@ def mask_of_coco(segmentation: Any, size: tuple[int, int], *, drop_invalid: bool
         raise DataError("a segmentation must be polygons or a run-length code", got=repr(segmentation)[:80])
     rings = [ring for ring in segmentation if not drop_invalid or (len(ring) >= 6 and len(ring) % 2 == 0)]
     mask = Mask.from_polygons(rings, size)
-    if rings and max(size) > 2 and all(0 <= np.min(ring) and np.max(ring) <= 1 for ring in rings):
+    numbers = np.concatenate([np.ravel(ring) for ring in rings]) if rings else np.zeros(0)
+    if ((numbers >= 0) & (numbers <= 1)).all() and (numbers % 1 != 0).any() and max(size) > 2:
         raise DataError("a polygon's corners must be pixels", got=f"fractions {segmentation!r}"[:80])
     return drawn(mask)
 

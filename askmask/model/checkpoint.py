@@ -178,7 +178,8 @@ def load_checkpoint(
 
 def check_kind(key: str, tensor: Tensor, wanted: torch.dtype, where: str) -> None:
     """Raise CheckpointError for weights that are no real numbers of 16 to 64 bits where the network has such."""
-    if tensor.dtype != wanted and not (tensor.dtype in FLOATS and wanted in FLOATS):
+    counter = key.endswith("num_batches_tracked")  # of batch norm: no answer depends on it
+    if tensor.dtype != wanted and not (tensor.dtype in FLOATS and (wanted in FLOATS or counter)):
         raise CheckpointError(f"{where}: {key} must be {wanted} or another width of it", got=tensor.dtype)
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Source:
         notes.say(name)
         if not self._rounds:
             why = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            why += (
+                f" (first: {first})"
+                if (first := next(chain.from_iterable(notes.places.values()), ""))
+                else ""
+            )
             raise DataError("no round to train on", got=f"{name}: {why or 'it is empty'}")
 
     def _take(self, examples: Iterable[Example]) -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,13 @@ def export_mini(
 
 
 def words_of(folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of training prompts as they are meant: no typing errors, nothing the world does not show."""
+    """Return the words of training prompts, in dialogues too, as they are meant: no typing errors, nothing unseen."""
     counts: Counter[str] = Counter()
     for path in (path for folder in folders for path in shards(folder)):
         for _, scene in read_rows(path.with_suffix(".jsonl")):
-            for prompt in (prompt for view in scene["views"] for prompt in view["prompts"]):
+            talks = (talk for view in scene["views"] for talk in view.get("dialogues", ()))
+            alone = (prompt for view in scene["views"] for prompt in view["prompts"])
+            for prompt in chain(alone, chain.from_iterable(talks)):
                 if prompt["kind"] != "unknown" and prompt["facts"].get("said_as") != "mistyped":
                     counts.update(set(re.findall(r"\w+", prompt["prompt"].lower())))
     return tuple(sorted(word for word, count in counts.items() if count >= MET))

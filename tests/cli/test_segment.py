@@ -230,7 +230,7 @@ def test_odd_arguments_end_in_one_line_too(askmask, tiny_folder, picture_path, t
 def test_what_nobody_foresaw_is_one_line_too(askmask, tiny_folder, picture_path, monkeypatch):
     import askmask.imaging.given as given
 
-    def broken(*_):
+    def broken(*_, **__):
         raise KeyError("who\nknows")
 
     monkeypatch.setattr(given, "read_given", broken)

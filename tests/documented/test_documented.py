@@ -177,7 +177,12 @@ POINT_WALK = [
     ("askmask doctor --model point --vlm-model Qwen/", "--drawer classical"),
 ]
 POINT_EVAL, POINT_TABLE = "askmask eval point converseg", "askmask table runs/qwen3"
-OTHERS = ["askmask world make --split val", "askmask world oracle", "askmask new --estimate"]
+OTHERS = [
+    "askmask world reask data/dense",
+    "askmask world make --split val",
+    "askmask world oracle",
+    "askmask new --estimate",
+]
 
 
 def test_every_documented_command_is_run_or_says_why_not():

@@ -126,7 +126,9 @@ def test_a_round_that_is_meant_means_all_of_its_masks(model, discs):
     pointed = session.ask(boxes=corners).round
     assert len(pointed.segments) == 2
     answer = session.ask("all but those", about=pointed.id)
-    assert [ref.id for ref in answer.references if ref.given] == [one.id for one in pointed.segments]
+    assert [ref.id for ref in answer.references if ref.given] == [pointed.id]
+    state = model.state_of(session)
+    assert [state.remembered[n] for n in state.meant(answer.round.prompt)] == [s.id for s in pointed.segments]
 
 
 def test_going_on_is_the_same_as_beginning_anew(model, picture):
@@ -230,4 +232,4 @@ def test_references_are_stored_with_the_answer(model, picture):
     assert answer.references
     again = Answer.from_dict(json.loads(json.dumps(answer.to_dict())))
     assert again == answer and again.references == answer.references
-    assert replace(answer, references=()) != answer
+    assert replace(answer, round=replace(answer.round, references=())) != answer

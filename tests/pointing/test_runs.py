@@ -66,7 +66,7 @@ def test_a_run_taken_up_again_asks_for_nothing_twice(tmp_path, pictures):
     def until_mended(body):
         return failure(400, "not today") if len(body["messages"]) > 2 else GOOD
 
-    command = ["eval", "point", data, "--out", out, "--history", "own"]
+    command = ["eval", "point", data, "--out", out, "--reference", "pred"]
     with scripted(until_mended) as (url, seen):
         first = CliRunner().invoke(app, [*command, *options(url)])
         assert first.exit_code == 1 and len(seen) == 6, first.output
