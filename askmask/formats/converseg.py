@@ -29,6 +29,7 @@ from askmask.formats.reading import (
     id_of,
     inside,
     item,
+    prompt_of,
     read_json,
     text_of,
 )
@@ -164,7 +165,8 @@ def _example(row: Mapping[str, Any], key: str, path: Path, number: int, split: s
         split=split,
         rounds=(
             Round.of(
-                text_of(row["prompt"], "prompt"),  # the published training has empty ones
+                # The published training has empty prompts; the benchmark has none.
+                (text_of if key == "mask_merged" else prompt_of)(row["prompt"], "prompt"),
                 masks=(mask,) if mask else (),
                 concept=None if concept is None else text_of(concept, "concept"),
             ),

@@ -179,6 +179,7 @@ POINT_WALK = [
 POINT_EVAL, POINT_TABLE = "askmask eval point converseg", "askmask table runs/qwen3"
 OTHERS = [
     "askmask world reask data/dense",
+    "askmask train conversation start=mini",
     "askmask world make --split val",
     "askmask world oracle",
     "askmask new --estimate",
