@@ -7,6 +7,7 @@ import { Look } from "./look.js";
 import { Rounds } from "./rounds.js";
 import { Stage } from "./stage.js";
 import { BoxTool, hearPointer, LassoTool, PointTool, SelectTool } from "./tools.js";
+import { Twins } from "./twins.js";
 import { View } from "./view.js";
 
 export class App {
@@ -98,7 +99,7 @@ export class App {
   }
 
   async compareWith(model) {
-    this.other = null;
+    this.other = this.twins = null;
     this.beside.show(null);
     one("#second").hidden = true;
     if (model) {
@@ -108,6 +109,7 @@ export class App {
       this.other.image = this.conversation.image;
       this.other.backdrop = this.conversation.backdrop;
       one("#second").hidden = false;
+      this.twins = new Twins(this.conversation, this.other);
       this.beside.show(this.other);
       for (const { why } of session.refused ?? []) this.toast(why);
     }
@@ -125,16 +127,31 @@ export class App {
 
   // -- what is done -------------------------------------------------------------------------------------------
 
-  /** Do something for the conversation and the one beside it. */
-  each(act) {
-    return Promise.all([this.conversation, this.other].filter(Boolean).map(act));
+  /** Do something for the conversation and the one beside it: `act(conversation, id -> its own id)`. */
+  async each(act) {
+    const mine = act(this.conversation, (id) => id);
+    if (!this.other) return [await mine];
+    const { twins } = this;
+    const both = await Promise.all([mine, act(this.other, (id) => twins.id(id))]);
+    twins.pair(...both);
+    this.changed();
+    return both;
   }
 
   ask(text) {
-    const about = [...this.look.chosen];
+    const chosen = [...this.look.chosen];
     this.look.clear();
     const id = unique();
-    return this.run(() => this.each((one) => one.ask({ text, about }, id)), null);
+    const act = (one, own) => one.ask({ text, about: chosen.map(own).filter(Boolean) }, id);
+    return this.run(() => this.each(act), null);
+  }
+
+  edit(round, text) {
+    return this.run(() => this.each((one, own) => own(round.id) && one.edit(own(round.id), text)), "asked anew");
+  }
+
+  remove(round) {
+    return this.run(() => this.each((one, own) => own(round.id) && one.removeRound(own(round.id))), "removed");
   }
 
   /** A mark on the picture: a new mask, or one that mends what is chosen. */
@@ -142,8 +159,8 @@ export class App {
     const of = this.how === "new" ? null : [...this.look.chosen][0];
     const mask = polygon && { polygons: [[polygon]] };
     const id = unique();
-    const act = (conversation) => {
-      if (of) return conversation.add({ how: this.how, of, points, boxes, mask }, id);
+    const act = (conversation, own) => {
+      if (of) return conversation.add({ how: this.how, of: own(of), points, boxes, mask }, id);
       return mask ? conversation.add({ how: "new", mask }, id) : conversation.ask({ text: "", points, boxes }, id);
     };
     return this.run(async () => {

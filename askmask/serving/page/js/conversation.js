@@ -154,16 +154,16 @@ export class Conversation {
     this.take(await this.doing(method, `${this.path}${path}`, value));
   }
 
-  edit(round, text) {
-    return this.change("PUT", `/rounds/${round.id}`, { text, refresh: true });
+  edit(id, text) {
+    return this.change("PUT", `/rounds/${id}`, { text, refresh: true });
   }
 
   refresh() {
     return this.change("POST", "/refresh");
   }
 
-  removeRound(round) {
-    return this.change("DELETE", `/rounds/${round.id}`);
+  removeRound(id) {
+    return this.change("DELETE", `/rounds/${id}`);
   }
 
   undo() {

@@ -11,7 +11,7 @@ export class Rounds {
 
   /** Bring the list to the conversation's state; items whose round is the same object stay as they are. */
   show() {
-    const { conversation, other } = this.app;
+    const { conversation, other, twins } = this.app;
     const wanted = conversation ? conversation.all : [];
     const replaced = conversation ? [...conversation.replaced].join() : "";
     const frame = this.list.parentElement;
@@ -24,7 +24,7 @@ export class Rounds {
     }
     let before = null;
     for (const round of wanted) {
-      const twin = other?.all.find((one) => one.id === round.id);
+      const twin = other && twins.round(round.id);
       const state = JSON.stringify([round, twin, replaced, Boolean(conversation.backdrop), this.editing === round.id]);
       let item = this.items.get(round.id);
       if (!item || item.state !== state) {
@@ -111,7 +111,7 @@ export class Rounds {
         onsubmit: (event) => {
           event.preventDefault();
           this.editing = null;
-          this.app.run(() => this.app.each((one) => one.edit(one.rounds.get(round.id) ?? round, words.value)), "asked anew");
+          this.app.edit(round, words.value);
         },
         onkeydown: (event) => {
           if (event.key === "Escape") stop();
@@ -217,7 +217,7 @@ export class Rounds {
       round.segments?.length ? button("Hide its masks", () => app.look.toggle(round.id), "look", { "data-eye": "" }) : null,
       words ? button("Edit the prompt", () => this.edit(round), "edit") : null,
       button("Fork from here", () => app.forkAt(round), "fork"),
-      button("Remove the round", () => app.run(() => app.each((one) => one.removeRound(round)), "removed"), "bin"),
+      button("Remove the round", () => app.remove(round), "bin"),
     );
   }
 
