@@ -18,7 +18,7 @@ from askmask.serving.refusal import Cancelled, Refusal, refusal_of
 from askmask.serving.together import Cancel, cancel_of_call
 
 KEEP_S = 900.0  # a result nobody has fetched
-KEEP_COUNT = 2000
+KEEP_COUNT = 500
 LONGEST_RETRY_S = 60.0
 
 
@@ -143,6 +143,11 @@ class Jobs:
         if job is None or job.owner != owner:
             raise Refusal(404, "no such job", do="Results are kept for 15 minutes.")
         return job
+
+    def told(self, job: Job) -> None:
+        """Forget a job whose result its caller has got; one that was begun with a key may be asked for again."""
+        if job.ended is not None and job not in self._by_key.values():
+            self._jobs.pop(job.id, None)
 
     async def drain(self, seconds: float) -> int:
         """Take no more, wait for those at work, cancel what is left after `seconds`; return how many those were."""

@@ -112,14 +112,16 @@ def routes(service: Service) -> APIRouter:
         context = (params or {}).get("context") or body.get("context") or {}
         name = service.model_names[0]
 
-        def work(job: Job) -> list[dict[str, Any]]:
+        def work(job: Job) -> bytes:
             results = []
             for number, task in enumerate(tasks, 1):
                 results.append(
                     _prediction(service, name, interface, task, context) | {"model_version": version()}
                 )
                 job.tell("progress", {"done": number, "total": len(tasks)}, done=number)
-            return results
+            return json_text(
+                {"results": results}, compact=True
+            ).encode()  # lists of bytes are large in memory
 
         key = hashlib.sha256(json_text(body).encode("utf-8", "surrogatepass")).hexdigest()
         owner = request.scope["state"]["owner"]
@@ -130,7 +132,7 @@ def routes(service: Service) -> APIRouter:
         await watched(request, job, stays=True)
         if job.refusal is not None:
             raise job.refusal
-        return Json({"results": job.result})
+        return Response(job.result, media_type="application/json")
 
     return router
 

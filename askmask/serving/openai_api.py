@@ -24,7 +24,7 @@ from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError
 from askmask.imaging.files import read_picture
 from askmask.imaging.mask import Mask
-from askmask.serving.jobs import Job
+from askmask.serving.jobs import Job, Jobs
 from askmask.serving.pictures_in import json_body, picture_of
 from askmask.serving.refusal import Cancelled, Refusal
 from askmask.serving.replies import BEAT_S, Json, watched
@@ -80,8 +80,9 @@ def routes(service: Service) -> APIRouter:
         owner = request.scope["state"]["owner"]
         job = service.jobs.start(owner, "chat", lambda job: job.in_thread(lambda: work(job)))
         if body.get("stream"):
-            return StreamingResponse(_chunks(job, model), media_type="text/event-stream")
+            return StreamingResponse(_chunks(service.jobs, job, model), media_type="text/event-stream")
         await watched(request, job)
+        service.jobs.told(job)
         if job.refusal is not None:
             raise job.refusal
         return Json(job.result)
@@ -300,7 +301,7 @@ def _pixels(places: Any, size: tuple[int, int]) -> tuple[float, ...]:
     )
 
 
-async def _chunks(job: Job, model: str) -> AsyncIterator[bytes]:
+async def _chunks(jobs: Jobs, job: Job, model: str) -> AsyncIterator[bytes]:
     """Yield a completion piece by piece, and signs of life while nothing comes."""
     head = {
         "id": "chatcmpl-askmask",
@@ -340,3 +341,4 @@ async def _chunks(job: Job, model: str) -> AsyncIterator[bytes]:
     finally:
         if not job.over.is_set():
             job.cancel.set()
+        jobs.told(job)

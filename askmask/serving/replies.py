@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from askmask.conversation import Segment
 from askmask.runs.json_text import json_text
-from askmask.serving.jobs import Job
+from askmask.serving.jobs import Job, Jobs
 from askmask.serving.masks import Form
 from askmask.serving.refusal import Refusal
 from askmask.serving.wire import segment_to_wire
@@ -40,7 +40,9 @@ def key_of(request: Request) -> str | None:
     return key
 
 
-async def outcome(request: Request, job: Job, form: Form, wait: float, *, status: int = 200) -> Response:
+async def outcome(
+    jobs: Jobs, request: Request, job: Job, form: Form, wait: float, *, status: int = 200
+) -> Response:
     """Return what a job gave; its id, if that takes longer than `wait` seconds.
 
     A caller who goes away before cancels it, unless the request has an Idempotency-Key. Raises Refusal.
@@ -48,9 +50,10 @@ async def outcome(request: Request, job: Job, form: Form, wait: float, *, status
     stays = key_of(request) is not None
     if EVENTS in request.headers.get("accept", ""):
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_events(job, form, stays), media_type=EVENTS, headers=headers)
+        return StreamingResponse(_events(jobs, job, form, stays), media_type=EVENTS, headers=headers)
     await watched(request, job, wait=min(wait, LONGEST_WAIT_S), stays=stays)
     if job.over.is_set():
+        jobs.told(job)
         return told(job, form, status)
     return Json({"job": job.to_dict()}, 202, headers={"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"})
 
@@ -76,7 +79,7 @@ def told(job: Job, form: Form, status: int = 200) -> Response:
     return Json(job.result(form), status)
 
 
-async def _events(job: Job, form: Form, stays: bool) -> AsyncIterator[bytes]:
+async def _events(jobs: Jobs, job: Job, form: Form, stays: bool) -> AsyncIterator[bytes]:
     """Yield what a job tells, as server-sent events."""
     try:
         yield _event("job", job.to_dict())
@@ -97,6 +100,7 @@ async def _events(job: Job, form: Form, stays: bool) -> AsyncIterator[bytes]:
     finally:
         if not job.over.is_set() and not stays:
             job.cancel.set()
+        jobs.told(job)
 
 
 def _event(kind: str, data: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,6 +97,8 @@ def run(
             timeout_graceful_shutdown=round(settings.limits.drain_s),
         )
         server = _Server(config, on_start)
+        # uvicorn raises the signal that stopped it once more when all is done: being told to stop is no failure.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         server.run(sockets=[line])
         if why:
             raise why[0]

@@ -90,7 +90,7 @@ def routes(service: Service) -> APIRouter:
         """Answer prompts about one picture, each as if it were alone. JSON, or a form with a file `picture`."""
         data, call = await segment_call_of(request, service)
         job = service.segment(owner, data, call.prompts, call.model, key_of(request))
-        return await outcome(request, job, call.masks, wait)
+        return await outcome(service.jobs, request, job, call.masks, wait)
 
     # -- sessions -------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ def routes(service: Service) -> APIRouter:
         """Open a session: the picture is sent and encoded once. JSON, or a form with a file `picture`."""
         data, name, call = await open_call_of(request, service)
         job = service.open(owner, data, name, call.model, call.saved, key_of(request))
-        return await outcome(request, job, masks, wait, status=201)
+        return await outcome(service.jobs, request, job, masks, wait, status=201)
 
     @router.get("/sessions", tags=["sessions"])
     async def list_sessions(owner: Owner, most: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
@@ -140,14 +140,16 @@ def routes(service: Service) -> APIRouter:
         kept: Found, body: PromptIn, request: Request, wait: Wait = usual, masks: Masks = "rle"
     ) -> Response:
         """Ask the next round: in words, by points, boxes or a drawn mask, about earlier rounds or segments."""
-        return await outcome(request, service.ask(kept, body, key=key_of(request)), masks, wait)
+        return await outcome(service.jobs, request, service.ask(kept, body, key=key_of(request)), masks, wait)
 
     @router.put("/sessions/{session}/rounds/{round}", tags=["rounds"])
     async def edit(
         kept: Found, round: str, body: EditCall, request: Request, wait: Wait = usual, masks: Masks = "rle"
     ) -> Response:
         """Ask a round anew with another prompt; rounds that refer to it become stale, or are asked anew too."""
-        return await outcome(request, service.edit(kept, round, body, key=key_of(request)), masks, wait)
+        return await outcome(
+            service.jobs, request, service.edit(kept, round, body, key=key_of(request)), masks, wait
+        )
 
     @router.delete("/sessions/{session}/rounds/{round}", tags=["rounds"])
     async def delete_round(
@@ -159,19 +161,21 @@ def routes(service: Service) -> APIRouter:
             session.delete(round)
             return {}
 
-        return await outcome(request, service.change(kept, "delete", act, key=key_of(request)), masks, wait)
+        return await outcome(
+            service.jobs, request, service.change(kept, "delete", act, key=key_of(request)), masks, wait
+        )
 
     @router.post("/sessions/{session}/refresh", tags=["rounds"])
     async def refresh(kept: Found, request: Request, wait: Wait = usual, masks: Masks = "rle") -> Response:
         """Ask the stale rounds anew."""
-        return await outcome(request, service.refresh(kept, key=key_of(request)), masks, wait)
+        return await outcome(service.jobs, request, service.refresh(kept, key=key_of(request)), masks, wait)
 
     @router.post("/sessions/{session}/segments", tags=["segments"])
     async def add(
         kept: Found, body: AddCall, request: Request, wait: Wait = usual, masks: Masks = "rle"
     ) -> Response:
         """Take in a drawn mask; or mend a segment: add to it or cut from it what is drawn or marked."""
-        return await outcome(request, service.add(kept, body, key=key_of(request)), masks, wait)
+        return await outcome(service.jobs, request, service.add(kept, body, key=key_of(request)), masks, wait)
 
     @router.patch("/sessions/{session}/segments/{segment}", tags=["segments"])
     async def rename(
@@ -191,19 +195,23 @@ def routes(service: Service) -> APIRouter:
                 raise Refusal(404, "no such segment", got=repr(segment)) from None
             return {}
 
-        return await outcome(request, service.change(kept, "rename", act, key=key_of(request)), masks, wait)
+        return await outcome(
+            service.jobs, request, service.change(kept, "rename", act, key=key_of(request)), masks, wait
+        )
 
     @router.post("/sessions/{session}/undo", tags=["sessions"])
     async def undo(kept: Found, request: Request, wait: Wait = usual, masks: Masks = "rle") -> Response:
         """Take the last change back; also after a restart of the server."""
-        return await outcome(request, service.undo(kept), masks, wait)
+        return await outcome(service.jobs, request, service.undo(kept), masks, wait)
 
     @router.post("/sessions/{session}/fork", tags=["sessions"], status_code=201)
     async def fork(
         kept: Found, request: Request, body: ForkCall = ForkCall(), wait: Wait = usual, masks: Masks = "rle"
     ) -> Response:
         """Begin a second session as this one stands: for another way on, or another model to compare."""
-        return await outcome(request, service.fork(kept, body, key=key_of(request)), masks, wait, status=201)
+        return await outcome(
+            service.jobs, request, service.fork(kept, body, key=key_of(request)), masks, wait, status=201
+        )
 
     # -- files ----------------------------------------------------------------------------------------------
 

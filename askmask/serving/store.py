@@ -270,6 +270,7 @@ class Store:
     def _sleep(self, kept: Kept) -> None:
         if kept.journal is not None:
             kept.journal.close()
+            os.utime(kept.folder / FILE, (kept.used, kept.used))  # reading it was use, too
         kept.session = kept.journal = None
 
     def _opened(self, kept: Kept, journal: Journal, conversation: Mapping[str, Any]) -> Session:

@@ -105,6 +105,7 @@ def routes(service: Service) -> APIRouter:
             owner = request.scope["state"]["owner"]
             job = service.jobs.start(owner, "x-anylabeling", lambda job: job.in_thread(lambda: work(job)))
             await watched(request, job)
+            service.jobs.told(job)
         except Refusal as refusal:
             if refusal.status in (429, 499, 503):
                 raise
