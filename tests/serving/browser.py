@@ -74,6 +74,8 @@ class Page:
         self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
 
     def go(self, url: str) -> None:
+        self.driver.get("about:blank")
+        self.faults()  # what the page before still had under way is not this one's
         self.driver.get(url)
         self.wait("return document.documentElement.dataset.ready === 'yes'")
 

@@ -112,10 +112,7 @@ def blocks(page):
     return found
 
 
-@pytest.mark.parametrize(
-    "ratio",
-    [1, pytest.param(2, marks=pytest.mark.xfail(strict=False, reason="open: 1.4 px off when zoomed in"))],
-)
+@pytest.mark.parametrize("ratio", [1, 2])
 def test_clicks_land_within_a_pixel_at_three_zooms_scrolled_and_in_full_screen(
     page, colours, tmp_path, ratio
 ):
