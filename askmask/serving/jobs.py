@@ -67,8 +67,8 @@ class Job:
         self.events.append((kind, data))
         self._news.set()
 
-    async def follow(self) -> Any:
-        """Yield events from the first to the last."""
+    async def follow(self, beat_s: float) -> Any:
+        """Yield events from the first to the last, and None after every `beat_s` seconds without one."""
         number = 0
         while True:
             self._news.clear()
@@ -77,7 +77,10 @@ class Job:
                 number += 1
             if self.over.is_set():
                 return
-            await self._news.wait()
+            try:
+                await asyncio.wait_for(self._news.wait(), beat_s)
+            except TimeoutError:
+                yield None
 
     def to_dict(self) -> dict[str, Any]:
         """Return how it stands, ready for JSON."""

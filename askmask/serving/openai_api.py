@@ -8,7 +8,6 @@ client that sends our JSON back gets the masks of earlier rounds remembered. Ano
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,7 +26,7 @@ from askmask.imaging.mask import Mask
 from askmask.serving.jobs import Job, Jobs
 from askmask.serving.pictures_in import json_body, picture_of
 from askmask.serving.refusal import Cancelled, Refusal
-from askmask.serving.replies import BEAT_S, Json, watched
+from askmask.serving.replies import BEAT_S, STILL, Json, watched
 from askmask.serving.service import Service
 from askmask.serving.wire import MOST_TEXT, PictureIn, facts_of, segment_to_wire
 from askmask.session import Model, Session
@@ -317,15 +316,10 @@ async def _chunks(jobs: Jobs, job: Job, model: str) -> AsyncIterator[bytes]:
     try:
         yield chunk({"role": "assistant", "content": ""})
         said = ""
-        following = job.follow()
-        news = asyncio.ensure_future(anext(following, None))
-        while True:
-            done, _ = await asyncio.wait({news}, timeout=BEAT_S)
-            if not done:
-                yield b": still at work\n\n"
+        async for told in job.follow(BEAT_S):
+            if told is None:
+                yield STILL
                 continue
-            if (told := news.result()) is None:
-                break
             kind, data = told
             if kind == "words":
                 said += data
@@ -336,7 +330,6 @@ async def _chunks(jobs: Jobs, job: Job, model: str) -> AsyncIterator[bytes]:
                 yield chunk({}, "stop", askmask=data["askmask"], usage=data["usage"])
             elif kind == "error":
                 yield f"data: {json.dumps({'error': data})}\n\n".encode()
-            news = asyncio.ensure_future(anext(following, None))
         yield b"data: [DONE]\n\n"
     finally:
         if not job.over.is_set():

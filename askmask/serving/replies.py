@@ -20,6 +20,7 @@ from askmask.serving.wire import segment_to_wire
 BEAT_S = 10.0  # between two signs of life in a stream
 LONGEST_WAIT_S = 60.0
 EVENTS = "text/event-stream"
+STILL = b": still at work\n\n"  # a comment, which clients pass over
 
 
 class Json(Response):
@@ -83,20 +84,14 @@ async def _events(jobs: Jobs, job: Job, form: Form, stays: bool) -> AsyncIterato
     """Yield what a job tells, as server-sent events."""
     try:
         yield _event("job", job.to_dict())
-        following = job.follow()
-        news = asyncio.ensure_future(anext(following, None))
-        while True:
-            done, _ = await asyncio.wait({news}, timeout=BEAT_S)
-            if not done:
-                yield b": still at work\n\n"
+        async for told in job.follow(BEAT_S):
+            if told is None:
+                yield STILL
                 continue
-            if (told := news.result()) is None:
-                return
             kind, data = told
             if isinstance(data, Segment):
                 data = segment_to_wire(data, form)
             yield _event(kind, data(form) if callable(data) else data)
-            news = asyncio.ensure_future(anext(following, None))
     finally:
         if not job.over.is_set() and not stays:
             job.cancel.set()

@@ -62,6 +62,9 @@ class ConversationConfig(SelectionConfig):
     own_until: float = 0.5  # and at which all of `own` is reached
     damage: float = 0.25  # share of true masks before that are damaged
     given: float = 0.5  # share of rounds that are told what they refer to
+    nothing: float = (
+        3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
+    )
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class ConversationTask(SelectionTask):
         figures: dict[str, float] = {}
         for rows in (single[:middle], single[middle:]):
             if rows:
-                choice, part = self._choose(rows, pictures, owners, None, None)
+                choice, part = self._choose(rows, pictures, owners, None, None, 1.0)
                 add(losses, part, len(rows) / total)
                 share = len(rows) / len(single)
                 figures["single_right"] = figures.get("single_right", 0.0) + share * float(
@@ -173,7 +176,7 @@ class ConversationTask(SelectionTask):
             if references is not None:
                 references, spoken, of = references.rows(told), spoken[told], of[told]
             rows = [(view, round.ask) for view, round in rounds if round.ask is not None]
-            choice, part = self._choose(rows, pictures, owners, references, of)
+            choice, part = self._choose(rows, pictures, owners, references, of, self.config.nothing)
             if references is not None:
                 among = torch.tensor([rounds[number][1].among for number in told])
                 part |= memory_losses(choice, references, spoken, among)
@@ -194,6 +197,7 @@ class ConversationTask(SelectionTask):
         owners: list[np.ndarray],
         references: References | None,
         remembered: Tensor | None,
+        nothing: float,
     ) -> tuple[Choice, dict[str, Tensor]]:
         """Answer prompts, each about the view of its number; return losses, and which are all right, 0 or 1 [B].
 
@@ -206,7 +210,7 @@ class ConversationTask(SelectionTask):
         )
         owned = [owners[view] for view, _ in rows]
         target, counted = targets(asks, owned, seen.real)
-        losses = selection_losses(choice, target, counted, asks, self.module.config)
+        losses = selection_losses(choice, target, counted, asks, self.module.config, nothing)
         of = of_targets(asks, owned, seen.real.shape[1], remembered)
         losses |= understanding_losses(choice, asks, owned, self.module.config, of)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float()

@@ -38,6 +38,13 @@ SORTED = {
     "front_of": ("near", 0), "behind": ("far", 0),
 }  # fmt: skip
 COUNTED = {"nth_left": "left", "nth_right": "right"}
+# Words of conversations (world/talks/measures.py), and the order each means: compared with what is spoken of, or
+# first among what was found.
+COMPARED = {"taller": "tall", "bigger": "large", "smaller": "small"}
+FIRST_OF = {
+    "leftmost": "left", "rightmost": "right", "nearest": "near", "farthest": "far", "tallest": "tall",
+    "biggest": "large", "smallest": "small", "lowest": "low", "highest": "high",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,10 @@ def order_in(prompt: Mapping[str, Any]) -> tuple[str, int]:
         return facts["order"], facts.get("place", 0)
     if kind in COUNTED and prompt["satisfying"]:
         return COUNTED[kind], facts["order"].index(prompt["satisfying"][0]) + 1
+    if facts.get("compared") in COMPARED:
+        return COMPARED[facts["compared"]], 0
+    if facts.get("sorted") in FIRST_OF:
+        return FIRST_OF[facts["sorted"]], 1
     return SORTED.get(kind, ("", 0))
 
 
@@ -155,9 +166,10 @@ def names_in(
     said = {word for word in words if word in COLOUR_WORDS}
     said |= {f"material={word}" for word in words} | {f"material={WORD_OF.get(word)}" for word in words}
     denied: set[str] = set()
-    if isinstance(facts.get("c"), str):
-        denied.add(facts["c"])
-        said -= denied
+    for name in ("c", "not"):  # a colour, a kind; corrected to a quality, the colour is what is wanted
+        if isinstance(facts.get(name), str) and kind != "correct_to_quality":
+            denied.add(facts[name])
+    said -= denied
     if isinstance(facts.get("category"), str):
         said.add(facts["category"])
     elif of > 0:

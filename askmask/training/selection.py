@@ -229,9 +229,17 @@ def targets(asks: list[Ask], owners: list[np.ndarray], real: Tensor) -> tuple[Te
 
 
 def selection_losses(
-    choice: Choice, target: Tensor, counted: Tensor, asks: list[Ask], config: MiniConfig
+    choice: Choice,
+    target: Tensor,
+    counted: Tensor,
+    asks: list[Ask],
+    config: MiniConfig,
+    nothing: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Return the losses of regions [B, O] (where `counted`), part gate and presence."""
+    """Return the losses of regions [B, O] (where `counted`), part gate and presence.
+
+    `nothing`: how much a prompt that nothing matches counts in presence, against 1 for others.
+    """
     each = F.binary_cross_entropy_with_logits(choice.select, target, reduction="none") * counted
     count = counted.sum(1).clamp(min=1)
     chance = choice.select.sigmoid() * counted
@@ -243,7 +251,9 @@ def selection_losses(
     return {
         "select": 4.0 * (each.sum(1) / count).mean() + 0.5 * (overlap * present).mean(),
         "gate": (gate_loss * present).sum() / present.sum().clamp(min=1),
-        "presence": F.binary_cross_entropy_with_logits(choice.presence, present),
+        "presence": F.binary_cross_entropy_with_logits(
+            choice.presence, present, present + (1 - present) * nothing
+        ),
     }
 
 

@@ -44,6 +44,7 @@ WEIGHTS = {
     "instead": 1.2, "both": 2.0, "three": 0.6, "superlative": 2.5, "ordinal": 1.2, "from_side": 1.8,
     "first_few": 1.0, "compare": 1.8, "unknown": 2.2,
 }  # fmt: skip
+WHOLE_SHARE = 0.6  # of pictures that are asked for everything
 MOST_OPEN = 3  # things of which a prompt may leave open whether they belong to its answer
 
 
@@ -99,13 +100,25 @@ def prompts_for(ground: Ground, rng: np.random.Generator, *, train: bool, count:
         text, said_as = write(query, rng, held=test == "paraphrase")
         if text not in written:
             written[text] = _prompt(query, text, said_as, None if train else test)
+    if train and ground.seen and rng.random() < WHOLE_SHARE:
+        template = str(choose(rng, WORDS["whole"]))
+        query = _whole(ground, ground.on_table if "table" in template else ground.seen)
+        text, said_as = write(query, rng, held=False, templates=[template])
+        written[text] = _prompt(query, text, said_as, None)
     return list(written.values())
 
 
-def write(query: Query, rng: np.random.Generator, *, held: bool) -> tuple[str, str]:
+def _whole(ground: Ground, yes: Sequence[int]) -> Query:
+    """Everything there is, with nothing said of it: for training alone, so the fixed splits have none."""
+    return _query(ground, "named", yes, {}, ignore={*ground.seen, *ground.glimpsed} - set(yes))
+
+
+def write(
+    query: Query, rng: np.random.Generator, *, held: bool, templates: Sequence[str] = ()
+) -> tuple[str, str]:
     """Find words for a composition, as people say, mistype and pad them; return them and how they are said."""
     bank = "held" if held else "train"
-    template = choose(rng, WORDS["templates"][query.kind][bank])
+    template = choose(rng, templates or WORDS["templates"][query.kind][bank])
     said_as = "plain"
     if template.startswith("="):
         text = template[1:].format(**query.slots)
