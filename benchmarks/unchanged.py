@@ -7,6 +7,7 @@ Parts: scenes and mini (the fixed split tabletop-1: pixels and prompts; every ma
 logits under every protocol), golden (the published network's records, in the folder --golden), engine (recorded and
 simulated replies, from pictures to the exported data set), training (losses, and that a stopped run goes on the
 same). DENSE is a folder made by `askmask world make --fixed tabletop-1 --dense`; without it, it is made afresh.
+`--mini FOLDER` asks older weights of mini with today's code: shipped weights have been trained further since.
 `--quick` takes scenes, mini and tiny alone, over the first ten pictures. Numbers count as equal within 2e-6; masks,
 texts and data must be equal bit for bit. Uses files and the public interface alone, so that it runs on old states
 too: put another checkout first on PYTHONPATH. Exits 1 if anything differs.
@@ -89,7 +90,7 @@ def scenes(options):
 
 
 def mini(options):
-    model = askmask.load("mini", device="cpu")
+    model = askmask.load(str(options.mini or "mini"), device="cpu")
     found = {}
     for number, (rgb, prompts) in enumerate(views(options.data, options.views)):
         texts = [prompt["prompt"] for prompt in prompts]
@@ -329,6 +330,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--data", type=Path, help="dense truth of tabletop-1")
     parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden")
+    parser.add_argument("--mini", type=Path, help="weights of mini; those stored of, once others are shipped")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true", help="store instead of comparing")
     parser.add_argument("--stored", type=Path, default=STORED)

@@ -30,7 +30,11 @@ COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black w
 WORD_OF = {"wooden": "wood", "woollen": "fabric"}
 PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
-KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS, *OWN))
+INTENTS = (
+    "intent_show",
+    "intent_none",
+)  # kinds of the rounds of dialogues that answer with masks, or with nothing
+KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS, *OWN, *INTENTS))
 # Kinds of the concepts that sort by a quantity, and which place they ask for (0: beyond the thing spoken of).
 SORTED = {
     "leftmost": ("left", 1), "rightmost": ("right", 1), "nearest": ("near", 1), "farthest": ("far", 1),
@@ -147,10 +151,13 @@ def order_in(prompt: Mapping[str, Any]) -> tuple[str, int]:
         return facts["order"], facts.get("place", 0)
     if kind in COUNTED and prompt["satisfying"]:
         return COUNTED[kind], facts["order"].index(prompt["satisfying"][0]) + 1
-    if facts.get("compared") in COMPARED:
-        return COMPARED[facts["compared"]], 0
-    if facts.get("sorted") in FIRST_OF:
-        return FIRST_OF[facts["sorted"]], 1
+    for name, orders, place in (("compared", COMPARED, 0), ("sorted", FIRST_OF, 1)):
+        if name in facts and facts[name] not in orders:
+            raise DataError(
+                f"{facts[name]!r} has no order", got=repr(prompt["prompt"]), do=f"Known: {', '.join(orders)}."
+            )
+        if name in facts:
+            return orders[facts[name]], place
     return SORTED.get(kind, ("", 0))
 
 

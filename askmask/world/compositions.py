@@ -101,6 +101,8 @@ def prompts_for(ground: Ground, rng: np.random.Generator, *, train: bool, count:
         if text not in written:
             written[text] = _prompt(query, text, said_as, None if train else test)
     if train and ground.seen and rng.random() < WHOLE_SHARE:
+        if len(written) >= count:
+            written.popitem()
         template = str(choose(rng, WORDS["whole"]))
         query = _whole(ground, ground.on_table if "table" in template else ground.seen)
         text, said_as = write(query, rng, held=False, templates=[template])

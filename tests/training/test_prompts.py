@@ -64,6 +64,27 @@ def test_orders_and_places_come_from_the_facts():
     assert (two.order, two.place) == ("right", 3)
     assert ask("left of the box", "left_of", [2], {"of": 1}).order == "left"
     assert ask("things that tip", "tips", [2]).order == ""
+    bigger = ask("what is bigger than it?", "compare", [1], {"of": 2, "compared": "bigger"})
+    assert (bigger.order, bigger.place) == ("large", 0)
+    lowest = ask("the lowest of those", "superlative_of_those", [1], {"sorted": "lowest"})
+    assert (lowest.order, lowest.place) == ("low", 1)
+
+
+def test_a_comparison_without_an_order_is_an_error():
+    with pytest.raises(DataError, match="'rounder' has no order"):
+        ask("what is rounder than it?", "compare", [1], {"of": 2, "compared": "rounder"})
+
+
+def test_a_correction_asks_for_its_colour_and_an_exception_denies_it():
+    wanted = ask("not quite: the red bowl", "correct_to_quality", [2], {"of": 4, "c": "red"})
+    assert "red" in wanted.said and not wanted.denied
+    without = ask("them but the box", "all_but", [2], {"not": "box"})
+    assert without.denied == {"box"} and "box" not in without.said
+
+
+@pytest.mark.parametrize("kind", ["intent_show", "intent_none"])
+def test_needs_that_name_nothing_speak_of_nobody(kind):
+    assert ask("I want to water the plant", kind, [2] if kind == "intent_show" else []).of == NOBODY
 
 
 def test_quantities_are_the_worlds_and_nearness_is_from_the_viewer():

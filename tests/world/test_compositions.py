@@ -156,6 +156,16 @@ def test_training_never_sees_a_held_out_combination(ground):
     assert len(seen) >= 12
 
 
+def test_everything_is_asked_for_in_training_alone(ground):
+    def of_all(train):
+        drawn = (prompts_for(ground, np.random.default_rng(n), train=train, count=2) for n in range(20))
+        return [
+            p for some in drawn for p in some if not p["facts"]["combined"] and p["satisfying"] == ground.seen
+        ]
+
+    assert len(of_all(train=True)) >= 8 and not of_all(train=False)
+
+
 def test_each_test_has_what_it_says(ground):
     found = {}
     for seed in range(20):

@@ -60,7 +60,7 @@ def test_parquet_holds_rows_and_pictures(folder):
         assert row["image"]["bytes"] == (folder / example.image).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["tabletop-1", "words-1"])
+@pytest.mark.parametrize("name", ["tabletop-1", "words-1", "conversation-1", "dialogue-1"])
 def test_the_fixed_split_is_what_was_written_down(name):
     """Data must be equal everywhere; truths and pictures where the same simulator and driver made them."""
     known = tabletop.known(name)
