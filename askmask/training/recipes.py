@@ -53,7 +53,7 @@ class ConversationRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class RefinementRecipe(Recipe):
-    """`mini`'s mask decoder, with the language side still learning (`start`)."""
+    """`mini`'s mask decoder, with the language side still learning or, with `data.choice=0`, frozen (`start`)."""
 
     data: RefinementConfig = field(default_factory=RefinementConfig)
 

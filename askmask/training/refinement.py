@@ -1,6 +1,7 @@
 """mini's last stage: the mask decoder learns to correct the painted regions, from words, clicks and boxes.
 
-Encoder and dense heads stay frozen; the language side goes on learning its choice at the same time.
+Encoder and dense heads stay frozen; the language side goes on learning its choice at the same time, or stays as
+conversations left it (`choice=0`): here it is asked single prompts alone, and would forget.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class RefinementConfig:
     boxes: int = 1  # per view
     literal: float = 0.3
     shards_per_round: int = 4
-    choice: float = 0.5  # weight of the language side's own losses
+    choice: float = 0.5  # weight of the language side's own losses; 0 = it is frozen
     seed: int = 0
     val_views: int = 40
 
@@ -63,7 +64,8 @@ class RefinementTask:
 
     def __init__(self, net: Mini, config: RefinementConfig):
         self.module, self.config = net, config
-        trained = ("prompt_encoder.language.", "adapter.", "segmenter.decoder.", "segmenter.clicks.")
+        trained = ("adapter.", "segmenter.decoder.", "segmenter.clicks.")
+        trained += ("prompt_encoder.language.",) if config.choice else ()
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(trained))
         self.stream = ShardStream(
@@ -113,7 +115,7 @@ class RefinementTask:
             percept = net.perceive(features)
             instances = [gather(percept, features.maps, row, net.config) for row in range(len(batch))]
             parts = percept.shares
-        net.language.train()
+        net.language.train(bool(self.config.choice))
         seen = net.language.see(pad_regions(instances))
         total: dict[str, Tensor] = {}
         for row, wanted in enumerate(batch):
@@ -137,7 +139,8 @@ class RefinementTask:
         shard, at = wanted.ref.shard, wanted.ref.row
         objects = shard.objects[at]
         here = seen.rows(torch.full((len(asks),), row))
-        choice = net.language(here, net.language.words.tokens([ask.text for ask in asks]), 0.1)
+        drop = 0.1 if self.config.choice else 0.0
+        choice = net.language(here, net.language.words.tokens([ask.text for ask in asks]), drop)
         choice = choice.on(
             instances.masks.expand(len(asks), -1, -1, -1), parts[row : row + 1].expand(len(asks), -1, -1, -1)
         )

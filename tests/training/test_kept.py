@@ -152,6 +152,19 @@ def test_what_a_prompt_of_the_world_leaves_open_costs_nothing(tmp_path):
     assert presence[True] == 0 < presence[False]
 
 
+@pytest.mark.parametrize("choice", [0.5, 0])
+def test_masks_are_learnt_with_the_language_side_or_over_it(tmp_path, choice):
+    write_discs(tmp_path, scenes=1, seed=1, size=48)
+    net, _ = load_checkpoint(find_checkpoint("mini"))
+    config = RefinementConfig(train=(str(tmp_path),), views=1, prompts=4, clicks=0, boxes=0, choice=choice)
+    task = RefinementTask(net, config)
+    loss, _ = task.loss(task.next_batch(0.0), 0.0)
+    loss.backward()
+    moved = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert any(name.startswith("segmenter.decoder.") for name in moved)
+    assert any(name.startswith("prompt_encoder.language.") for name in moved) == bool(choice)
+
+
 def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(squares, tmp_path):
     net, _ = load_checkpoint(find_checkpoint("mini"))
     task = SegmentationTask(net, SegmentationConfig(data=(str(squares),)))
