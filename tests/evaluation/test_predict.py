@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import askmask
 from askmask.conversation import Round
 from askmask.errors import DataError, SettingError
 from askmask.evaluation.predict import failures, plan, predict, predictor_of
@@ -235,13 +236,13 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path):
 
 
 @pytest.mark.slow  # two processes import torch
-def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp_path):
+def test_the_command_runs_a_real_network_in_two_processes(tmp_path):
     examples = make_dataset(tmp_path / "data", 2)
     own.write_examples(examples, tmp_path / "data/examples.jsonl")
-    run(examples, tmp_path / "here", model=tiny)
+    run(examples, tmp_path / "here", model=askmask.load("mini", device="cpu"))
     call = [
         "eval",
-        tiny_folder,
+        "mini",
         tmp_path / "data",
         "--out",
         tmp_path / "two",
