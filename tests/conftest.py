@@ -13,11 +13,14 @@ RECORDED = ROOT / "tests" / "golden"  # what of it is kept here
 @pytest.fixture(scope="session", autouse=True)
 def own_home(tmp_path_factory):
     """Keep every test away from the user's caches and from the network."""
+    from tests import warm
+
     home = tmp_path_factory.mktemp("home")
     kept = dict(os.environ)
     os.environ |= {"ASKMASK_CACHE": str(home / "askmask"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # of commands that tests start
     yield home
+    warm.close()
     os.environ.clear()
     os.environ.update(kept)
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from askmask.errors import AskMaskError, CheckpointError
 from askmask.hub import fetch_weights
-from tests.conftest import ROOT
+from tests.warm import Warm
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOS = {"aadarsh99/ConverSeg-Net-3B": "release", "Qwen/Qwen2.5-VL-3B-Instruct": "vlm"}
@@ -90,8 +89,15 @@ def etag(path: Path) -> str:
     return hashlib.sha1(path.read_bytes()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def processes():
+    warm = Warm("torch", "torch._dynamo")
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def hub(golden, release):
+def hub(golden, release, processes):
     handler = type("Handler", (Hub,), {"asked": [], "break_after": None})
     handler.folders = {
         "aadarsh99/ConverSeg-Net-3B": release,
@@ -100,6 +106,7 @@ def hub(golden, release):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    handler.processes = processes
     handler.url = f"http://127.0.0.1:{server.server_port}"
     yield handler
     server.shutdown()
@@ -107,9 +114,8 @@ def hub(golden, release):
 
 
 def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
-    """A fresh process: the Hub's library reads its settings when imported."""
+    """A process that has not imported the Hub's library, which reads its settings then."""
     settings = {
-        "PYTHONPATH": str(ROOT),
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "hf"),
         "ASKMASK_CACHE": str(tmp_path / "cache"),
@@ -117,13 +123,7 @@ def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | settings | env,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    return hub.processes.run(code=code, env=settings | env)
 
 
 LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.backend.protocol_name)"

@@ -80,7 +80,10 @@ def queries(ground: Ground, rng: np.random.Generator) -> list[Query]:
 
 
 def prompts_for(ground: Ground, rng: np.random.Generator, *, train: bool, count: int) -> list[Facts]:
-    """Write up to `count` distinct prompts for one picture: for training, or evenly of each of TESTS."""
+    """Write up to `count` distinct prompts for one picture: for training, or evenly of each of TESTS.
+
+    For training now and then one more, that asks for everything there is.
+    """
     pools: dict[str, dict[str, list[Query]]] = {}
     for query in queries(ground, rng):
         held = any(held_combination(*parts) for parts in query.facts["combined"])

@@ -3,22 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
+from tests import warm
 from tests.conftest import ROOT
 
 PICTURE = ROOT / "examples" / "table.png"
 
 
-def start(out, *more, lines=None):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "askmask", "chat", str(PICTURE), "--out", str(out), "--device", "cpu", *map(str, more)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
-    )  # fmt: skip
+def start(out, *more):
+    return warm.start("chat", PICTURE, "--out", out, "--device", "cpu", *more)
 
 
 def rounds(out):
@@ -29,7 +24,7 @@ def rounds(out):
 def test_killed_while_it_waits_nothing_is_lost(tmp_path):
     out = tmp_path / "talk"
     child = start(out)
-    child.stdin.write("everything on the table\n:rename m2 jug\n")
+    child.stdin.write("the boxes\n:rename m2 jug\n")
     child.stdin.flush()
     said = [child.stdout.readline()]
     while "m2 jug" not in said[-1]:
@@ -42,8 +37,9 @@ def test_killed_while_it_waits_nothing_is_lost(tmp_path):
         assert said[-1], child.stderr.read()
     child.stdin.write(":show\n")  # a round is on disk before what follows is done
     child.stdin.flush()
-    while "r1  everything on the table" not in said[-1]:
+    while "r1  the boxes" not in said[-1]:
         said.append(child.stdout.readline())
+        assert said[-1], child.stderr.read()
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     assert [name for name, _ in rounds(out)] == ["r1", "r2"]
@@ -59,8 +55,8 @@ def test_killed_while_it_waits_nothing_is_lost(tmp_path):
 def test_a_killed_script_goes_on_where_it_was(tmp_path):
     out, script = tmp_path / "talk", tmp_path / "lines.jsonl"
     asked = [
-        "everything on the table",
-        *(f"m{n} and m{n + 1} together" for n in (1, 2, 3)),
+        "the boxes",
+        *("m1 and m2 together", "m2 without m1", "m1 and m2 together"),
         "the red one of those",
     ]
     script.write_text("\n".join(map(json.dumps, asked)))

@@ -4,15 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from PIL import Image
 
 from askmask.batch import read_items
-from tests.conftest import ROOT
+from tests import warm
 
 
 @pytest.fixture
@@ -148,22 +145,22 @@ def test_equal_rows_are_asked_once(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_killed_and_started_again_gives_every_answer_once(tiny_folder, picture_path, tmp_path):
     (tmp_path / "q.jsonl").write_text(
-        "\n".join(json.dumps({"image": str(picture_path), "prompt": f"thing number {n}"}) for n in range(300))
+        "\n".join(json.dumps({"image": str(picture_path), "prompt": f"thing number {n}"}) for n in range(80))
     )
-    command = [sys.executable, "-m", "askmask", "batch", "q.jsonl", "-m", str(tiny_folder), "-o", "out"]
+    command = ["batch", "q.jsonl", "-m", tiny_folder, "-o", "out"]
     results = tmp_path / "out" / "results.jsonl"
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (results.exists() and results.read_bytes().count(b"\n") > 5):
-        time.sleep(0.02)
+    process = warm.start(*command, cwd=tmp_path)
+    warm.until(
+        lambda: process.poll() is not None or (results.exists() and results.read_bytes().count(b"\n") > 5)
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = results.read_bytes().count(b"\n")
     assert 5 < before
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    done = warm.run(*command, cwd=tmp_path)
     ids = [row["id"] for row in rows(results)]
-    assert len(ids) == len(set(ids)) == 300
-    assert before == 300 or f"{before} of 300 were answered before" in done.stderr
+    assert len(ids) == len(set(ids)) == 80
+    assert before == 80 or f"{before} of 80 were answered before" in done.stderr
 
 
 def test_another_folder_or_other_weights_do_not_pass_for_done(askmask, tiny_folder, folder, tmp_path):

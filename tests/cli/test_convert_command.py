@@ -194,4 +194,4 @@ def test_no_score_is_shown_that_is_none(askmask, tiny_folder, picture_path):
     ran = askmask("segment", picture_path, "the ball", "-m", tiny_folder)
     assert ran.code == 0 and "score" not in ran.out
     ran = askmask("segment", picture_path, "the ball", "--threshold", "0", "-o", "mini")
-    assert "score 0." in ran.out
+    assert ran.code == 0 and "score" in ran.out

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ from askmask.engine.export import split_of
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.values import Pair
 from askmask.imaging.mask import Mask
+from tests import warm
 from tests.conftest import ROOT
 from tests.engine.test_words_and_rules import box_mask, prompt
 
@@ -120,20 +120,14 @@ def test_pairs_of_one_mask_are_limited():
 
 def test_an_interrupt_keeps_what_was_answered(oracle, flat, tmp_path):
     import signal
-    import time
 
     run = tmp_path / "run"
     with oracle(latency_s=0.3) as server:
         arguments = ["engine", "run", str(flat / "pictures"), "--model", "oracle-1", "--out", str(run)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "askmask", *arguments, "--base-url", server.address],
-            cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while server.answered < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        process = warm.start(*arguments, "--base-url", server.address)
+        warm.until(lambda: server.answered >= 3, process)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate()
         assert process.returncode == 130 and "Traceback" not in said
         with RunStore(run) as store:
             assert store.query("SELECT COUNT(*) FROM replies")[0][0] == server.answered

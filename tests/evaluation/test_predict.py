@@ -1,15 +1,12 @@
 """Predictions over a data set: complete, without doubles, whatever happens to the process."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+import askmask
 from askmask.conversation import Round
 from askmask.errors import DataError, SettingError
 from askmask.evaluation.predict import failures, plan, predict, predictor_of
@@ -17,6 +14,7 @@ from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.scoring import score
 from askmask.evaluation.truth import truths_of
 from askmask.formats import own
+from tests import warm
 from tests.evaluation.colour_model import ColourModel, make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +206,7 @@ def test_ids_that_occur_twice_are_an_error(examples):
 KILLED = """
 import sys, time
 sys.path.insert(0, {root!r})
+from tests import warm
 from tests.evaluation.colour_model import ColourModel, make_dataset
 from askmask.evaluation.predict import plan, predict, predictor_of
 class Slow(ColourModel):
@@ -226,12 +225,9 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path):
     code = KILLED.format(root=str(ROOT), data=str(data), out=str(out), facts=FACTS)
     for _ in range(3):
         before = sum(p.stat().st_size for p in out.glob("predictions-*.jsonl"))
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-        deadline = time.monotonic() + 60
-        while sum(p.stat().st_size for p in out.glob("predictions-*.jsonl")) <= before:
-            assert child.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(child.pid, signal.SIGKILL)
+        child = warm.start(code=code)
+        warm.until(lambda: sum(p.stat().st_size for p in out.glob("predictions-*.jsonl")) > before, child)  # noqa: B023
+        child.send_signal(signal.SIGKILL)
         child.wait()
     got = len(lines(out))
     assert 0 < got < 240
@@ -240,13 +236,13 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path):
 
 
 @pytest.mark.slow  # two processes import torch
-def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp_path):
+def test_the_command_runs_a_real_network_in_two_processes(tmp_path):
     examples = make_dataset(tmp_path / "data", 2)
     own.write_examples(examples, tmp_path / "data/examples.jsonl")
-    run(examples, tmp_path / "here", model=tiny)
+    run(examples, tmp_path / "here", model=askmask.load("mini", device="cpu"))
     call = [
         "eval",
-        tiny_folder,
+        "mini",
         tmp_path / "data",
         "--out",
         tmp_path / "two",
@@ -255,11 +251,7 @@ def test_the_command_runs_a_real_network_in_two_processes(tiny, tiny_folder, tmp
         "--device",
         "cpu",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "askmask", *map(str, call), "--json", "--report"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    done = warm.run(*call, "--json", "--report")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["n"] == 12 and data["n_missing"] == 0

@@ -11,22 +11,15 @@ import pytest
 
 from askmask.conversation import Example
 from askmask.imaging.mask import Mask
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "140", "OMP_NUM_THREADS": "1"}
-CLI = [sys.executable, "-c", "from askmask.cli import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SIZE = [24, 30]
 
 
 def run(*arguments, ok=0):
-    done = subprocess.run(
-        [*CLI, *map(str, arguments)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = warm.run(*arguments, env={"COLUMNS": "140"})
     assert done.returncode == ok, done.stderr
     return done
 

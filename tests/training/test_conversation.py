@@ -27,13 +27,13 @@ BUNDLED = str(find_checkpoint("mini"))
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("discs")
-    write_discs(folder / "data", scenes=5, seed=0, size=64)
+    write_discs(folder / "data", scenes=3, seed=0, size=64)
     return folder
 
 
 def recipe(discs, run, *pairs):
     settings = [f"data.train={discs / 'data'}", f"data.val={discs / 'data'}", f"cache={discs / 'sight'}"]
-    settings += [f"run={run}", "threads=1", "val_views=5", *pairs]
+    settings += [f"run={run}", "threads=1", "val_views=3", *pairs]
     return override(RECIPES["conversation"](), [f"start={BUNDLED}", *settings])
 
 
@@ -44,8 +44,8 @@ def rows(folder):
 @pytest.mark.slow
 def test_dialogues_are_learnt_by_heart_with_own_answers_before(discs, tmp_path):
     """ "All the others" has another answer in each dialogue: only what was answered before can tell."""
-    settings = ["steps=60", "views=5", "talks=2", "prompts=1", "lr=2e-3", "word_drop=0", "evidence_noise=0"]
-    settings += ["evaluate_every=60", "save_every=60", "own_until=0.6", "damage=0.1"]
+    settings = ["steps=24", "views=3", "talks=2", "prompts=1", "lr=2e-3", "word_drop=0", "evidence_noise=0"]
+    settings += ["evaluate_every=24", "save_every=24", "own_until=0.6", "damage=0.1"]
     for _ in start(recipe(discs, tmp_path / "run", *settings)):
         pass
     scores = rows(tmp_path / "run")[-1]

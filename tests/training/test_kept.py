@@ -11,7 +11,6 @@ from askmask.conversation import Example, Round
 from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.own import write_examples
 from askmask.imaging.mask import Mask
-from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.training.export import export_segmentation
 from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
@@ -22,7 +21,7 @@ from askmask.training.run_folder import RunFolder
 from askmask.training.segmentation import SegmentationConfig, SegmentationTask
 from askmask.training.settings import override
 from tests.training.discs import write_discs
-from tests.training.test_phases import eight  # noqa: F401
+from tests.training.test_phases import four  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +49,23 @@ def squares(tmp_path_factory):
     return folder
 
 
-def recipe(run, data, *pairs, steps=3):
-    settings = (
-        f"run={run}",
-        f"data.data={data}",
-        f"val={data}",
-        f"steps={steps}",
-        "batch=2",
-        "threads=1",
-        *pairs,
-    )
-    one = override(RECIPES["phase_one"](), [*settings, "log_every=1", f"model={find_checkpoint('mini')}"])
-    return override(one, ["lr=3e-3"])
+@pytest.fixture
+def recipe(small_mini):
+    """Settings of a short run on a small network with random weights."""
+
+    def make(run, data, *pairs, steps=3):
+        settings = [
+            f"run={run}",
+            f"data.data={data}",
+            f"val={data}",
+            f"steps={steps}",
+            "batch=2",
+            "threads=1",
+        ]
+        settings += [*pairs, "log_every=1", f"model={small_mini}"]
+        return override(override(RECIPES["phase_one"](), settings), ["lr=3e-3"])
+
+    return make
 
 
 def logged(run):
@@ -73,12 +77,14 @@ def validated(run):
 
 
 @pytest.mark.parametrize("language", ["auto", "frozen"])
-def test_the_network_that_was_validated_is_the_one_that_is_kept(squares, tmp_path, language):
+def test_the_network_that_was_validated_is_the_one_that_is_kept(
+    small_mini, recipe, squares, tmp_path, language
+):
     run = tmp_path / "run"
     list(start(recipe(run, squares, f"language={language}")))
     known = validated(run)
     assert "val/giou_all" in known and "val/giou_entities" in known and "val/no_target_right" in known
-    base, _ = load_checkpoint(find_checkpoint("mini"))
+    base, _ = load_checkpoint(small_mini)
     moved = [
         name
         for name, value in RunFolder(run).load()["model"].items()
@@ -98,11 +104,11 @@ def test_the_network_that_was_validated_is_the_one_that_is_kept(squares, tmp_pat
     assert validated(again) == known and logged(again) == logged(run)
 
 
-def test_heads_that_saw_one_kind_of_prompt_are_not_called_trained(eight, tmp_path):  # noqa: F811
-    list(start(recipe(tmp_path / "run", eight, steps=1)))
+def test_heads_that_saw_one_kind_of_prompt_are_not_called_trained(recipe, four, tmp_path):  # noqa: F811
+    list(start(recipe(tmp_path / "run", four, steps=1)))
     _, config = load_checkpoint(export_segmentation(tmp_path / "run", tmp_path / "model"))
     assert config.trained_heads == {"score": False, "presence": False}
-    list(start(recipe(tmp_path / "off", eight, "presence_weight=0", steps=1)))
+    list(start(recipe(tmp_path / "off", four, "presence_weight=0", steps=1)))
     _, config = load_checkpoint(export_segmentation(tmp_path / "off", tmp_path / "model-off"))
     assert config.trained_heads == {"score": False, "presence": True}, "what it did not train stays as it was"
 
@@ -134,13 +140,13 @@ def test_ignored_pixels_carry_no_loss():
     assert presence_loss(torch.tensor([2.0]), torch.tensor([-1.0])) == 0
 
 
-def test_what_a_prompt_of_the_world_leaves_open_costs_nothing(tmp_path):
+def test_what_a_prompt_of_the_world_leaves_open_costs_nothing(small_mini, tmp_path):
     """An object of which it is not known whether it matches teaches neither a mask nor that nothing matches."""
     path = write_discs(tmp_path, scenes=1, seed=1, size=48)
     facts = json.loads(path.with_suffix(".jsonl").read_text())
     (view,) = facts["views"]
     (prompt, *_) = (one for one in view["prompts"] if not one["satisfying"])
-    net, _ = load_checkpoint(find_checkpoint("mini"))
+    net, _ = load_checkpoint(small_mini)
     presence = {}
     for open_ in ([], [1]):
         view["prompts"] = [prompt | {"ignore": open_}]
@@ -153,9 +159,9 @@ def test_what_a_prompt_of_the_world_leaves_open_costs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("choice", [0.5, 0])
-def test_masks_are_learnt_with_the_language_side_or_over_it(tmp_path, choice):
+def test_masks_are_learnt_with_the_language_side_or_over_it(small_mini, tmp_path, choice):
     write_discs(tmp_path, scenes=1, seed=1, size=48)
-    net, _ = load_checkpoint(find_checkpoint("mini"))
+    net, _ = load_checkpoint(small_mini)
     config = RefinementConfig(train=(str(tmp_path),), views=1, prompts=4, clicks=0, boxes=0, choice=choice)
     task = RefinementTask(net, config)
     loss, _ = task.loss(task.next_batch(0.0), 0.0)
@@ -165,8 +171,8 @@ def test_masks_are_learnt_with_the_language_side_or_over_it(tmp_path, choice):
     assert any(name.startswith("prompt_encoder.language.") for name in moved) == bool(choice)
 
 
-def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(squares, tmp_path):
-    net, _ = load_checkpoint(find_checkpoint("mini"))
+def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(small_mini, squares, tmp_path):
+    net, _ = load_checkpoint(small_mini)
     task = SegmentationTask(net, SegmentationConfig(data=(str(squares),)))
     batch = task.evaluator.collate([task.sources[0][n] for n in range(2)])
     assert batch.present.tolist() == [1, 0]
@@ -179,7 +185,7 @@ def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(squares, tmp
     assert crowd.present.tolist() == [-1] and not crowd.counted.any()
 
 
-def test_workers_change_nothing_and_a_run_may_go_on_with_another_number(squares, tmp_path):
+def test_workers_change_nothing_and_a_run_may_go_on_with_another_number(recipe, squares, tmp_path):
     list(start(recipe(tmp_path / "alone", squares, steps=4)))
     steps = start(recipe(tmp_path / "three", squares, "workers=2", "save_every=1", steps=4))
     next(steps), next(steps), steps.close()
@@ -187,13 +193,13 @@ def test_workers_change_nothing_and_a_run_may_go_on_with_another_number(squares,
     assert logged(tmp_path / "three") == logged(tmp_path / "alone")
 
 
-def test_a_bad_row_in_a_worker_is_named(squares, tmp_path):
+def test_a_bad_row_in_a_worker_is_named(recipe, squares, tmp_path):
     (tmp_path / "examples.jsonl").write_text((squares / "examples.jsonl").read_text())
     with pytest.raises(DataError, match=r"example \d, round r\d: "):
         list(start(recipe(tmp_path / "run", tmp_path, "workers=1", "val=")))
 
 
-def test_wrong_validation_data_stop_a_run_before_its_first_step(squares, tmp_path):
+def test_wrong_validation_data_stop_a_run_before_its_first_step(recipe, squares, tmp_path):
     with pytest.raises(DataError, match=r"no examples\.jsonl"):
         next(start(recipe(tmp_path / "run", squares, f"val={tmp_path}")))
     write_discs(tmp_path / "discs", scenes=4, seed=0, size=32)
@@ -205,7 +211,7 @@ def test_wrong_validation_data_stop_a_run_before_its_first_step(squares, tmp_pat
     assert not list(tmp_path.glob("*/log.jsonl"))
 
 
-def test_changed_data_are_refused_and_said(squares, tmp_path):
+def test_changed_data_are_refused_and_said(recipe, squares, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     for path in squares.iterdir():
@@ -225,7 +231,7 @@ def test_changed_data_are_refused_and_said(squares, tmp_path):
         next(start(recipe(tmp_path / "run", data, steps=2)))
 
 
-def test_export_refuses_weights_that_are_not_finite_or_of_another_shape(squares, tmp_path):
+def test_export_refuses_weights_that_are_not_finite_or_of_another_shape(recipe, squares, tmp_path):
     list(start(recipe(tmp_path / "run", squares, steps=1)))
     path = RunFolder(tmp_path / "run").checkpoints()[-1]
     state = torch.load(path, weights_only=True)
@@ -248,7 +254,7 @@ def test_export_refuses_weights_that_are_not_finite_or_of_another_shape(squares,
      "weights=nan", "log_every=0", "save_every=0", "evaluate_every=0", "loop.seed=100000000000000000000",
      "data.batch=1000000000", "steps=0", "accumulate=0", "presence_weight=inf", "workers=-1"],
 )  # fmt: skip
-def test_settings_that_make_no_sense_are_refused_before_anything_starts(pair, squares, tmp_path):
+def test_settings_that_make_no_sense_are_refused_before_anything_starts(recipe, pair, squares, tmp_path):
     with pytest.raises(SettingError, match=pair.split("=")[0].split(".")[-1]):
         next(start(override(recipe(tmp_path / "run", squares), [pair])))
     assert not (tmp_path / "run").exists()

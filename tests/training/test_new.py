@@ -14,7 +14,7 @@ from askmask.model.checkpoint import HEAD, check_files, load_checkpoint
 from askmask.model.new import new_network
 from askmask.model.tiny import make_tiny, tiny_config
 from askmask.training.estimate import estimate
-from tests.training.test_phases import eight, run  # noqa: F401
+from tests.training.test_phases import four, run  # noqa: F401
 
 CONFIG = tiny_config(128)
 
@@ -39,22 +39,22 @@ def made(bases, tmp_path_factory):
     return new_network(*bases, tmp_path_factory.mktemp("new") / "net", rank=4, alpha=8)
 
 
-def test_from_base_weights_to_an_answer(bases, eight, tmp_path):  # noqa: F811
+def test_from_base_weights_to_an_answer(bases, four, tmp_path):  # noqa: F811
     out = tmp_path / "net"
     run("new", out, "--vlm", bases[0], "--segmenter", bases[1], "--rank", "4", "--alpha", "8")
     short = ["steps=1", "batch=2", "threads=1"]
-    run("train", "phase_one", f"data={eight}", f"model={out}", f"run={tmp_path / 'one'}", *short)
+    run("train", "phase_one", f"data={four}", f"model={out}", f"run={tmp_path / 'one'}", *short)
     run(
         "train",
         "phase_two",
-        f"data={eight}",
+        f"data={four}",
         f"model={out}",
         f"run={tmp_path / 'two'}",
         f"start={tmp_path / 'one'}",
         *short,
     )
     run("export", tmp_path / "two", tmp_path / "mine")
-    run("segment", eight / "0.png", "red", "--model", tmp_path / "mine", "--out", tmp_path / "answer")
+    run("segment", four / "0.png", "red", "--model", tmp_path / "mine", "--out", tmp_path / "answer")
     assert Image.open(tmp_path / "answer" / "mask-00.png").size == (64, 64)
     before, after = (load_file(folder / "lora.safetensors") for folder in (out, tmp_path / "mine"))
     assert any(not torch.equal(before[name], after[name]) for name in before)

@@ -23,12 +23,12 @@ def tiny_128(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def eight(tmp_path_factory):
-    """Eight samples: four pictures of coloured squares, two prompts on each, so that words must be read."""
-    folder = tmp_path_factory.mktemp("eight")
+def four(tmp_path_factory):
+    """Four samples: two pictures of coloured squares, two prompts on each, so that words must be read."""
+    folder = tmp_path_factory.mktemp("four")
     random = np.random.default_rng(1)
     rows = []
-    for number in range(4):
+    for number in range(2):
         pixels = np.full((64, 64, 3), 90, np.uint8)
         for name, colour in (("red", (220, 30, 30)), ("blue", (30, 30, 220))):
             x = int(random.integers(2, 10)) + (32 if name == "blue" else 0)
@@ -53,30 +53,25 @@ def run(*words):
 
 
 @pytest.mark.slow
-def test_phase_two_learns_eight_samples_by_heart_and_its_export_loads(eight, tiny_128, tmp_path):
-    settings = ["steps=115", "batch=8", "lr=2e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
-    settings += [
-        "evaluate_every=115",
-        "save_every=100",
-        f"cache={tmp_path / 'features'}",
-        "segmenter=decoder",
-    ]
+def test_phase_two_learns_four_samples_by_heart_and_its_export_loads(four, tiny_128, tmp_path):
+    settings = ["steps=60", "batch=4", "lr=4e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
+    settings += ["evaluate_every=60", "save_every=60", f"cache={tmp_path / 'features'}", "segmenter=decoder"]
     run(
         "train",
         "phase_two",
-        f"data={eight}",
-        f"val={eight}",
+        f"data={four}",
+        f"val={four}",
         f"model={tiny_128}",
         f"run={tmp_path / 'run'}",
         *settings,
     )
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert rows[-1]["val/giou_all"] > 0.9
+    assert rows[-1]["val/giou_all"] > 0.8  # half of that is had without reading
     assert list((tmp_path / "run" / "panels").glob("*.png"))
     run("export", tmp_path / "run", tmp_path / "model")
-    answers = askmask.load(tmp_path / "model", device="cpu").open(eight / "0.png").ask_many(["red", "blue"])
+    answers = askmask.load(tmp_path / "model", device="cpu").open(four / "0.png").ask_many(["red", "blue"])
     for answer, name in zip(answers, ("red", "blue"), strict=True):
-        assert answer.found and answer.mask.iou(askmask.Mask.from_png(eight / f"0-{name}.png")) > 0.8
+        assert answer.found and answer.mask.iou(askmask.Mask.from_png(four / f"0-{name}.png")) > 0.7
 
 
 def task_on(folder, tiny, **settings):
@@ -84,8 +79,8 @@ def task_on(folder, tiny, **settings):
     return SegmentationTask(net, SegmentationConfig(data=(str(folder),), batch=2, **settings))
 
 
-def test_gradients_reach_exactly_what_was_asked_for(eight, tiny_128):
-    task = task_on(eight, tiny_128)
+def test_gradients_reach_exactly_what_was_asked_for(four, tiny_128):
+    task = task_on(four, tiny_128)
     loss, _ = task.loss(task.next_batch(0.0), 0.0)
     loss.backward()
     reached = {name for name, p in task.module.named_parameters() if p.grad is not None}
@@ -103,8 +98,8 @@ def test_trained_parameters_are_single_precision_even_when_the_model_is_half(tin
     assert {p.dtype for p in net.parameters() if p.requires_grad} == {torch.float32}
 
 
-def test_batch_does_not_change_a_rounds_masks(eight, tiny_128):
-    task = task_on(eight, tiny_128)
+def test_batch_does_not_change_a_rounds_masks(four, tiny_128):
+    task = task_on(four, tiny_128)
     task.module.eval()
     rounds, collate = [task.sources[0][n] for n in range(3)], task.evaluator.collate
 
@@ -117,9 +112,9 @@ def test_batch_does_not_change_a_rounds_masks(eight, tiny_128):
     torch.testing.assert_close(together, alone, atol=2e-4, rtol=2e-4)
 
 
-def test_bad_rows_stop_or_are_passed_over_and_counted(eight, tiny_128, tmp_path):
+def test_bad_rows_stop_or_are_passed_over_and_counted(four, tiny_128, tmp_path):
     for name in ("0.png", "0-red.png"):
-        (tmp_path / name).write_bytes((eight / name).read_bytes())
+        (tmp_path / name).write_bytes((four / name).read_bytes())
     good = {"image": "0.png", "mask_merged": "0-red.png", "prompt": "red"}
     rows = [good, good | {"image": "gone.png"}]
     (tmp_path / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -136,15 +131,13 @@ def test_bad_rows_stop_or_are_passed_over_and_counted(eight, tiny_128, tmp_path)
             stopping.next_batch(0.0)
 
 
-def test_a_network_without_lora_says_how_to_train_it(eight, tmp_path):
+def test_a_network_without_lora_says_how_to_train_it(four, tmp_path):
     from askmask.model.mini.net import Mini
     from tests.model.test_mini import SIZES
 
     with pytest.raises(AskMaskError, match="language=full"):
-        SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(eight),), language="lora"))
-    task = SegmentationTask(
-        Mini(SIZES), SegmentationConfig(data=(str(eight),), batch=3)
-    )  # as it comes: whole
+        SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(four),), language="lora"))
+    task = SegmentationTask(Mini(SIZES), SegmentationConfig(data=(str(four),), batch=3))  # as it comes: whole
     assert all(p.requires_grad for p in task.module.prompt_encoder.parameters())
     loss, figures = task.loss(task.next_batch(0.0), 0.0)
     assert torch.isfinite(loss) and "iou" in figures

@@ -1,24 +1,36 @@
 """Two processes train one network (gloo on the processor, as nccl would on two GPUs)."""
 
 import json
-import subprocess
-import sys
+import socket
 
 import pytest
 import torch
 
 from askmask.training.run_folder import RunFolder
 from askmask.training.stream import ShardStream
+from tests import warm
 from tests.training.discs import write_discs
 
 
 def launch(run, data, processes, steps):
     settings = {"data.train": data, "run": run, "steps": steps, "sizes": 32, "until": 1, "batches": 4}
     settings |= {"log_every": 1, "save_every": 2, "shards_per_round": 1, "threads": 1}
-    words = ["-m", "askmask", "train", "mini_perception", *(f"{k}={v}" for k, v in settings.items())]
-    if processes > 1:
-        words = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *words]
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
+    together(processes, "train", "mini_perception", *(f"{k}={v}" for k, v in settings.items()))
+
+
+def together(processes, *words, **more):
+    """Run the same in each of several processes, with what `torchrun` would tell them of each other."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+    begun = [
+        warm.start(
+            *words, env=shared | {"RANK": str(n), "LOCAL_RANK": str(n)} if processes > 1 else {}, **more
+        )
+        for n in range(processes)
+    ]
+    said = [process.communicate()[1] for process in begun]
+    assert not any(process.returncode for process in begun), "\n".join(said)[-3000:]
 
 
 def rows(run):
@@ -48,28 +60,21 @@ for step in range(3):  # a parameter without a gradient must not stop the second
 
 
 @pytest.mark.slow
-def test_two_processes_share_gradients(tmp_path):
-    script = tmp_path / "gradients.py"
-    script.write_text(GRADIENTS)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_share_gradients():
+    together(2, code=GRADIENTS)
 
 
 @pytest.mark.slow
 def test_two_processes_log_once_and_go_on(tmp_path):
     for index in range(2):
         write_discs(tmp_path / "discs", scenes=10, seed=index, size=32, index=index)
-    first = launch(tmp_path / "run", tmp_path / "discs", 2, 4)
-    assert first.returncode == 0, first.stderr[-3000:]
+    launch(tmp_path / "run", tmp_path / "discs", 2, 4)
     logged = rows(tmp_path / "run")
     assert [row["step"] for row in logged] == [1, 2, 3, 4]  # one process writes
-    alone = launch(tmp_path / "alone", tmp_path / "discs", 1, 1)
-    assert alone.returncode == 0, alone.stderr[-3000:]
+    launch(tmp_path / "alone", tmp_path / "discs", 1, 1)
     one, two = (RunFolder(tmp_path / name).load()["model"] for name in ("alone", "run"))
     assert set(one) == set(two)  # no wrapper's prefix in the names: a run may go on with fewer processes
-    more = launch(tmp_path / "run", tmp_path / "discs", 2, 6)
-    assert more.returncode == 0, more.stderr[-3000:]
+    launch(tmp_path / "run", tmp_path / "discs", 2, 6)
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
     assert all(torch.isfinite(value).all() for value in RunFolder(tmp_path / "run").load()["model"].values())
 

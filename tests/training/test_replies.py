@@ -76,14 +76,16 @@ def test_rounds_in_words_alone_are_kept_and_references_count_masks(facts):
 
 @pytest.mark.slow
 def test_replies_are_learnt_and_the_masks_stay(data, tmp_path):
-    rows = train(data, tmp_path / "run", "steps=60", "lr=3e-3", "save_every=60")
+    rows = train(data, tmp_path / "run", "steps=36", "lr=3e-3", "save_every=36")
     first, last = rows[0], rows[-3]
     assert last["words"] < 0.3 * first["words"] and last["point"] < first["point"]
     net, _ = load_run(tmp_path / "run")
     before = askmask.load(find_checkpoint("mini"), device="cpu").backend.net
-    assert net.speech is not None and before.speech is None
+    assert net.speech is not None
     old, new = before.state_dict(), net.state_dict()
-    assert all(torch.equal(old[name].float(), new[name].float()) for name in old), "only speech trains"
+    assert all(torch.equal(old[n].float(), new[n].float()) for n in old if "speech" not in n), (
+        "only speech trains"
+    )
     assert sorted((tmp_path / "run" / "panels").glob("replies-*.txt"))
 
 

@@ -3,26 +3,27 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
 from askmask.errors import CheckpointError, SettingError
 from askmask.training.run_folder import RunFolder
-from tests.conftest import ROOT
+from tests import warm
 from tests.training.discs import write_discs
 
-STEPS = 9
+STEPS = 8
 
 
 def command(folder, data):
     settings = [f"data.train={data}", f"run={folder}", f"steps={STEPS}", "sizes=32", "until=1", "batches=4"]
     settings += ["log_every=2", "save_every=3", "evaluate_every=100", "shards_per_round=1", "threads=1"]
-    code = "from askmask.cli import main; main()"
-    return [sys.executable, "-c", code, "train", "mini_perception", *settings]
+    return ["train", "mini_perception", *settings]
+
+
+def trained(folder, data, *more):
+    done = warm.run(*command(folder, data), *more)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def rows(folder):
@@ -35,16 +36,14 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
     for index in range(2):  # more than a round: the position must outlive a change of shards
         write_discs(data, scenes=10, seed=index, size=32, index=index)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole, data), check=True, capture_output=True)
-    process = subprocess.Popen(command(broken, data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not RunFolder(broken).checkpoints() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    trained(whole, data)
+    process = warm.start(*command(broken, data))
+    warm.until(RunFolder(broken).checkpoints, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     steps_before = torch.load(RunFolder(broken).checkpoints()[-1], weights_only=True)["step"]
     assert steps_before < STEPS, "the run was over before it could be killed"
-    subprocess.run(command(broken, data), check=True, capture_output=True)
+    trained(broken, data)
     assert rows(broken) == rows(whole)
     first, second = (RunFolder(folder).load() for folder in (whole, broken))
     assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
@@ -54,16 +53,14 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
 def test_killed_before_its_first_checkpoint_it_logs_every_step_once(tmp_path):
     data = tmp_path / "discs"
     write_discs(data, scenes=6, seed=0, size=32)
-    late = [*command(tmp_path / "run", data), "save_every=100"]
-    process = subprocess.Popen(late, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and log.read_bytes().count(b"\n") >= 2) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    log = tmp_path / "run" / "log.jsonl"
+    process = warm.start(*command(tmp_path / "run", data), "save_every=100")
+    warm.until(lambda: log.exists() and log.read_bytes().count(b"\n") >= 2, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert rows(tmp_path / "run") and not RunFolder(tmp_path / "run").checkpoints()
-    subprocess.run(late, check=True, capture_output=True)
-    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8, 9]
+    trained(tmp_path / "run", data, "save_every=100")
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8]
 
 
 def test_a_checkpoint_that_is_not_finite_is_not_written(tmp_path):
@@ -86,7 +83,7 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_one_before(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2)\n"
         "folder.save(2, {'step': 2, 'model': {'a': torch.zeros(100_000)}})"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = warm.run(code=code)
     assert "WriteError: no space left to write" in done.stderr and "step-00000002.pt" in done.stderr
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001.pt"]
 
@@ -143,12 +140,12 @@ def test_a_second_process_in_the_same_run_folder_is_refused(tmp_path):
     with RunFolder(run).held():
         RunFolder(run).write_config({"recipe": "of the first"})
         before = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
-        refused = subprocess.run(command(run, data), capture_output=True, text=True)
+        refused = warm.run(*command(run, data))
         after = sorted((path.name, path.read_bytes()) for path in run.iterdir() if path.is_file())
     assert refused.returncode != 0
     assert "another run is writing to" in refused.stderr and "run=" in refused.stderr
     assert after == before and not RunFolder(run).checkpoints()
-    subprocess.run(command(run, data), check=True, capture_output=True)
+    trained(run, data)
 
 
 def test_an_error_during_training_is_not_taken_for_a_second_process(tmp_path):

@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import json
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +19,7 @@ from askmask.errors import SettingError
 from askmask.vlm.http import checked_address, checked_key
 from askmask.vlm.opening import ModelChoice
 from askmask.vlm.secrets import keep_secret, redact, without_keys
-from tests.conftest import ROOT
+from tests import warm
 from tests.vlm.endpoint import failure, reply, scripted
 
 KEY = "MyS$cret:Key!Zq9"
@@ -108,10 +106,17 @@ def test_debug_shows_the_traceback_without_the_key_and_keeps_the_exit_code(
 ):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with scripted(failure(401, f"wrong key {KEY}")) as (url, _):
-        done = subprocess.run(
-            [sys.executable, "-m", "askmask", "engine", "run", str(flat_picture), "--model", "m-1", "--base-url", url,
-             "--out", str(tmp_path / "run"), "--debug"],
-            cwd=ROOT, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        words = [
+            "engine",
+            "run",
+            flat_picture,
+            "--model",
+            "m-1",
+            "--base-url",
+            url,
+            "--out",
+            tmp_path / "run",
+        ]
+        done = warm.run(*words, "--debug")
     assert done.returncode == 2 and "Traceback" in done.stderr and "wrong key [key]" in done.stderr
     assert not any(spelt in done.stdout + done.stderr for spelt in SPELLINGS)

@@ -140,7 +140,10 @@ class MaskDecoder(nn.Module):
             last = head[-1]
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
-            nn.init.normal_(last.bias, std=0.02)
+            if (
+                not last.bias.is_meta
+            ):  # without storage it would cost two seconds of imports in torch, for nothing
+                nn.init.normal_(last.bias, std=0.02)
 
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
         """Decode Q masks; features of one picture serve all, or one row per prompt of the batch."""
