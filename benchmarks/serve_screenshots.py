@@ -2,7 +2,7 @@
 
     python benchmarks/serve_screenshots.py [--out docs/images]
 
-Needs Chromium and its driver (extra `[test]` for selenium). Writes serve-start.jpg, serve-chat.jpg, serve-dark.jpg and
+Needs Chromium (and Playwright: extra `[test]`). Writes serve-start.jpg, serve-chat.jpg, serve-dark.jpg and
 serve-phone.jpg.
 """
 
@@ -24,7 +24,7 @@ QUALITY = 82
 
 def take(page: Page, path: Path, width: int | None = None) -> None:
     """Write what is seen as a JPEG."""
-    page.run("return new Promise((done) => setTimeout(done, 400))")
+    page.pause(0.4)
     picture = Image.fromarray(page.pixels().astype("uint8"))
     if width is not None:
         picture = picture.resize(
@@ -71,7 +71,8 @@ def main() -> None:
             take(page, out / "serve-chat.jpg", 1280)
 
             page.dark(True)
-            page.ask("the red apple on the table")
+            page.press("Escape")  # about the whole picture again
+            page.ask("the orange ball")
             page.wait_rounds(4)
             take(page, out / "serve-dark.jpg", 1280)
             page.dark(False)

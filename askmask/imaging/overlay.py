@@ -153,15 +153,15 @@ def draw(rgb: np.ndarray, layers: Sequence[Layer]) -> Image.Image:
     for layer in layers:
         areas = [fit(mask, rgb.shape[:2]) for mask in layer.masks]
         whole = np.logical_or.reduce(areas) if areas else np.zeros(rgb.shape[:2], bool)
-        colours.append(_colour_for(rgb, whole, colours))
+        colours.append(colour_for(rgb, whole, colours))
         blend(canvas, _enlarged(whole, scale), colours[-1], FILL)
         for area in areas:
             _outline(canvas, _enlarged(area, scale), colours[-1], thickness)
     return _with_legend(to_image(canvas), layers, colours)
 
 
-def _colour_for(rgb: np.ndarray, area: np.ndarray, taken: Sequence[Colour]) -> Colour:
-    """Return the colour for an area beside those taken by others."""
+def colour_for(rgb: np.ndarray, area: np.ndarray, taken: Sequence[Colour]) -> Colour:
+    """Return a colour for an area [H, W] of `rgb` [H, W, 3]: one that shows on it and beside those taken by others."""
     unused = [c for c in (*COLOURS, *MORE) if c not in taken]
     if not unused:  # more layers than colours that anybody could tell apart: at least none twice in a row
         unused = [tuple(c) for c in palette(len(taken) + 12).tolist() if tuple(c) not in taken]  # type: ignore[misc]

@@ -10,24 +10,24 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from askmask.conversation import Segment
 from askmask.imaging.files import Picture
-from askmask.imaging.overlay import Layer, draw, palette
+from askmask.imaging.overlay import Colour, Layer, colour_for, draw, fit
 from askmask.runs.json_text import json_text
 from askmask.serving.journal import Moment, Standing
 
 PAGE_TYPE = "text/html; charset=utf-8"
 PNG_PIXELS = 1_000_000  # larger pictures are shown as JPEG, which is sent in a tenth of the time
 EMBEDDED_SIDE = 1600  # px, of the picture in a page that is taken away
+COLOURS_SIDE = 512  # px, enough to choose colours by
 
 
 def picture_for_page(picture: Picture, most: int) -> tuple[bytes, str]:
     """Return an upright picture as a browser shows it, and its media type; its longer side at most `most` px."""
-    image = Image.fromarray(picture.rgb)
-    if max(image.size) > most:
-        image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    image = _thumbnail(picture, most)
     buffer = io.BytesIO()
     if image.width * image.height <= PNG_PIXELS:
         image.save(buffer, format="PNG", compress_level=3)
@@ -67,13 +67,13 @@ def conversation_page(picture: Picture, stands: Standing) -> str:
     data, kind = picture_for_page(picture, EMBEDDED_SIDE)
     height, width = picture.size
     shapes, rows = [], []
-    colours = palette(max(1, sum(len(_segments(r)) for r in stands.moment.rounds)))
-    number = 0
+    small = np.asarray(_thumbnail(picture, COLOURS_SIDE))
+    colours: list[Colour] = []
     for round in stands.moment.rounds:
         chips = []
         for segment in _segments(round):
-            colour = "#{:02x}{:02x}{:02x}".format(*colours[number])
-            number += 1
+            colours.append(colour_for(small, fit(segment.mask, small.shape[:2]), colours))
+            colour = "#{:02x}{:02x}{:02x}".format(*colours[-1])
             path = " ".join(_path(ring) for ring in segment.mask.polygons())
             shapes.append(
                 f'<path data-m="{_text(segment.id)}" d="{path}" fill="{colour}" stroke="{colour}"/>'
@@ -104,6 +104,13 @@ def title_of(round: Mapping[str, Any]) -> str:
         return prompt
     marks = [f"{len(prompt[k])} {k}" for k in ("points", "boxes", "masks") if prompt.get(k)]
     return prompt.get("text") or " and ".join(marks) or "(no words)"
+
+
+def _thumbnail(picture: Picture, most: int) -> Image.Image:
+    image = Image.fromarray(picture.rgb)
+    if max(image.size) > most:
+        image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    return image
 
 
 def _row(round: Mapping[str, Any], chips: list[str], answer: Mapping[str, Any]) -> str:

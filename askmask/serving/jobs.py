@@ -100,8 +100,8 @@ class Job:
 class Jobs:
     """All jobs. At most `most` wait or are at work; a further one is refused with the time to come again."""
 
-    def __init__(self, most: int, *, ended: Callable[[Job], None] = lambda job: None):
-        self.most, self._ended = most, ended
+    def __init__(self, most: int, *, beat_s: float = 10.0, ended: Callable[[Job], None] = lambda job: None):
+        self.most, self.beat_s, self._ended = most, beat_s, ended
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._by_key: dict[tuple[str, str], Job] = {}
         self._tasks: dict[asyncio.Task[None], Job] = {}

@@ -26,7 +26,7 @@ from askmask.imaging.mask import Mask
 from askmask.serving.jobs import Job, Jobs
 from askmask.serving.pictures_in import json_body, picture_of
 from askmask.serving.refusal import Cancelled, Refusal
-from askmask.serving.replies import BEAT_S, STILL, Json, watched
+from askmask.serving.replies import STILL, Json, watched
 from askmask.serving.service import Service
 from askmask.serving.wire import MOST_TEXT, PictureIn, facts_of, segment_to_wire
 from askmask.session import Model, Session
@@ -316,7 +316,7 @@ async def _chunks(jobs: Jobs, job: Job, model: str) -> AsyncIterator[bytes]:
     try:
         yield chunk({"role": "assistant", "content": ""})
         said = ""
-        async for told in job.follow(BEAT_S):
+        async for told in job.follow(jobs.beat_s):
             if told is None:
                 yield STILL
                 continue

@@ -28,7 +28,7 @@ class Refusal(Exception):
         headers = {} if self.retry_s is None else {"Retry-After": str(max(1, round(self.retry_s)))}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if self.status in (408, 413):
+        if self.status == 408:
             headers["Connection"] = "close"  # what is still on its way is not waited for
         return headers
 

@@ -17,7 +17,6 @@ from askmask.serving.masks import Form
 from askmask.serving.refusal import Refusal
 from askmask.serving.wire import segment_to_wire
 
-BEAT_S = 10.0  # between two signs of life in a stream
 LONGEST_WAIT_S = 60.0
 EVENTS = "text/event-stream"
 STILL = b": still at work\n\n"  # a comment, which clients pass over
@@ -84,7 +83,7 @@ async def _events(jobs: Jobs, job: Job, form: Form, stays: bool) -> AsyncIterato
     """Yield what a job tells, as server-sent events."""
     try:
         yield _event("job", job.to_dict())
-        async for told in job.follow(BEAT_S):
+        async for told in job.follow(jobs.beat_s):
             if told is None:
                 yield STILL
                 continue

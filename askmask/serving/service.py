@@ -59,7 +59,7 @@ class Service:
         self._models: dict[str, Model] = {}
         self.failed: str | None = None
         self.store = Store(settings.data / "sessions", self.limits, model=self.model)
-        self.jobs = Jobs(self.limits.waiting, ended=self._ended)
+        self.jobs = Jobs(self.limits.waiting, beat_s=self.limits.beat_s, ended=self._ended)
         self._sweeper: asyncio.Task[None] | None = None
         gauge = self.metrics.gauge
         gauge("askmask_jobs_at_work", "Work on models that waits or is done", lambda: self.jobs.at_work)

@@ -22,6 +22,7 @@ class Limits:
         25.0  # an answer that takes longer comes by its job: proxies and tools give up at 30 to 60 s
     )
     body_s: float = 30.0  # for a request to arrive; and for its headers
+    beat_s: float = 10.0  # between two signs of life in a stream
     drain_s: float = 60.0  # what is at work when the server is told to stop may take so long
     memory_mb: int = 2048  # pictures of sessions at work, and of each model what it has seen of them
     keep_days: float = 30.0  # a session not used for so long is removed

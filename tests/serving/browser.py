@@ -1,10 +1,13 @@
-"""A real Chromium for tests and for the screenshots of the documentation."""
+"""A real Chromium, driven by Playwright, for tests and for the screenshots of the documentation.
+
+The browser is the machine's own: Playwright's are downloaded from the network, and a page must work in what people have.
+Clicks, keys and pictures go through the browser's own protocol, so that nothing waits for or moves to an element first.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import shutil
 import tempfile
 import time
@@ -12,51 +15,51 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
+from playwright.sync_api import ElementHandle, sync_playwright
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--hide-scrollbars", "--force-color-profile=srgb",
 )  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def browser_paths() -> tuple[str, str] | None:
-    """Return Chromium and its driver, None where one is not installed."""
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
+def browser_path() -> str | None:
+    """Return the machine's Chromium, None where there is none."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 class Page:
     """One browser window."""
 
     def __init__(self) -> None:
-        paths = browser_paths()
-        assert paths is not None
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.downloads = Path(self._folder.name) / "downloads"
-        self.downloads.mkdir()
-        options = Options()
-        options.binary_location = paths[0]
-        for flag in (*FLAGS, f"--user-data-dir={self._folder.name}/profile"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(paths[1]))
-        self.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
+        self.downloads = Path(self._folder.name)
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+        context = self._browser.new_context(no_viewport=True, accept_downloads=True)
+        self.window = context.new_page()
+        self._faults: list[str] = []
+        self._addresses: list[str] = []
+        self.window.on("console", self._hear)
+        self.window.on("pageerror", lambda error: self._faults.append(str(error)))
+        self.window.on("request", lambda request: self._addresses.append(request.url))
+        self.window.on("websocket", lambda socket: self._addresses.append(socket.url))
+        self._line = context.new_cdp_session(self.window)
         self.size(1200, 800)
 
+    def _hear(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self._faults.append(message.text)
+
     def close(self) -> None:
-        self.driver.quit()
+        self._browser.close()
+        self._playwright.stop()
         self._folder.cleanup()
 
     # -- setting --------------------------------------------------------------------------------------------
 
     def cdp(self, command: str, **given):
-        return self.driver.execute_cdp_cmd(command, given)
+        return self._line.send(command, given)
 
     def size(self, width: int, height: int, ratio: float = 1, *, mobile: bool = False) -> None:
         self.ratio = ratio
@@ -70,33 +73,45 @@ class Page:
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=mobile)
 
     def dark(self, on: bool) -> None:
-        value = "dark" if on else "light"
-        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+        self.window.emulate_media(color_scheme="dark" if on else "light")
+
+    def visit(self, url: str) -> None:
+        self.window.goto("about:blank")
+        self.faults()  # what the page before still had under way is not this one's
+        self.window.goto(url)
 
     def go(self, url: str) -> None:
-        self.driver.get("about:blank")
-        self.faults()  # what the page before still had under way is not this one's
-        self.driver.get(url)
+        self.visit(url)
         self.wait("return document.documentElement.dataset.ready === 'yes'")
 
     # -- looking --------------------------------------------------------------------------------------------
 
-    def one(self, selector: str):
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
+    def one(self, selector: str) -> ElementHandle:
+        found = self.window.query_selector(selector)
+        assert found is not None, selector
+        return found
 
-    def all(self, selector: str):
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+    def all(self, selector: str) -> list[ElementHandle]:
+        return self.window.query_selector_all(selector)
+
+    def text(self, selector: str) -> str:
+        """The words of an element as they are seen."""
+        return self.one(selector).inner_text()
+
+    def texts(self, selector: str) -> list[str]:
+        return [found.inner_text() for found in self.all(selector)]
 
     def run(self, script: str, *given):
-        return self.driver.execute_script(script, *given)
+        """Run the body of a function, which finds what is given in `arguments`."""
+        return self.window.evaluate(f"(given) => (function () {{ {script} }}).apply(null, given)", given)
 
     def wait(self, script: str, *given, seconds: float = 90):
         """Wait until a script returns what is true; return it."""
         ends = time.monotonic() + seconds
         while not (found := self.run(script, *given)):
             if time.monotonic() > ends:
-                raise AssertionError(f"it did not come to this: {script}\n{self.one('body').text[-1500:]}")
-            time.sleep(0.05)
+                raise AssertionError(f"it did not come to this: {script}\n{self.text('body')[-1500:]}")
+            self.window.wait_for_timeout(50)
         return found
 
     def wait_rounds(self, count: int) -> None:
@@ -112,8 +127,11 @@ class Page:
         self.wait(
             "return document.body.dataset.state === 'work' && document.querySelector('#loading').hidden"
         )
-        self.run("return new Promise(requestAnimationFrame)")
-        time.sleep(0.1)
+        self.pause(0.1)
+
+    def pause(self, seconds: float) -> None:
+        """Wait for what is drawn in the next frames."""
+        self.window.wait_for_timeout(1000 * seconds)
 
     def pixels(self) -> np.ndarray:
         """The window as it is seen, in the screen's own pixels."""
@@ -121,16 +139,13 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
     def faults(self) -> list[str]:
-        """Errors and warnings of the console since the last call."""
-        return [e["message"] for e in self.driver.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+        """Errors and warnings of the console, and errors nobody caught, since the last call."""
+        found, self._faults = self._faults, []
+        return found
 
     def addresses(self) -> list[str]:
         """What was asked of the network since the last call."""
-        found = []
-        for entry in self.driver.get_log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                found.append(message["params"]["request"]["url"])
+        found, self._addresses = self._addresses, []
         return found
 
     # -- doing ----------------------------------------------------------------------------------------------
@@ -153,32 +168,26 @@ class Page:
     def wheel(self, x: float, y: float, delta: float) -> None:
         self.cdp("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=delta)
 
-    def press(self, *keys: str, modifiers: int = 0) -> None:
-        """Press keys one after the other, as a keyboard does: names such as Enter, or single letters."""
-        codes = {
-            "Enter": 13,
-            "Tab": 9,
-            "Escape": 27,
-            "ArrowLeft": 37,
-            "ArrowUp": 38,
-            "ArrowRight": 39,
-            "ArrowDown": 40,
-        }
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, as a keyboard does: Enter, a, Control+z."""
         for key in keys:
-            text = "\r" if key == "Enter" else key if len(key) == 1 else ""
-            code = codes.get(key, ord(key.upper()[0]))
-            given = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
-            shown = {"text": text} if text and not modifiers & 2 else {}
-            self.cdp("Input.dispatchKeyEvent", type="keyDown", **given, **shown)
-            self.cdp("Input.dispatchKeyEvent", type="keyUp", **given)
+            self.window.keyboard.press(key)
 
     def type(self, text: str) -> None:
-        self.cdp("Input.insertText", text=text)
+        self.window.keyboard.insert_text(text)
 
     def ask(self, text: str) -> None:
         self.run("document.querySelector('#prompt').focus()")
         self.type(text)
         self.press("Enter")
 
-    def drop_file(self, selector: str, path: Path) -> None:
-        self.one(selector).send_keys(str(path))
+    def choose_file(self, selector: str, path: Path) -> None:
+        self.one(selector).set_input_files(str(path))
+
+    def download(self, script: str) -> Path:
+        """Run a script that begins a download; return the file."""
+        with self.window.expect_download(timeout=20_000) as waiting:
+            self.run(script)
+        path = self.downloads / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path

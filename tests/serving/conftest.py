@@ -105,7 +105,8 @@ def colour_server(data, *options: str):
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory):
     """A server of two colour models that tests share: each opens its own sessions."""
-    with colour_server(tmp_path_factory.mktemp("colours"), "--models", "colours,second") as server:
+    options = ("--models", "colours,second", "--limit", "beat_s=0.2")
+    with colour_server(tmp_path_factory.mktemp("colours"), *options) as server:
         yield server
 
 

@@ -1,5 +1,6 @@
 """What a server refuses, and that each refusal says why: hosts, origins, keys, sizes, rates, nonsense, other people."""
 
+import http.client
 import json
 import socket
 import time
@@ -163,17 +164,32 @@ def test_answers_forbid_what_a_page_could_do_with_them(colours):
 # -- how much -------------------------------------------------------------------------------------------------
 
 
-def test_a_large_body_is_refused_whether_it_says_so_or_not(keyed):
-    big = b"x" * (2 << 20)
-    said = keyed.client.post("/v1/segment", content=big, headers={"content-type": "image/png"})
-    assert said.status_code == 413 and "1 MB" in why(said)
+def test_a_far_too_large_body_is_refused_and_whoever_sends_it_hears_why(keyed):
+    """Clients that send all of it before they read, whether they say its length or not, get the refusal."""
+    host, headers = keyed.url.removeprefix("http://"), {"content-type": "image/png"}
+    piece = b"x" * (1 << 16)
+    for _ in range(3):
+        for body in (piece * 128, (piece for _ in range(128))):
+            refused = keyed.client.post("/v1/segment", content=body, headers=headers)
+            assert refused.status_code == 413 and "1 MB" in why(refused)
+        line = http.client.HTTPConnection(host)
+        line.request("POST", "/v1/segment", piece * 128, headers | {"authorization": f"Bearer {KEYS[0]}"})
+        assert "1 MB" in json.loads(line.getresponse().read())["error"]["what"]
+        line.close()
 
-    def pieces():
-        for _ in range(32):
-            yield big[: 1 << 16]
 
-    unsaid = keyed.client.post("/v1/segment", content=pieces(), headers={"content-type": "image/png"})
-    assert unsaid.status_code == 413
+def test_a_body_without_end_is_not_read_without_end(keyed):
+    address = keyed.url.removeprefix("http://").split(":")
+    head = f"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: {1 << 40}\r\n\r\n"
+    start = time.monotonic()
+    with socket.create_connection((address[0], int(address[1])), timeout=15) as line:
+        line.sendall(head.encode())
+        assert b" 413 " in line.recv(4096)
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - start < 10:
+                line.sendall(b"x" * 1000)
+                time.sleep(0.01)
+    assert time.monotonic() - start < 5
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(keyed):

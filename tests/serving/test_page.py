@@ -1,26 +1,27 @@
 """The chat page in a real browser: what people do, where marks land, keyboard alone, and what checkers say."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from askmask.imaging.colour import apart, seen
 from askmask.imaging.mask import Mask
 from tests.serving.conftest import BOXES, COLOURS, SIZE, picture
 
-pytest.importorskip("selenium", reason="needs the extra [test]")
-from tests.serving.browser import Page, browser_paths
+pytest.importorskip("playwright", reason="needs the extra [test]")
+from tests.serving.browser import Page, browser_path
 
 pytestmark = [
-    pytest.mark.skipif(browser_paths() is None, reason="needs chromium and chromedriver"),
+    pytest.mark.skipif(browser_path() is None, reason="needs chromium"),
     pytest.mark.slow,
 ]
 SCALE = 8
 MAGENTA = (255, 0, 255)
 PLACES = [(x, y) for x in (40, 95, 151, 205, 260) for y in (30, 75, 121, 170)]
-SHIFT, CONTROL = 8, 2
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def opened(page, colours, tmp_path):
     page.go(colours.url)
     path = tmp_path / "colours.png"
     path.write_bytes(picture(scale=SCALE))
-    page.drop_file("#file", path)
+    page.choose_file("#file", path)
     page.wait_picture()
     yield page
     assert page.faults() == []
@@ -120,7 +121,7 @@ def test_clicks_land_within_a_pixel_at_three_zooms_scrolled_and_in_full_screen(
     page.size(1100, 700, ratio)
     page.go(colours.url)
     marked_picture(tmp_path / "marks.png")
-    page.drop_file("#file", tmp_path / "marks.png")
+    page.choose_file("#file", tmp_path / "marks.png")
     page.wait_picture()
     choose_tool(page, "point")
     clicked = 0
@@ -137,7 +138,7 @@ def test_clicks_land_within_a_pixel_at_three_zooms_scrolled_and_in_full_screen(
             page.run("document.querySelector('#left').focus()")
             page.press("f")
             page.wait("return Boolean(document.fullscreenElement)")
-        page.run("return new Promise((done) => setTimeout(done, 150))")
+        page.pause(0.15)
         seen = blocks(page)
         assert seen, step
         for x, y in seen[:2]:
@@ -173,7 +174,7 @@ def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
     page = opened
     page.ask("the red one")
     page.wait_rounds(1)
-    assert page.one(".reply").text == "the red part" and "m1" in page.one(".chip").text
+    assert page.text(".reply") == "the red part" and "m1" in page.text(".chip")
 
     red = on_screen(page, *middle("red"))
     page.mouse("mouseMoved", *red)
@@ -203,7 +204,7 @@ def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
     assert page.all(".chip.replaced")
 
     page.run("document.activeElement.blur()")
-    page.press("z", modifiers=CONTROL)
+    page.press("Control+z")
     page.wait_rounds(2)
 
     page.run("document.querySelector('.round [title=\"Edit the prompt\"]').click()")
@@ -224,11 +225,11 @@ def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
     page.wait_rounds(2)
     fork = page.run("return location.hash")
 
-    page.driver.refresh()
+    page.window.reload()
     page.wait_picture()
     page.wait_rounds(2)
     assert page.run("return location.hash") == fork
-    assert [r.text for r in page.all(".reply")] == ["the green part", "the blue part"]
+    assert page.texts(".reply") == ["the green part", "the blue part"]
 
     page.run("document.querySelector('#home').click()")
     page.wait("return document.querySelectorAll('.sessions a').length >= 2")
@@ -236,19 +237,21 @@ def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
     page.wait_picture()
     page.wait_rounds(2)
 
-    files = {"masks.zip": "-masks.zip", "overlay.png": "-overlay.png", "saved": ".json", "page.html": ".html"}
-    for name, suffix in files.items():
-        page.run("document.querySelector(`[data-file='${arguments[0]}']`).click()", name)
-        path = page.downloads / f"colours{suffix}"
-        for _ in range(200):
-            if path.exists():
-                break
-            page.run("return new Promise((done) => setTimeout(done, 50))")
-        assert path.exists(), name
-    with zipfile.ZipFile(page.downloads / "colours-masks.zip") as packed:
+    files = {
+        name: page.download(f"document.querySelector(`[data-file='{name}']`).click()")
+        for name in ("masks.zip", "overlay.png", "saved", "page.html")
+    }
+    names = ["colours-masks.zip", "colours-overlay.png", "colours.json", "colours.html"]
+    assert [path.name for path in files.values()] == names
+    with zipfile.ZipFile(files["masks.zip"]) as packed:
         listed = json.loads(packed.read("segments.json"))
         assert {Mask.from_png(packed.read(row["file"])) for row in listed} == {truth("green")}
-    assert json.loads((page.downloads / "colours.json").read_text())["rounds"]
+    assert json.loads(files["saved"].read_text())["rounds"]
+    assert Image.open(files["overlay.png"]).width >= SCALE * SIZE[1]
+    page.window.goto(files["page.html"].as_uri())
+    assert "the green one" in page.text("body") and len(page.all("path[data-m]")) == 2
+    page.one("button[data-m]").hover()
+    assert page.run("return document.querySelector('path[data-m]').classList.contains('lit')")
 
 
 def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, colours, tmp_path):
@@ -258,9 +261,9 @@ def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, 
     saved = colours.client.get(f"/v1/sessions/{page.run('return location.hash.slice(1)')}/saved")
     (tmp_path / "saved.json").write_bytes(saved.content)
     page.run("document.querySelector('#home').click()")
-    page.drop_file("#saved-file", tmp_path / "saved.json")
+    page.choose_file("#saved-file", tmp_path / "saved.json")
     page.wait("return !document.querySelector('#toast').hidden")
-    page.drop_file("#file", tmp_path / "colours.png")
+    page.choose_file("#file", tmp_path / "colours.png")
     page.wait_picture()
     page.wait_rounds(1)
 
@@ -272,8 +275,8 @@ def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, 
     )
     page.ask("the green one")
     page.wait_rounds(2)
-    assert page.one("#right-name").text == "second" and len(page.all(".twin")) == 2
-    facts = [fact.text.split(" ")[0] for fact in page.all(".facts")]
+    assert page.text("#right-name") == "second" and len(page.all(".twin")) == 2
+    facts = [fact.split(" ")[0] for fact in page.texts(".facts")]
     assert facts == ["second", "colours", "second"], "what was saved says nothing of its model"
     page.click_at(*on_screen(page, *middle("red")))
     page.wait("return document.querySelector('#about li')")
@@ -289,14 +292,30 @@ def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, 
     page.wait("return document.querySelector('#second').hidden")
 
 
+def test_every_mask_has_a_colour_of_its_own_that_shows_on_what_it_covers(opened):
+    """Eight masks, six of them of one red thing: no two alike, the first ones far apart for colour-blind eyes too."""
+    for number, text in enumerate(["the red one", "the green one", "the blue one", *["the red one"] * 5], 1):
+        opened.ask(text)
+        opened.wait_rounds(number)
+    dots = opened.run(
+        "return [...document.querySelectorAll('.chip .dot')].map((dot) => getComputedStyle(dot).backgroundColor)"
+    )
+    drawn = [tuple(map(int, re.findall(r"\d+", dot)))[:3] for dot in dots]
+    assert len(set(drawn)) == len(drawn) == 8
+    eyes = seen(np.array(drawn))
+    between = apart(eyes, eyes) + np.eye(8)
+    beneath = np.diag(apart(eyes[:, :3], seen(np.array(list(COLOURS.values())))))
+    assert beneath.min() > 0.15 and between[:4, :4].min() > 0.15, drawn
+
+
 def test_it_says_when_nothing_matches_and_when_asking_fails(opened, colours):
     page = opened
     page.ask("the purple one")
     page.wait_rounds(1)
-    assert "Nothing in the picture matches." in page.one(".none").text
+    assert "Nothing in the picture matches." in page.text(".none")
     page.ask("unanswerable")
     page.wait("return document.querySelector('.round .problem')")
-    assert "This prompt is refused." in page.one(".problem").text
+    assert "This prompt is refused." in page.text(".problem")
     page.run("document.querySelector('.round .problem').parentElement.querySelector('button').click()")
     page.wait_rounds(1)
     page.faults()  # the refusal itself stands in the console: a status of 422 is no fault of the page
@@ -316,11 +335,11 @@ def test_with_the_keyboard_alone(page, colours):
     page.type("the red one")
     page.press("Enter")
     page.wait_rounds(1)
-    page.press("Tab", modifiers=SHIFT)
+    page.press("Shift+Tab")
     for _ in range(12):  # back to the first chip of the answer
         if page.run("return Boolean(document.activeElement.closest('.chip'))"):
             break
-        page.press("Tab", modifiers=SHIFT)
+        page.press("Shift+Tab")
     assert page.run("return document.activeElement.dataset.segment") == "m1"
     page.press("Enter")
     page.wait("return document.querySelector('#about li')")
@@ -340,8 +359,8 @@ def test_with_the_keyboard_alone(page, colours):
     rounds = session(page, colours)["rounds"]
     assert rounds[1]["prompt"]["refers_to"] == ["m1"] and rounds[2]["segments"][0]["source"] == "user"
     assert rounds[2]["segments"][0]["area"] > 50
-    assert "mask" in page.one("#say").get_attribute("textContent")
-    page.press("z", modifiers=CONTROL)
+    assert "mask" in page.run("return document.querySelector('#say').textContent")
+    page.press("Control+z")
     page.wait_rounds(2)
     page.press("?")
     page.wait("return document.querySelector('#help-dialog').open")
@@ -363,7 +382,7 @@ def test_axe_finds_no_serious_fault(page, colours, tmp_path, how):
         page.wait("return document.querySelectorAll('.examples li').length === 12")
         serious = faults_of_axe(page, axe)
         (tmp_path / "colours.png").write_bytes(picture(scale=SCALE))
-        page.drop_file("#file", tmp_path / "colours.png")
+        page.choose_file("#file", tmp_path / "colours.png")
         page.wait_picture()
         for text in ("the red one", "the purple one"):
             page.ask(text)
@@ -394,7 +413,7 @@ def test_a_key_is_asked_for_where_one_is_needed(page, tmp_path):
     key = "a-key-of-some-length-0"
     with colour_server(tmp_path / "keyed", "--key", key) as server:
         page.size(1200, 800)
-        page.driver.get(server.url)
+        page.visit(server.url)
         page.wait("return document.querySelector('#key-dialog').open")
         page.type("wrong-wrong-wrong-wrong")
         page.press("Enter")
@@ -426,17 +445,17 @@ def test_mini_says_that_a_photograph_is_not_its_own(page, mini, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     Image.fromarray(noise).resize((640, 480)).save(tmp_path / "noise.png")
     page.go(mini.url)
-    page.drop_file("#file", tmp_path / "noise.png")
+    page.choose_file("#file", tmp_path / "noise.png")
     page.wait_picture()
     page.ask("the mug")
     page.wait_rounds(1)
-    assert "--model point" in page.one("#banner").text
+    assert "--model point" in page.text("#banner")
 
 
 def test_the_page_of_the_api_lists_every_call(page, colours):
     page.size(1200, 800)
-    page.driver.get(f"{colours.url}/api")
+    page.visit(f"{colours.url}/api")
     page.wait("return document.querySelectorAll('[data-path]').length > 20")
-    text = page.one("body").text
+    text = page.text("body")
     assert "/v1/sessions/{session}/rounds" in text and "Idempotency-Key" in text
     assert page.faults() == []

@@ -186,6 +186,33 @@ def test_an_answer_comes_as_events(colours):
     assert "event: error" in text and "refused" in text
 
 
+def test_a_slow_answer_gives_signs_of_life_in_both_streams(colours):
+    """Every 0.2 s of 1 s a comment, which is no event; then the events in order, and an end."""
+    slow = "red, wait 1 s"
+    parts = [
+        {"type": "text", "text": slow},
+        {"type": "image_url", "image_url": {"url": data_url(picture())}},
+    ]
+    chat = {"stream": True, "messages": [{"role": "user", "content": parts}]}
+    calls = (
+        (f"/v1/sessions/{colours.open()}/rounds", {"text": slow}, {"accept": "text/event-stream"}),
+        ("/openai/v1/chat/completions", chat, {}),
+    )
+    for path, call, headers in calls:
+        with colours.client.stream("POST", path, json=call, headers=headers) as response:
+            blocks = response.read().decode().removesuffix("\n\n").split("\n\n")
+        first, *beats = blocks[: blocks.index(": still at work") + 3]
+        assert "data: {" in first and beats == [": still at work"] * 3, blocks
+        rest = [block for block in blocks[1:] if block != ": still at work"]
+        if headers:
+            assert [block.split("\n")[0] for block in rest] == ["event: segment", "event: words", "event: done"]
+        else:
+            *chunks, end = [block.removeprefix("data: ") for block in rest]
+            choices = [json.loads(chunk)["choices"][0] for chunk in chunks]
+            assert choices[0]["delta"] == {"content": "the red part"} and end == "[DONE]"
+            assert [choice["finish_reason"] for choice in choices] == [None, None, "stop"]
+
+
 def test_a_slow_answer_comes_by_its_job_and_outlives_its_caller(colours):
     session = colours.open()
     url = f"/v1/sessions/{session}/rounds?wait=0.1"

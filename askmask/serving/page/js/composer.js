@@ -45,11 +45,11 @@ function showAbout(app) {
   const list = one("#about");
   if (list.dataset.state === state) return;
   list.dataset.state = state;
-  list.replaceChildren(...chosen.map(({ segment }, number) => about(app, segment, number)));
+  list.replaceChildren(...chosen.map(({ segment }) => about(app, segment)));
   one("#prompt").placeholder = chosen.length ? "What about it?" : "What should be found?";
 }
 
-function about(app, segment, number) {
+function about(app, segment) {
   const { conversation, look } = app;
   const name = make("input", {
     value: segment.name ?? "",
@@ -66,7 +66,7 @@ function about(app, segment, number) {
     },
   });
   const dot = make("i.dot", { "aria-hidden": "true" });
-  dot.style.background = css(conversation.shape(segment, number).colour);
+  dot.style.background = css(conversation.shape(segment).colour);
   return make(
     "li",
     {},

@@ -79,17 +79,16 @@ export class Conversation {
     return segment.name ?? segment.phrase ?? segment.id;
   }
 
-  /** Outline, pixels and colour of a segment, made once. */
-  shape(segment, number) {
-    const key = `${segment.id} ${segment.area} ${segment.mask.rle?.counts.length ?? 0}`;
+  /** Outline, pixels and colour of a segment, made once; the colour is none that another mask has. */
+  shape(segment) {
+    const key = shapeKey(segment);
     if (!this.shapes.has(key)) {
       const region = segment.box && segment.mask.rle ? crop(segment.mask.rle, segment.box) : null;
-      const given = Number(/^m(\d+)$/.exec(segment.id)?.[1] ?? number + 1) - 1;
-      this.shapes.set(key, {
-        region,
-        path: region && pathOf(region),
-        colour: colourFor(given, region, this.backdrop),
-      });
+      const { replaced } = this;
+      const live = this.segments.filter((one) => !replaced.has(one.segment.id));
+      const taken = live.map((one) => this.shapes.get(shapeKey(one.segment))?.colour).filter(Boolean);
+      const colour = colourFor(region, this.backdrop, taken);
+      this.shapes.set(key, { region, path: region && pathOf(region), colour });
     }
     return this.shapes.get(key);
   }
@@ -181,6 +180,8 @@ export class Conversation {
     return work("POST", `${this.path}/fork`, call);
   }
 }
+
+const shapeKey = ({ id, area, mask }) => `${id} ${area} ${mask.rle?.counts.length ?? 0}`;
 
 export const unique = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 

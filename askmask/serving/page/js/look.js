@@ -53,10 +53,10 @@ export function layers(conversation, look) {
   const visible = conversation.all.filter((round) => !look.hidden.has(round.id) && round.segments?.length);
   const last = visible.at(-1);
   const found = [];
-  conversation.segments.forEach(({ round, segment }, number) => {
+  conversation.segments.forEach(({ round, segment }) => {
     const marked = look.lit === segment.id || look.chosen.has(segment.id);
     if (!marked && (!visible.includes(round) || replaced.has(segment.id) || look.only)) return;
-    const shape = conversation.shape(segment, number);
+    const shape = conversation.shape(segment);
     if (!shape.path) return;
     let weight = round === last ? 0.6 : 0.2;
     if (look.lit && look.lit !== segment.id) weight = 0.1;

@@ -138,7 +138,7 @@ export class Rounds {
       round.failed ? make("p.problem", { role: "alert" }, round.failed) : null,
       round.pending && !round.failed ? this.waiting(round) : null,
       round.reply ? make("p.reply", { dir: "auto" }, round.reply) : null,
-      !round.pending && round.segments && !round.segments.length ? nothing(answer) : null,
+      !round.pending && round.segments && !round.segments.length ? nothing(answer ?? undefined) : null,
       chips.length ? make("ul.chips", { "aria-label": `Masks of ${round.prompt.text || round.id}` }, chips) : null,
       (answer?.notices ?? []).map((text) => make("p.notice", {}, text)),
       round.stale ? this.stale() : null,
@@ -170,8 +170,7 @@ export class Rounds {
 
   chip(segment, conversation, replaced) {
     const mine = conversation === this.app.conversation && !segment.id.startsWith("?");
-    const number = conversation.segments.findIndex((one) => one.segment === segment);
-    const colour = conversation.shape(segment, number).colour;
+    const { colour } = conversation.shape(segment);
     const name = segment.id.startsWith("?") ? "..." : conversation.nameOf(segment);
     const light = (on) => () => this.app.look.set({ lit: on ? segment.id : null });
     const dot = make("i.dot", { "aria-hidden": "true" });
@@ -227,11 +226,14 @@ export class Rounds {
   }
 }
 
-function nothing(answer) {
-  const chance = answer?.presence_trained
-    ? ` The model puts the chance that something does at ${Math.round(100 * answer.presence)} %.`
-    : "";
-  return make("p.none", {}, `Nothing in the picture matches.${chance}`);
+/** That nothing matches; and how near it was, where that was a question of chance and the model has learnt to say it. */
+function nothing({ presence_trained: trained, presence, threshold } = {}) {
+  const [chance, least] = [Math.floor(100 * presence), Math.ceil(100 * threshold)];
+  const near =
+    trained && presence < threshold
+      ? ` The model sees a chance of ${chance} % that something does; it shows masks from ${least} % on.`
+      : "";
+  return make("p.none", {}, `Nothing in the picture matches.${near}`);
 }
 
 /** Model, time and score; a score only where training has taught one. */
