@@ -48,6 +48,7 @@ COMMANDS = (
     "batch",
     "serve",
     "convert",
+    "build",
     "score",
     "eval",
     "probe",

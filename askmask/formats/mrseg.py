@@ -22,16 +22,16 @@ annotations.yaml: {"datasets": [{"name": "refcoco", "path": "annotations_folder/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from askmask.conversation import Example, Prompt, Round, Segment
-from askmask.errors import DataError, MissingExtra
+from askmask.errors import DataError
 from askmask.formats.labelme import label_of, paint_shapes
+from askmask.formats.mrseg_turns import ANSWER, IMAGE, MASK, Marker, parse_dialogue
+from askmask.formats.plain_yaml import read_plain_yaml
 from askmask.formats.polygons import drawn, mask_of_coco
 from askmask.formats.reading import (
     ById,
@@ -41,37 +41,15 @@ from askmask.formats.reading import (
     inside,
     item,
     naming,
-    read_bytes,
     read_json,
     size_of,
-    text_of,
     upright,
 )
 from askmask.imaging.files import picture_size, read_ids
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 
-_MARKER = re.compile(r"\[(IMAGE256|MASK-ENCODE|BOX-ENCODE|MASK-DECODE):([^\]]*)\]")
 CLASS_MAPS = {"ade20k": 1, "cocostuff": 0}  # stored value of class 0
-MAX_YAML_BYTES = 1 << 20
-MAX_TURN = 20_000  # characters
-NO_ID = ("", "none", "None")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a marker points at: a mask of a picture in one of the annotation files."""
-
-    image: str
-    dataset: str
-    mask_id: str
-    task: str = "none"
-    references: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Equal for markers of the same mask."""
-        return self.image, self.dataset, self.mask_id
 
 
 def read_mrseg(
@@ -99,41 +77,29 @@ def read_mrseg(
 def _conversation(
     row: dict[str, Any], name: str, split: str, store: AnnotationStore, images: Path
 ) -> Example:
-    turns = row["conversations"]
-    for turn in turns:
-        if (
-            len(text_of(turn["value"], "value")) > MAX_TURN
-        ):  # the search for markers starts anew at each bracket
-            raise DataError(f"a turn may have {MAX_TURN} characters", got=len(turn["value"]))
-    if not turns or len(turns) % 2:
-        raise DataError("turns must come in pairs of human and gpt", got=f"{len(turns)} turns")
+    turns = parse_dialogue(row).turns
     rounds: list[Round] = []
     answered: list[list[tuple[str, str, str]]] = []  # keys of the masks that each round answered
     image = None
     for human, gpt in zip(turns[::2], turns[1::2], strict=True):
-        if human["from"] != "human" or gpt["from"] != "gpt":
-            raise DataError("turns must alternate human, gpt", got=f"{human['from']}, {gpt['from']}")
-        targets = [read_decode(body) for kind, body in _MARKER.findall(gpt["value"]) if kind == "MASK-DECODE"]
-        references, given = [], []
-        for kind, body in _MARKER.findall(human["value"]):
-            if kind == "IMAGE256":
-                image = body
-            elif kind == "MASK-ENCODE":
-                target = read_encode(body)
-                found = _earlier(target, answered, human.get("ind"))
-                if found is None:
-                    given.append(store.mask(target))
-                else:
-                    references.append(found)
+        image = next((marker.image for marker in human.markers(IMAGE)), image)
         if image is None:
-            raise DataError("the first turn names no picture", got=human["value"][:80])
+            raise DataError("the first turn names no picture", got=human.value[:80])
+        targets = list(gpt.markers(ANSWER))
+        references, given = [], []
+        for marker in human.markers(MASK):
+            found = _earlier(marker, answered, human.ind)
+            if found is None:
+                given.append(store.mask(marker))
+            else:
+                references.append(found)
         segments = tuple(Segment(mask=store.mask(target)) for target in targets)
         rounds.append(
             Round(
-                prompt=Prompt(text=_words(human["value"]), refers_to=tuple(references), masks=tuple(given)),
+                prompt=Prompt(text=human.words, refers_to=tuple(references), masks=tuple(given)),
                 segments=segments or None,
-                reply=_words(gpt["value"]) or None,
-                meta={"tasks": [t.task for t in targets]},
+                reply=gpt.words or None,
+                meta={"tasks": [target.task or "none" for target in targets]},
             )
         )
         answered.append([target.key for target in targets])
@@ -148,66 +114,29 @@ def _conversation(
     )
 
 
-def read_encode(body: str) -> Target:
-    """Read IMAGE|DATASET|ID of a reference (or of an answer without one)."""
-    parts = body.split("|")
-    if len(parts) != 3:
-        raise DataError("a marker needs IMAGE|DATASET|ID", got=repr(body)[:80])
-    image, dataset, mask_id = parts
-    return Target(image, dataset, mask_id)
+def _earlier(
+    marker: Marker, answered: list[list[tuple[str, str, str]]], ind: int | tuple[int, ...] | None
+) -> str | None:
+    """Find the round that a reference means. One instance may recur: then `ind`, from 1, tells which round.
 
-
-def read_decode(body: str) -> Target:
-    """Read an answer's marker: IMAGE|DATASET|ID, or TASK:REF[:REF]:TARGET:IMAGE:DATASET."""
-    if "|" in body:
-        return read_encode(body)
-    parts = body.split(":")
-    if len(parts) not in (5, 6):
-        raise DataError("an answer's marker needs 5 or 6 parts", got=repr(body)[:80])
-    task, *references, mask_id, image, dataset = parts
-    return Target(image, dataset, mask_id, task, tuple(r for r in references if r not in NO_ID))
-
-
-def _earlier(target: Target, answered: list[list[tuple[str, str, str]]], ind: Any) -> str | None:
-    """Find the round that a reference means. One instance may recur: then `ind`, from 1, tells which round."""
-    named = [i - 1 for i in (ind if isinstance(ind, list) else [ind]) if isinstance(i, int) and i > 0]
+    In the first round nothing can be meant, whatever `ind` says. Later, one that is not earlier is an error.
+    """
+    named = [i - 1 for i in (ind if isinstance(ind, tuple) else (ind,)) if i is not None and i > 0]
+    if answered and any(index >= len(answered) for index in named):
+        raise DataError('"ind" names a round that is not earlier', got=f"{ind} in round {len(answered) + 1}")
     for index in [*named, *reversed(range(len(answered)))]:
-        if index < len(answered) and target.key in answered[index]:
-            position = answered[index].index(target.key)
+        if index < len(answered) and marker.key in answered[index]:
+            position = answered[index].index(marker.key)
             return f"r{index + 1}" + (f".{position + 1}" if len(answered[index]) > 1 else "")
     return None
 
 
-def _words(value: str) -> str:
-    return " ".join(_MARKER.sub(" ", value).split())
-
-
 def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
     """Read annotations.yaml into {name: {"path", "path_eval"?}}."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtra("pyyaml", "eval") from error
     if not path.is_file():
         raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
-
-    class Plain(yaml.SafeLoader):
-        depth = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            """Refuse aliases, a few lines of which can stand for gigabytes, and deep nesting."""
-            if self.check_event(yaml.events.AliasEvent) or self.depth > 20:
-                raise yaml.YAMLError("it has aliases, or is nested deeper than any such list")
-            self.depth += 1
-            node = super().compose_node(parent, index)
-            self.depth -= 1
-            return node
-
+    data = read_plain_yaml(path)
     with naming(str(path)):
-        try:
-            data = yaml.load(read_bytes(path, MAX_YAML_BYTES).decode("utf-8"), Plain)
-        except yaml.YAMLError as error:
-            raise DataError("not YAML that can be read", got=str(error)[:200]) from error
         return {id_of(entry["name"]): entry for entry in data["datasets"]}
 
 
@@ -218,7 +147,7 @@ class AnnotationStore:
         self.root, self.files, self.evaluating = root, files, evaluating
         self._table = cache(self._read_table)
 
-    def mask(self, target: Target) -> Mask:
+    def mask(self, target: Marker) -> Mask:
         """Return the mask that a marker means, upright. Raises DataError if the files do not hold it."""
         path = self._path(target.dataset)
         if target.dataset == "reason_seg":
@@ -229,7 +158,7 @@ class AnnotationStore:
             mask, Frames().orientation(inside(self.root / "images_folder", target.image), mask.size)
         )
 
-    def _coded_mask(self, path: Path, target: Target) -> Mask:
+    def _coded_mask(self, path: Path, target: Marker) -> Mask:
         table = self._table(path)
         if target.mask_id not in table:
             raise DataError(f"{path} has no mask", got=f"id {target.mask_id!r}")
@@ -263,7 +192,7 @@ class AnnotationStore:
                 "annotations",
             )
 
-    def _class_mask(self, folder: Path, target: Target) -> Mask:
+    def _class_mask(self, folder: Path, target: Marker) -> Mask:
         path = folder / (Path(target.image).stem + ".png")
         stored = int(target.mask_id) + CLASS_MAPS[target.dataset]
         mask = Mask.from_array(read_ids(path) == stored)
@@ -271,7 +200,7 @@ class AnnotationStore:
             raise DataError(f"{path} holds no pixel of the class", got=target.mask_id)
         return mask
 
-    def _reasonseg_mask(self, folder: Path, target: Target) -> Mask:
+    def _reasonseg_mask(self, folder: Path, target: Marker) -> Mask:
         """SegLLM skips ignored shapes where LISA leaves their pixels out of the score."""
         name = Path(target.image).with_suffix(".json").name
         paths = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.exists()]

@@ -190,6 +190,11 @@ class ById(Mapping[str, dict[str, Any]]):
             )
         return rows[0]
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every row, also those whose id is of several."""
+        for rows in self._rows.values():
+            yield from rows
+
     def __contains__(self, key: object) -> bool:
         return id_of(key) in self._rows
 

@@ -57,6 +57,7 @@ class Instances:
         with naming(str(path)):
             self.images = ById(data["images"], "images")
             self.annotations = ById(data["annotations"], "annotations")
+            self.categories = ById(data.get("categories", ()), "categories")
         self._frames = Frames(self.images, lambda i: (self.picture(i), self._stated(i)))
 
     def picture(self, image_id: Any) -> Path:

@@ -53,6 +53,7 @@ ALLOWED = {
     "convert": {"sources", "conversation", "formats", "imaging"},
     "doctor": {"answer", "loading", "model", "hub", "pointing", "segmenters"},
     "world": {"conversation", "imaging", "formats"},
+    "build": {"conversation", "imaging", "formats", "segmenters", "vlm"},
     "evaluation": {
         "answer",
         "asking",
