@@ -36,7 +36,15 @@ from askmask.model.config import NetConfig
 from askmask.model.protocols import NATIVE
 from askmask.model.talk.net import Shown, TalkNet
 from askmask.training.data import Mixture
-from askmask.training.dialogues import Dialogue, DialogueBatch, DialogueSource, collate, load, placed
+from askmask.training.dialogues import (
+    Dialogue,
+    DialogueBatch,
+    DialogueSource,
+    check_words,
+    collate,
+    load,
+    placed,
+)
 from askmask.training.losses import iou_of, mask_loss, score_loss
 from askmask.training.objective import Objective, training_mode
 from askmask.training.panels import sheet, side_by_side
@@ -136,6 +144,7 @@ class DialogueTask:
             dialogue = source.dialogues[(row + step) % len(source)]
             try:
                 load(dialogue, self.module.segmenter.mask_size)
+                check_words(self.module, dialogue)
                 return dialogue
             except DataError as error:
                 if self.config.on_bad == "stop":
@@ -148,7 +157,7 @@ class DialogueTask:
     def loss(self, batch: DialogueBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Compare what the network says and shows in every round with the truth."""
         net, device = self.module, self.module.device
-        features = self.objective.features(batch)
+        features = self.objective.encode(batch.pixels)
         covers = self._remembered(batch, features).to(device)
         training_mode(net)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):

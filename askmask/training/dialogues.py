@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from askmask.conversation import Example, Round
-from askmask.errors import AskMaskError, DataError
+from askmask.errors import AskMaskError, DataError, PromptError
 from askmask.formats.catalogue import open_dataset
 from askmask.imaging.files import Picture, read_picture
 from askmask.imaging.mask import Mask
 from askmask.model.protocols import NATIVE
 from askmask.model.talk.net import TalkNet
 from askmask.model.talk.stream import Stream, Talks
-from askmask.model.talk.words import Span
+from askmask.model.talk.words import Span, check_length
 from askmask.notes import Notes
 from askmask.runs.content_hash import remembered_sha256
 from askmask.training.batches import native_target
@@ -177,6 +177,16 @@ def load(dialogue: Dialogue, side: int) -> LoadedDialogue:
     try:
         return LoadedDialogue(dialogue, *_loaded(dialogue.example.image, dialogue.turns, side))
     except (AskMaskError, OSError) as error:
+        raise DataError(f"{dialogue.example.id}: {error}") from error
+
+
+def check_words(net: TalkNet, dialogue: Dialogue) -> None:
+    """Raise DataError naming a dialogue that is too long for the network."""
+    words = net.prompt_encoder.words
+    try:
+        turns = dialogue.turns
+        check_length(sum(len(words.tail(t.text)) + len(words.answer(t.reply, t.spans)[0]) for t in turns))
+    except PromptError as error:
         raise DataError(f"{dialogue.example.id}: {error}") from error
 
 

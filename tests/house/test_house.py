@@ -66,6 +66,7 @@ ALLOWED = {
     },
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
     "training": {
+        "backend",
         "backends",
         "history",
         "model",

@@ -112,7 +112,7 @@ def test_losses_look_at_words_masks_and_references(work):
 def test_own_masks_and_damaged_ones_take_the_place_of_true_ones(work):
     task = task_on(work, "mrseg", batch=2, own=1.0, damage=1.0, own_from=0.5, own_until=0.6)
     early, late = task.next_batch(0.4), task.next_batch(0.7)
-    features = task.objective.features(late)
+    features = task.objective.encode(late.pixels)
     assert not any(early.own) and not any(early.damage)
     assert all(late.own) and all(late.damage)
     remembered = task._remembered(late, features)

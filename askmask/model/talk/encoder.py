@@ -52,7 +52,11 @@ class TalkPromptEncoder(QwenPromptEncoder):
     def __init__(self, config: dict[str, Any], lora: Mapping[str, Any] | None, folder: str | Path):
         super().__init__(config, lora, folder)
         table = self.base.get_input_embeddings().weight
-        self.head = None if config.get("tie_word_embeddings") else nn.Linear(*table.shape[::-1], bias=False)
+        self.head = (
+            None
+            if config.get("tie_word_embeddings")
+            else nn.Linear(table.shape[1], table.shape[0], bias=False)
+        )
 
     def _reading(self, folder: str | Path, config: Any, published_text: bool) -> TalkWords:
         return TalkWords(folder, config)

@@ -36,11 +36,12 @@ class MaskMemory(nn.Module):
 
     def __init__(self, config: TalkConfig, width: int, channels: int):
         super().__init__()
-        self.config, self.width = config, width
+        self.config, self.width, self.channels = config, width, channels
         if config.mask_tokens:
             self.norm_seen, self.norm_feature = nn.LayerNorm(width), nn.LayerNorm(channels)
             self.under = _mlp(width + channels, width, config.mask_tokens * width)
             self.no_mask = nn.Parameter(0.02 * torch.randn(config.mask_tokens, width))
+        self.box: nn.Module
         if config.box == "fourier":
             self.box = _mlp(NUMBERS * (1 + 2 * WAVES), width, width)
         elif config.box == "linear":
@@ -100,19 +101,21 @@ class MaskMemory(nn.Module):
                     ]
                 )
             )
-        return torch.stack(pooled) if pooled else masks.new_zeros(0, self.under[0].in_features)
+        return torch.stack(pooled) if pooled else masks.new_zeros(0, self.width + self.channels)
 
     def _boxes(self, boxes: Tensor, digits: Tensor) -> Tensor:
         if self.config.box == "text":
             numbers = torch.tensor([_written(box) for box in boxes.cpu()], device=digits.device)
             return digits[numbers.reshape(len(boxes), -1)].to(boxes.dtype)
         if self.config.box == "linear":
-            return self.box(boxes)[:, None]
+            found: Tensor = self.box(boxes)[:, None]
+            return found
         low, high = boxes.split(2, 1)
         numbers = torch.cat([boxes, (low + high) / 2, high - low], 1)  # [M, NUMBERS]
         octaves = 2.0 ** torch.arange(WAVES, device=boxes.device) * torch.pi
         angles = (numbers[..., None] * octaves).flatten(1)
-        return self.box(torch.cat([numbers, angles.sin(), angles.cos()], 1))[:, None]
+        waves: Tensor = self.box(torch.cat([numbers, angles.sin(), angles.cos()], 1))[:, None]
+        return waves
 
 
 def boxes_of(masks: Tensor) -> Tensor:
