@@ -20,7 +20,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 260, "prist": 160}
+STEPS = {"mrseg": 200, "prist": 160}
 ROUNDS, REPEATS = 8, 5
 
 
