@@ -141,7 +141,14 @@ class NeuralBackend:
         if not self.net.remembers:
             return later
         with memory_guard(f"a round of {len(segments)} masks"), at_most(self.net.threads):
-            past = PastRound(round.text, round.reply or "", self._square(segments, state.view.picture))
+            past = PastRound(
+                round.text,
+                round.reply or "",
+                self._square(segments, state.view.picture),
+                tuple(segment.span for segment in segments),
+                tuple(state.meant(round.prompt)),
+                round.segments == (),
+            )
             memory = self.net.remember(state.view.look, state.memory, past)
         return replace(
             later,
@@ -197,7 +204,8 @@ class NeuralBackend:
         for number, (row, one) in enumerate(group):
             parts = [(out, query) for out in outs for query in (out.row == number).nonzero()[:, 0].tolist()]
             with at_most(self.net.threads):
-                answer = self._read(number, parts, view, one, seconds, keep)
+                reply = next((out.replies[number] for out in outs if out.replies is not None), None)
+                answer = self._read(reply, parts, view, one, seconds, keep)
             yield from (Found(row, segment) for segment in answer.segments)
             yield Done(row, answer)
 
@@ -250,7 +258,7 @@ class NeuralBackend:
 
     def _read(
         self,
-        number: int,
+        reply: Reply | None,
         parts: list[tuple[MaskOutput, int]],
         view: NeuralView,
         one: Asked,
@@ -261,7 +269,6 @@ class NeuralBackend:
         start = time.perf_counter()
         prompt = one.prompt
         trained = self._trained(prompt)
-        reply = next((out.replies[number] for out, _ in parts if out.replies is not None), None)
         knows_presence = bool(trained.get("presence"))
         segments: list[Segment] = []
         alternatives: list[Segment] = []
@@ -352,12 +359,13 @@ def _references(one: Asked, parts: list[tuple[MaskOutput, int]]) -> tuple[Refere
 def _segment(part: Part, score: float, reply: Reply | None, out: MaskOutput, query: int) -> Segment:
     """Make a segment of a part of an answer's mask, with the words of the reply that name it."""
     at = -1 if out.named is None or part.number < 0 else int(out.named[query, part.number])
+    at = at if out.span is None else int(out.span[query])
     span = reply.spans[at] if reply is not None and 0 <= at < len(reply.spans) else None
     return Segment(
         mask=Mask.from_array(part.mask),
         source="predicted",
         score=score * part.likely,
-        phrase=None if reply is None or span is None else reply.text[slice(*span)],
+        phrase=None if reply is None or span is None else reply.text[slice(*span)] or None,
         span=span,
     )
 

@@ -59,6 +59,8 @@ Example:
 
   askmask new --estimate 3b
 
+  askmask new models/talking --talking-from models/mine
+
 Both are folders in transformers' layout, or names on the Hub, fetched only after a yes. --estimate needs no weights:
 it says what training a network of that size holds in memory.
 """
@@ -75,16 +77,41 @@ def new(
     alpha: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the fresh parts.")] = 0,
     estimate: Annotated[str, typer.Option(help="3b or 7b: memory of training it.", show_default=False)] = "",
+    talking_from: Annotated[
+        str,
+        typer.Option(help="Checkpoint folder to make one of that remembers and replies.", show_default=False),
+    ] = "",
+    talk: Annotated[
+        list[str] | None,
+        typer.Option(help="key=value of how it does: mask_tokens, box, align, inject.", show_default=False),
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Build a network to train."""
     from askmask.errors import SettingError
 
+    if talking_from:
+        if out is None:
+            raise SettingError("OUT is needed", do="Name the folder to write.")
+        from askmask.model.talk.config import TalkConfig
+        from askmask.model.talk.grow import grow
+        from askmask.training.settings import override
+
+        done = grow(talking_from, out, override(TalkConfig(), talk or []), seed=seed)
+        typer.echo(f"{done}\ntry: askmask train conversation data=mrseg:FOLDER model={done}")
+        return
+
     if estimate:
+        from askmask.training.estimate import cache_bytes
         from askmask.training.estimate import estimate as estimated
 
         typer.echo(
             f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}"
+        )
+        talking = estimated(estimate, rank=rank, talking=True)
+        typer.echo(f"the same in conversations: {talking}")
+        typer.echo(
+            f"a conversation's cache: {cache_bytes(estimate) * 1000 / 2**20:.0f} MiB for each 1000 tokens"
         )
         return
     if out is None or not vlm or not segmenter:

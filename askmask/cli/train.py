@@ -31,7 +31,7 @@ def train(
 ) -> None:
     """Train a network. Run the same command again to go on after a stop: nothing is lost or repeated."""
     from askmask.errors import SettingError
-    from askmask.training.recipes import RECIPES
+    from askmask.training.recipes import RECIPES, recipe_for
     from askmask.training.settings import override, paths
 
     if recipe not in RECIPES:
@@ -40,7 +40,7 @@ def train(
             f"there is no recipe {recipe!r}",
             do=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(RECIPES)}.",
         )
-    chosen = override(RECIPES[recipe](), settings or [])
+    chosen = override(recipe_for(recipe, settings or []), settings or [])
     if show:
         for path, (_, value) in paths(chosen).items():
             typer.echo(f"{path}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
@@ -48,10 +48,10 @@ def train(
     from dataclasses import replace
 
     from askmask.loading import BUNDLED, find_checkpoint
-    from askmask.training.recipes import SegmentationRecipe
+    from askmask.training.recipes import DialogueRecipe, SegmentationRecipe
     from askmask.training.run import start
 
-    if isinstance(chosen, SegmentationRecipe):
+    if isinstance(chosen, (SegmentationRecipe, DialogueRecipe)):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
     parts = tuple(str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start)
     chosen = replace(chosen, start=parts)

@@ -29,6 +29,8 @@ def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = F
 
 
 def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    if config.conversation is not None:
+        return _talking(config, folder, published_text)
     from askmask.model.adapter import Adapter
     from askmask.model.qwen import QwenPromptEncoder
     from askmask.model.sam2 import Sam2Segmenter
@@ -38,6 +40,21 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
         dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
     )
     return AskMaskNet(segmenter, prompt_encoder, Adapter(prompt_encoder.width, segmenter.channels))
+
+
+def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    from askmask.model.sam2 import Sam2Segmenter
+    from askmask.model.talk.adapter import TalkAdapter
+    from askmask.model.talk.config import TalkConfig
+    from askmask.model.talk.encoder import TalkPromptEncoder
+    from askmask.model.talk.net import TalkNet
+
+    if published_text or config.protocol != "native":
+        raise CheckpointError("a network that talks has the protocol native alone", do="Load it with that.")
+    segmenter = Sam2Segmenter(dict(config.segmenter))
+    encoder = TalkPromptEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
+    talk = TalkConfig.from_dict(config.conversation or {})
+    return TalkNet(segmenter, encoder, TalkAdapter(talk, encoder.width, segmenter.channels))
 
 
 def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.errors import CheckpointError
+from askmask.model.talk.config import TalkConfig
 from askmask.runs.whole_files import settle, write_json
 
 FORMAT = 1
@@ -21,7 +22,7 @@ MAX_CONFIG_BYTES = 4 << 20
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("name", "backend", "protocol", "compute"), str),
     **dict.fromkeys(("segmenter", "prompt_encoder", "trained_heads"), dict),
-    "lora": (dict, type(None)),
+    **dict.fromkeys(("lora", "conversation"), (dict, type(None))),
     "presence_threshold": (int, float),
     "format": int,
 }
@@ -44,6 +45,7 @@ class NetConfig:
     trained_heads: Mapping[str, bool] = field(default_factory=lambda: {"score": False, "presence": False})
     presence_threshold: float = 0.5
     compute: str = COMPUTE[0]  # "float32": stored in half precision to ship small, computed in single
+    conversation: Mapping[str, Any] | None = None  # of networks that talk: TalkConfig
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -53,10 +55,15 @@ class NetConfig:
         check_settings(self.prompt_encoder, "prompt_encoder")
         if self.lora is not None:
             check_lora(self.lora)
+        if self.conversation is not None:
+            TalkConfig.from_dict(self.conversation)
 
     def save(self, folder: str | Path) -> None:
         """Write config.json."""
-        write_json(Path(folder) / "config.json", asdict(self))
+        data = asdict(self)
+        if self.conversation is None:  # as networks without it have always been written
+            del data["conversation"]
+        write_json(Path(folder) / "config.json", data)
 
     @classmethod
     def load(cls, folder: str | Path) -> NetConfig:

@@ -87,7 +87,10 @@ class QwenPromptEncoder(nn.Module):
         # transformers 5.24 renamed it, and drops the old name in 5.40.
         known = inspect.signature(Qwen2_5_VLModel.forward).parameters
         self._cache_argument = "cache" if "cache" in known else "past_key_values"
-        self.words = QwenWords(folder, base.config, published_text)
+        self.words = self._reading(folder, base.config, published_text)
+
+    def _reading(self, folder: str | Path, config: Any, published_text: bool) -> QwenWords:
+        return QwenWords(folder, config, published_text)
 
     @property
     def device(self) -> torch.device:

@@ -66,6 +66,11 @@ class PastRound:
     masks: (
         Tensor  # [m, 4h, 4w] in 0..1: how much of each cell of the network's square each of its masks covers
     )
+    spans: tuple[
+        tuple[int, int] | None, ...
+    ] = ()  # where in the reply each mask stands; () or None: not known
+    meant: tuple[int, ...] = ()  # numbers of the remembered masks that the prompt referred to
+    nothing: bool = False  # it was answered that nothing matches
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ class Reply:
     ] = ()  # the place of each phrase that names something shown: [start, end)
     alone: bool = False  # words alone, such as a question back: nothing is said about pixels
     trouble: str = ""  # how it breaks the rules of replies; it then has no spans
+    ids: tuple[int, ...] = ()  # as the network wrote it, where these can be read once more
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ class MaskOutput:
     # Where a back-end speaks: the reply to each prompt of the batch, and which of its spans names each object, or -1.
     replies: tuple[Reply, ...] | None = None
     named: Tensor | None = None  # [Q, O]
+    span: Tensor | None = None  # [Q] or, where masks are asked for one by one, which span names each, or -1
 
     def rows(self, index: Tensor) -> MaskOutput:
         """Select masks."""

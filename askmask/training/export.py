@@ -91,6 +91,8 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
 def _heads(config: NetConfig, state: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, bool]:
     """Say which heads the run has supervised: by a loss of some weight, on prompts with and without an answer."""
     data = facts.get("recipe", {}).get("data", {})
+    if facts.get("recipe", {}).get("stage") == "dialogue":  # what is there, replies say
+        return {"score": data.get("score_weight", 0) > 0, "presence": False}
     both = all(state["task"]["seen"].values())
     return {
         head: both if data.get(f"{head}_weight", 1.0) > 0 else config.trained_heads.get(head, False)

@@ -19,8 +19,15 @@ def sum_of(losses: Iterable[Tensor]) -> Tensor:
     return reduce(add, losses)
 
 
-def mask_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None, *, each: bool = False) -> Tensor:
-    """BCE + 0.25 Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
+def mask_loss(
+    logits: Tensor,
+    target: Tensor,
+    counted: Tensor | None = None,
+    *,
+    each: bool = False,
+    dice: float = DICE_WEIGHT,
+) -> Tensor:
+    """BCE + `dice` x Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
 
     As published: BCE is a mean over pixels, Dice one number per mask. Where `counted` (bool [B, h, w]) is False,
     neither looks.
@@ -31,7 +38,7 @@ def mask_loss(logits: Tensor, target: Tensor, counted: Tensor | None = None, *, 
     else:
         share = counted.flatten(1).to(bce.dtype)
         mean = (bce * share).sum(1) / share.sum(1).clamp(min=1)
-    loss = mean + DICE_WEIGHT * dice_loss(logits, target, counted)
+    loss = mean + dice * dice_loss(logits, target, counted)
     return loss if each else loss.mean()
 
 

@@ -41,10 +41,13 @@ class Objective:
             self.cache = FeatureCache(cache, weights=weights_hash(encoder), limit_gb=cache_gb)
 
     def features(self, batch: Batch) -> Features:
-        """Encode the pictures one by one, so that what else is in a batch changes no bit, or read the cache."""
+        """Encode the pictures of a batch; see `encode`."""
+        return self.encode(batch.pixels)
+
+    def encode(self, pixels: Tensor) -> Features:
+        """Encode pictures [B, 3, S, S] one by one, so that what else is there changes no bit, or read the cache."""
         found = [
-            self.cache.get(one, self._encode) if self.cache else self._encode(one[None])
-            for one in batch.pixels
+            self.cache.get(one, self._encode) if self.cache else self._encode(one[None]) for one in pixels
         ]
         return stack(found)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from askmask.training.conversation import ConversationConfig
+from askmask.training.dialogue import DialogueConfig
 from askmask.training.loop import LoopConfig
 from askmask.training.optimiser import Schedule
 from askmask.training.perception import PerceptionConfig
@@ -73,6 +75,14 @@ class SegmentationRecipe(Recipe):
     data: SegmentationConfig = field(default_factory=SegmentationConfig)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DialogueRecipe(Recipe):
+    """Conversations on a large network that talks (`model`): masks remembered, replies with masks in them."""
+
+    model: str = ""  # a checkpoint folder that `askmask new --talking-from` wrote, or an export of such a run
+    data: DialogueConfig = field(default_factory=DialogueConfig)
+
+
 def phase_one() -> SegmentationRecipe:
     """Literal concepts and referring expressions: the paper's first phase (35,000 steps, section 5)."""
     return SegmentationRecipe(
@@ -137,6 +147,15 @@ def conversation() -> ConversationRecipe:
     )
 
 
+def large_conversation() -> DialogueRecipe:
+    """The same for SAM2 and Qwen2.5-VL: what `conversation` means where `model=` names such a network."""
+    return DialogueRecipe(
+        stage="dialogue",
+        run="runs/conversation",
+        loop=LoopConfig(steps=20_000, schedule=Schedule(lr=5e-5, min_lr=1e-6)),
+    )
+
+
 def mini_masks() -> RefinementRecipe:
     """The mask decoder over what the words chose; clicks and boxes besides."""
     return RefinementRecipe(
@@ -180,3 +199,9 @@ RECIPES: dict[str, Any] = {
         mini_replies,
     )
 }
+
+
+def recipe_for(name: str, settings: Sequence[str]) -> Any:
+    """Return the recipe of a name; where `model=` names a large network, its own of that name."""
+    named = any(setting.partition("=")[0].strip() == "model" for setting in settings)
+    return large_conversation() if name == "conversation" and named else RECIPES[name]()

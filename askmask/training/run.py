@@ -19,16 +19,19 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
+from askmask.model.net import AskMaskNet
 from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
 from askmask.training.conversation import ConversationTask
 from askmask.training.devices import rank
+from askmask.training.dialogue import DialogueTask
 from askmask.training.loop import Task, Told, train
 from askmask.training.memory import check_memory
 from askmask.training.perception import PerceptionNet, PerceptionTask
 from askmask.training.recipes import (
     ConversationRecipe,
+    DialogueRecipe,
     PerceptionRecipe,
     Recipe,
     RefinementRecipe,
@@ -68,11 +71,11 @@ def start(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Ite
 def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Iterator[Told]:
     torch.manual_seed(recipe.loop.seed)
     for where in getattr(recipe.data, "val", ()):
-        if recipe.stage != "segmentation" and not shards(where):
+        if recipe.stage not in ("segmentation", "dialogue") and not shards(where):
             raise DataError("no finished shard of dense truth to validate on", got=where)
     task = BUILDERS[recipe.stage](recipe, folder)
     memory = check_memory(task.module)
-    facts = task.facts() if isinstance(task, SegmentationTask) else {}
+    facts = task.facts() if isinstance(task, (SegmentationTask, DialogueTask)) else {}
     if rank() == 0:
         _compare_data(folder.config().get("data"), facts.get("data"), folder)
         folder.write_config(_config(recipe, memory) | facts)
@@ -178,9 +181,32 @@ def replies_task(recipe: ReplyRecipe, folder: RunFolder) -> Task:
 
 def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
+    net, _ = _network(recipe)
+    task = SegmentationTask(net, recipe.data)
+    _write_source(recipe, folder)
+    return task
+
+
+def dialogue_task(recipe: DialogueRecipe, folder: RunFolder) -> Task:
+    """Build conversations over the checkpoint folder of a network that talks."""
+    from askmask.model.talk.net import TalkNet
+
+    net, config = _network(recipe)
+    if not isinstance(net, TalkNet):
+        raise SettingError(
+            "a network that talks is needed",
+            got=recipe.model,
+            do="Make it one: askmask new OUT --talking-from FOLDER. (mini: start=mini instead of model=.)",
+        )
+    task = DialogueTask(net, config, recipe.data)
+    _write_source(recipe, folder)
+    return task
+
+
+def _network(recipe: SegmentationRecipe | DialogueRecipe) -> tuple[AskMaskNet, NetConfig]:
     source = Path(recipe.model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net, _ = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
+    net, config = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
         weights = started_from(recipe.start)
         foreign = sorted(set(weights) - set(net.state_dict()))
@@ -189,10 +215,12 @@ def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
                 f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}"
             )
         net.load_state_dict(weights, strict=False)
-    task = SegmentationTask(net, recipe.data)
+    return net, config
+
+
+def _write_source(recipe: SegmentationRecipe | DialogueRecipe, folder: RunFolder) -> None:
     if rank() == 0:
-        write_text(folder.root / "source.txt", f"{source.resolve()}\n")
-    return task
+        write_text(folder.root / "source.txt", f"{Path(recipe.model).resolve()}\n")
 
 
 BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
@@ -202,6 +230,7 @@ BUILDERS: dict[str, Callable[[Any, RunFolder], Task]] = {
     "refinement": refinement_task,
     "replies": replies_task,
     "segmentation": segmentation_task,
+    "dialogue": dialogue_task,
 }
 
 

@@ -39,6 +39,8 @@ NOT_RUN = {
     "askmask eval converseg-net-3b": "needs the released weights",
     "askmask new models/base": "needs base weights; tests/training/test_new.py does it with tiny ones",
     "askmask new OUT": "a synopsis",
+    "askmask new models/talking": "needs base weights; tests/model/test_talk.py does it with tiny ones",
+    "askmask train conversation data=mrseg": "needs MRSeg; tests/training/test_dialogue.py trains on a made set",
     "askmask train RECIPE": "a synopsis",
     "askmask export RUN OUT": "a synopsis",
     "askmask train phase_one data=coco": "needs COCO; tests/training/test_phases.py trains on a made set",
@@ -84,11 +86,12 @@ def found(words: list[str]):
 
 
 def check_settings(params: dict) -> None:
-    from askmask.training.recipes import RECIPES
+    from askmask.training.recipes import recipe_for
     from askmask.training.settings import override
 
     if params["recipe"] != "RECIPE":
-        override(RECIPES[params["recipe"]](), [pair for pair in params["settings"] if pair != "..."])
+        settings = [pair for pair in params["settings"] if pair != "..."]
+        override(recipe_for(params["recipe"], settings), settings)
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.text.startswith("askmask ")], ids=str)

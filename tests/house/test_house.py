@@ -67,6 +67,7 @@ ALLOWED = {
     },
     "engine": {"conversation", "imaging", "formats", "vlm", "segmenters", "detectors", "hub"},
     "training": {
+        "backend",
         "backends",
         "history",
         "model",

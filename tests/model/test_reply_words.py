@@ -3,6 +3,7 @@
 import pytest
 
 from askmask.errors import DataError
+from askmask.model.grammar import circles
 from askmask.model.mini.reply_words import (
     ALONE,
     BEGIN,
@@ -12,7 +13,6 @@ from askmask.model.mini.reply_words import (
     OBJ,
     SEG,
     ReplyWords,
-    circles,
     words_in,
 )
 

@@ -13,24 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from askmask.errors import DataError
+from askmask.model.grammar import Phrase, PhraseReader, told
 
 SIGNS = ("[PAD]", "[BEGIN]", "[FOUND]", "[NOTHING]", "[ALONE]", "[OBJ]", "[SEG]", "[END]")
 PAD, BEGIN, FOUND, NOTHING, ALONE, OBJ, SEG, END = range(len(SIGNS))
 KINDS = (FOUND, NOTHING, ALONE)  # with masks; nothing matches; words alone, such as a question back
 LONGEST = 96  # numbers in a reply; what is longer is cut
-PERIOD = 12  # numbers of what may come three times in a row before it counts as going round in circles
 _WORD = re.compile(r"\w+(?:['-]\w+)*|[^\w\s]")
 _CLOSE = frozenset(".,:;?!)")  # stand close to the word before
 _STOP = frozenset(".?!")
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words of a reply that name what one mask shows."""
-
-    span: tuple[int, int]  # [start, end) in the text
-    first: int  # place of its [OBJ] among the numbers
-    last: int  # place of its [SEG]
 
 
 @dataclass(frozen=True)
@@ -86,47 +77,34 @@ class ReplyWords:
 
     def read(self, ids: Sequence[int]) -> Said:
         """Read the numbers of a reply, up to its [END]; see `Said.trouble`."""
-        writer, phrases, troubles = Writer(), list[Phrase](), list[str]()
+        writer, reader = Writer(), PhraseReader()
         kind = ids[1] if len(ids) > 1 and ids[0] == BEGIN and ids[1] in KINDS else PAD
-        opened, start, ended = 0, 0, False
+        ended = False
         for at, number in enumerate(ids[2:], 2):
             if number == END:
                 ended = True
                 break
             if number == OBJ:
-                troubles += ["a phrase begins inside another"] if opened else []
-                opened, start = at, -1
+                reader.obj(at)
             elif number == SEG:
-                if opened and start >= 0:
-                    phrases.append(Phrase((start, len(writer.text)), opened, at))
-                else:
-                    troubles.append("a phrase has no words" if opened else "a phrase ends that never began")
-                opened = 0
+                reader.seg(at, len(writer.text))
             elif number < len(SIGNS):
-                troubles.append(f"{SIGNS[number]} stands inside")
+                reader.troubles.append(f"{SIGNS[number]} stands inside")
             else:
                 piece = writer.add(self.names[number])
-                if opened and start < 0:
-                    start = len(writer.text) - len(piece.lstrip())
-        troubles += ["a phrase has no end"] if opened else []
+                reader.words(len(writer.text) - len(piece.lstrip()))
+        reader.end()
+        troubles = [*reader.troubles]
         troubles += [] if ended else ["it has no end"]
         troubles += ["it does not say what kind it is"] if kind == PAD else []
-        if bool(phrases) != (kind == FOUND) and not troubles:
+        if bool(reader.phrases) != (kind == FOUND) and not troubles:
             troubles.append("it names nothing" if kind == FOUND else "it names what it says is not there")
-        return Said(writer.text, tuple(phrases), kind, "; ".join(dict.fromkeys(troubles)))
+        return Said(writer.text, tuple(reader.phrases), kind, told(troubles))
 
 
 def words_in(texts: Iterable[str]) -> set[str]:
     """Return the words of some replies, as a vocabulary needs them."""
     return {word for text in texts for word in _split(text, True)[0]}
-
-
-def circles(ids: Sequence[int]) -> bool:
-    """Whether a reply says the same thing three times in a row."""
-    return any(
-        len(ids) >= 3 * n and ids[-n:] == ids[-2 * n : -n] == ids[-3 * n : -2 * n]
-        for n in range(1, PERIOD + 1)
-    )
 
 
 def _split(text: str, opens: bool) -> tuple[list[str], bool]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from askmask.model.grammar import circles
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.instances import evidence_width
 from askmask.model.mini.language import Choice, Layer, Seen, picked
@@ -38,7 +39,6 @@ from askmask.model.mini.reply_words import (
     SEG,
     ReplyWords,
     Writer,
-    circles,
 )
 from askmask.model.seams import Piece
 

@@ -1,0 +1,50 @@
+"""TalkConfig: how a large network remembers masks and reads its replies; a part of NetConfig, ablations included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from askmask.errors import CheckpointError
+
+CHOICES = {
+    "box": ("fourier", "linear", "text", "none"),
+    "align": ("attention", "seg", "mean", "tokens"),
+    "inject": ("adapter", "native", "none"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkConfig:
+    """Defaults are the proposal; other values are its ablations. Source: SegLLM (ICLR 2025), MIRAS (ACL 2025)."""
+
+    mask_tokens: int = 1  # 0..4 for each remembered mask; 0: masks are not shown to the language side
+    box: str = "fourier"  # token of its box: "fourier", "linear", "text" (digits), or "none"
+    # What of `[OBJ] ... [SEG]` reaches the decoder: "attention" over it, the state of [SEG] alone ("seg"), its "mean",
+    # or all states ("tokens").
+    align: str = "attention"
+    # How the masks that a prompt refers to reach the decoder: a gated "adapter", SAM2's own mask prompt ("native"), or
+    # only through the language side ("none").
+    inject: str = "adapter"
+
+    def __post_init__(self) -> None:
+        if type(self.mask_tokens) is not int or not 0 <= self.mask_tokens <= 4:
+            raise CheckpointError("mask_tokens must be 0, 1, 2, 3 or 4", got=repr(self.mask_tokens))
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise CheckpointError(
+                    f"{name} is one of {', '.join(known)}", got=repr(getattr(self, name))[:80]
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TalkConfig:
+        """Read what `to_dict` wrote. Raises CheckpointError for a setting that it does not know."""
+        known = {one.name for one in fields(cls)}
+        if unknown := sorted(set(map(str, data)) - known):
+            raise CheckpointError("unknown settings of conversation", got=", ".join(unknown)[:120])
+        return cls(**data)

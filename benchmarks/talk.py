@@ -1,0 +1,127 @@
+"""Conversations on a tiny SAM2 + Qwen2.5-VL: what it learns by heart, and what a round costs as the talk grows.
+
+    python benchmarks/talk.py learn mrseg [--work FOLDER] [--out results/talk_mrseg.json]
+    python benchmarks/talk.py learn prist [--work FOLDER] [--out results/talk_prist.json]
+    python benchmarks/talk.py rounds [--work FOLDER] [--out results/talk_rounds.json]
+
+`learn` trains through `askmask train conversation` on eight made dialogues in the files of MRSeg or PRIST, exports the
+run, and asks all rounds in order through Session with the network's own answers before. `rounds` goes on talking to
+the network that `learn mrseg` left in --work. Seconds are of one thread. No released weights take part.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+STEPS = {"mrseg": 200, "prist": 160}
+ROUNDS, REPEATS = 8, 5
+
+
+def learn(kind: str, work: Path) -> dict:
+    import askmask
+    from askmask.evaluation.sequential import Asker, in_order
+    from askmask.formats.catalogue import open_dataset
+    from askmask.imaging.mask import union_of
+    from askmask.model.talk.grow import grow
+    from askmask.model.tiny import make_tiny
+    from askmask.training.dialogues import placed
+    from askmask.training.export import export_segmentation
+    from askmask.training.recipes import recipe_for
+    from askmask.training.run import start
+    from askmask.training.settings import override
+    from tests.training import talk_sets
+
+    data = getattr(talk_sets, f"write_{kind}")(work / f"{kind}-data")
+    if not (work / "talk").exists():
+        grow(make_tiny(work / "base", image_size=128), work / "talk")
+    settings = [f"data={kind}:{data}@train", f"val={kind}:{data}@train", f"model={work / 'talk'}"]
+    settings += [f"run={work / kind}", f"steps={STEPS[kind]}", "batch=8", "lr=2e-3", "min_lr=1e-4"]
+    settings += ["weight_decay=0", "language=full", "evaluate_every=1000", "log_every=20", "save_every=40"]
+    settings += [f"cache={work / 'features'}", "threads=1"]
+    began, spent = time.time(), time.process_time()
+    for told in start(override(recipe_for("conversation", settings), settings), print):
+        if told.step % 20 == 0:
+            print(told.step, {name: round(value, 3) for name, value in told.figures.items()}, flush=True)
+    seconds = {"wall_s": time.time() - began, "processor_s": time.process_time() - spent}
+    folder = export_segmentation(work / kind, work / f"{kind}-model")
+    model = askmask.load(folder, device="cpu")
+    ious: dict[int, list[float]] = {}
+    replies = []
+    for example in open_dataset(f"{kind}:{data}@train"):
+        for k, turn in enumerate(in_order(Asker(model, example.image), example, "pred")):
+            true = example.rounds[k]
+            if true.segments is not None:
+                size = turn.answer.size
+                mine = union_of([s.mask for s in turn.answer.segments], size)
+                ious.setdefault(k + 1, []).append(mine.iou(union_of(true.masks, size)))
+            replies.append((turn.answer.round.reply or "") == placed(true)[0])
+    by_round = {
+        k: {"mean": statistics.mean(v), "least": min(v), "dialogues": len(v)} for k, v in ious.items()
+    }
+    return {
+        "steps": STEPS[kind],
+        **seconds,
+        "iou_by_round": by_round,
+        "replies_exact": statistics.mean(replies),
+    }
+
+
+def rounds(work: Path) -> dict:
+    import askmask
+
+    model = askmask.load(work / "mrseg-model", device="cpu")
+    spent: dict[int, list[float]] = {}
+    anew: dict[int, list[float]] = {}
+    length: dict[int, list[int]] = {}
+    pictures = sorted((work / "mrseg-data" / "images_folder").glob("*.png"))[:REPEATS]
+    for picture in pictures:
+        session = model.open(picture)
+        model.view_of(session)
+        for k in range(1, ROUNDS + 1):
+            about = [next(reversed(session.segments))] if session.segments else ()
+            saved = session.to_dict()
+            began = time.perf_counter()
+            answer = session.ask("what is beside it" if k > 1 else "the red one", about=about)
+            spent.setdefault(k, []).append(time.perf_counter() - began)
+            length.setdefault(k, []).append(len(answer.round.reply or ""))
+            fresh = askmask.Session.from_dict(saved, model, picture)
+            model.view_of(fresh)
+            began = time.perf_counter()
+            again = fresh.ask("what is beside it" if k > 1 else "the red one", about=about)
+            anew.setdefault(k, []).append(time.perf_counter() - began)
+            assert again.mask == answer.mask and again.round.reply == answer.round.reply
+    rows = {
+        k: {
+            "cached_s": statistics.median(spent[k]),
+            "from_the_start_s": statistics.median(anew[k]),
+            "reply_letters": statistics.mean(length[k]),
+        }
+        for k in spent
+    }
+    ratio = rows[ROUNDS]["cached_s"] / rows[2]["cached_s"]
+    return {"rounds": rows, "round_8_over_round_2": ratio, "answers": "equal, cached or from the start"}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("learn", "rounds"))
+    parser.add_argument("kind", choices=("mrseg", "prist"), nargs="?", default="mrseg")
+    parser.add_argument("--work", type=Path, default=Path("talk-benchmark"))
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    found = rounds(given.work) if given.what == "rounds" else learn(given.kind, given.work)
+    name = "rounds" if given.what == "rounds" else given.kind
+    out = given.out or ROOT / "results" / f"talk_{name}.json"
+    command = f"python benchmarks/talk.py {given.what}" + ("" if name == "rounds" else f" {name}")
+    out.write_text(json.dumps({"command": command, **found}, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
