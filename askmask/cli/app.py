@@ -50,6 +50,7 @@ COMMANDS = (
     "convert",
     "score",
     "eval",
+    "judge",
     "probe",
     "table",
     "engine",
