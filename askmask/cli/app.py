@@ -54,6 +54,8 @@ COMMANDS = (
     "probe",
     "table",
     "engine",
+    "build",
+    "build_prist",
     "world",
     "world_oracle",
     "train",
