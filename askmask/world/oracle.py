@@ -51,6 +51,7 @@ class Errors:
     choice: float = 0.0  # the worse of two masks preferred
     # Of dialogues:
     named: float = 0.0  # the final request names what it should not
+    told: float = 0.0  # the person names it before it is asked for
     astray: float = 0.0  # the conversation leads to another thing
     untrue: float = 0.0  # a turn points at something that does not fit
     # Of pointing:

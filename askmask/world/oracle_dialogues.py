@@ -23,7 +23,7 @@ from askmask.world.oracle import (
     seen_in,
 )
 
-MOST_PATHS, MOST_STEPS = 3, 3
+MOST_PATHS, MOST_STEPS = 3, 3  # a step more where places are needed
 WITH_NOTHING, CORRECTED = 0.4, 0.5  # shares of dialogues, and of later turns
 CLEAR = 0.8  # of a thing's pixels in an answer: it fits; below 1 - CLEAR it does not
 REQUESTS = (
@@ -157,11 +157,7 @@ class DialogueAnswers:
             left &= step.fits
             pointed = sorted(listed[n] for n in left if n in listed)
             again = bool(turns) and turns[-1]["kind"] in ("point", "correct") and draw.chance(CORRECTED)
-            said = (
-                f"No, not all of those. I am after {step.text}."
-                if again
-                else f"I am after {step.text}. Is any here?"
-            )
+            said = f"No, not all of those. Rather: {step.text}." if again else f"Let me ask: {step.text}?"
             if len(pointed) < len(left) or not pointed:
                 turns.append(_turn(said, "Some things here are so.", "words"))
                 continue
@@ -175,6 +171,8 @@ class DialogueAnswers:
         request = draw.among(REQUESTS)
         if focus is not None and draw.chance(self.errors.named):
             request = f"So please mark the {objects(scene)[focus].name}."
+        if focus is not None and turns and draw.chance(self.errors.told):
+            turns[0]["person"] += f" Something like the {objects(scene)[focus].text}."
         turns = turns or [_turn("What is here?", "Several things.", "words")]
         return {"turns": turns, "request": request, "focus": inputs["focus"]}
 
@@ -212,15 +210,20 @@ def _way(scene: TrueScene, focus: int, draw: Draw) -> list[Step] | None:
     pool = [s for s in steps(scene) if focus in s.fits and not name & _words(s.text)]
     draw.shuffle(pool)
     asked = [s for s in pool if not s.text.startswith("in the ")]
-    left, way = frozenset(range(len(objects(scene)))), list[Step]()
+    everything = frozenset(range(len(objects(scene))))
+    left, way = everything, list[Step]()
+    while len(way) < MOST_STEPS - 1:  # broad ones first: they are the branches that paths share
+        broad = [s for s in asked if 1 < len(left & s.fits) < len(left)]
+        if not broad:
+            break
+        way.append(max(broad, key=lambda step: len(left & step.fits)))
+        left &= way[-1].fits
     for choices in (asked, pool):
-        while len(left) > 1 and len(way) < MOST_STEPS:
-            best = min(choices, key=lambda step: len(left & step.fits), default=None)
-            if best is None or len(left & best.fits) == len(left):
-                break
+        best = min(choices, key=lambda step: len(left & step.fits), default=None)
+        if len(left) > 1 and best is not None and len(left & best.fits) < len(left):
             left &= best.fits
             way.append(best)
-    return sorted(way, key=lambda step: -len(step.fits)) if len(left) == 1 and way else None
+    return way if len(left) == 1 and way else None
 
 
 def _listed(scene: TrueScene, elements: Sequence[Mapping[str, Any]]) -> dict[int, int]:
