@@ -71,31 +71,16 @@ def kill_again_and_again(args) -> dict:
         subprocess.run([*start, "--out", str(calm)], stderr=subprocess.DEVNULL, check=False)
         calm_s = time.monotonic() - began
         calm_lines = len(log.read_text().splitlines())
-        kills, moments = 0, random.Random(args.seed)
-        recorded: set[str] = set()
-        repeated: list[str] = []
-        while True:
-            process = subprocess.Popen([*start, "--out", str(rough)], stderr=subprocess.DEVNULL)
-            if kills < args.kills and not ended_before(process, log, moments, calm_lines // args.kills):
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                kills += 1
-                lines = [json.loads(line) for line in log.read_text().splitlines()[calm_lines:]]
-                body_of = {line["id"]: line["body"] for line in lines if line["id"]}
-                known = replies_in(rough)
-                recorded |= {body_of[i] for i in known if i in body_of}
-                answered = Counter(line["body"] for line in lines if line["id"])
-                repeated = [body for body in recorded if answered[body] > 1 + _unkept(body, lines, known)]
-                continue
-            code = process.wait()
-            break
+        kills, code, repeated = run_under_kills(
+            start, rough, log, calm_lines, kills=args.kills, seed=args.seed, file=RunStore.FILE
+        )
         lines = [json.loads(line) for line in log.read_text().splitlines()[calm_lines:]]
         with RunStore(calm) as one, RunStore(rough) as other:
             same = one.digest() == other.digest()
             integrity = other.query("PRAGMA integrity_check")[0][0]
             unfinished = sum(not other.finished(row.sha256) for row in other.pictures())
             replies = other.query("SELECT COUNT(*) FROM replies")[0][0]
-        known = replies_in(rough)
+        known = replies_in(rough, RunStore.FILE)
         after = [line for line in lines if line["id"]]
         return {
             "kills": kills,
@@ -116,6 +101,32 @@ def kill_again_and_again(args) -> dict:
     finally:
         server.terminate()
         server.wait()
+
+
+def run_under_kills(
+    start: list[str], rough: Path, log: Path, before: int, *, kills: int, seed: int, file: str
+) -> tuple[int, int, list[str]]:
+    """Start a run again and again, killing it; return kills, the last exit code, answered requests asked again.
+
+    `before`: lines of the oracle's log that an undisturbed run has left; `file`: the store in the run's folder.
+    """
+    done, moments = 0, random.Random(seed)
+    recorded: set[str] = set()
+    repeated: list[str] = []
+    while True:
+        process = subprocess.Popen([*start, "--out", str(rough)], stderr=subprocess.DEVNULL)
+        if done < kills and not ended_before(process, log, moments, before // kills):
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            done += 1
+            lines = [json.loads(line) for line in log.read_text().splitlines()[before:]]
+            body_of = {line["id"]: line["body"] for line in lines if line["id"]}
+            known = replies_in(rough, file)
+            recorded |= {body_of[i] for i in known if i in body_of}
+            answered = Counter(line["body"] for line in lines if line["id"])
+            repeated = [body for body in recorded if answered[body] > 1 + _unkept(body, lines, known)]
+            continue
+        return done, process.wait(), repeated
 
 
 def ended_before(process: subprocess.Popen, log: Path, moments: random.Random, calls: int) -> bool:
@@ -140,9 +151,9 @@ def _unkept(body: str, lines: list[dict], known: set[str]) -> int:
     return sum(line["body"] == body and bool(line["id"]) and line["id"] not in known for line in lines)
 
 
-def replies_in(run: Path) -> set[str]:
+def replies_in(run: Path, file: str) -> set[str]:
     """Return the ids of replies in a store that nobody has open."""
-    path = run / RunStore.FILE
+    path = run / file
     if not path.is_file():
         return set()
     with sqlite3.connect(path) as db:
@@ -152,10 +163,10 @@ def replies_in(run: Path) -> set[str]:
             return set()
 
 
-def made_by() -> str:
+def made_by(script: str = "engine_kill") -> str:
     """Return this command, folders by name only."""
     return " ".join(
-        ["python", "benchmarks/engine_kill.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
+        ["python", f"benchmarks/{script}.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
     )
 
 

@@ -29,7 +29,8 @@ from askmask.formats.dense import read_shard, shards
 from askmask.history import translated
 from askmask.runs.whole_files import write_json
 from askmask.session import Model
-from askmask.training.reply_targets import ground_of, singles_of, to_say
+from askmask.training.reply_targets import singles_of, to_say
+from askmask.world.ground import ground_of
 from askmask.world.prompts import to_round
 from askmask.world.talks.claims import claims
 from askmask.world.talks.replies import called

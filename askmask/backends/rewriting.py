@@ -5,11 +5,12 @@ Baselines for memory. What a prompt refers to becomes
     mask        the words "the mask" (LISA's first approach in the SegLLM paper, its table A4)
     caption     what it was asked for by: "its handle" -> "the red mug's handle" (the second approach)
     transcript  nothing; the earlier prompts and whether they found something stand before the prompt
+    condense    with the whole conversation, a phrase that stands alone, written by a language model (condensing.py)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,14 +21,24 @@ from askmask.imaging.files import Picture
 from askmask.references import mentions, said_by
 
 WAYS: Final = ("mask", "caption", "transcript")
+CONDENSE: Final = "condense="  # then the model's name
 
 
 class RewritingBackend:
-    """A back-end that sees no conversation, but its words; `how` is one of WAYS."""
+    """A back-end that sees no conversation, but its words; `how` is one of WAYS, or "condense=MODEL"."""
 
     def __init__(self, inner: Backend, how: str):
-        if how not in WAYS:
-            raise SettingError("no such way to rewrite", got=repr(how), do=f"Choose of {', '.join(WAYS)}.")
+        self._condense: Callable[[Prompt, Sequence[Round]], str] | None = None
+        if how.startswith(CONDENSE) and how != CONDENSE:
+            from askmask.backends.condensing import Condenser
+
+            self._condense = condenser = Condenser(how.removeprefix(CONDENSE))
+            self.remembering, how = condenser.remembering, CONDENSE + condenser.name
+        elif how not in WAYS:
+            known = ", ".join((*WAYS, f"{CONDENSE}MODEL"))
+            raise SettingError("no such way to rewrite", got=repr(how), do=f"Choose of {known}.")
+        elif (remember := getattr(inner, "remembering", None)) is not None:
+            self.remembering = remember  # what the back-end pays for is kept under this name, too
         self.inner, self.how = inner, how
         self.name = f"{inner.name}+{how}"
         self.protocol_name = inner.protocol_name
@@ -71,6 +82,8 @@ class RewritingBackend:
         alone = replace(prompt, refers_to=())
         if not prompt.text.strip() or not rounds:
             return alone
+        if self._condense is not None:
+            return replace(alone, text=self._condense(prompt, rounds))
         if self.how == "transcript":
             return self._transcript(alone, rounds)
         return replace(alone, text=rewritten(prompt, rounds, captions=self.how == "caption"))

@@ -1,4 +1,4 @@
-"""`askmask build`: data sets made of other people's annotations."""
+"""`askmask build`: data sets of conversations, out of pictures or of other people's annotations. One command each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import typer
 from askmask.cli.app import app
 from askmask.cli.build_mrseg import mrseg
 
-build_app = typer.Typer(no_args_is_help=True, help="Build data sets from other people's annotations.")
-app.add_typer(build_app, name="build")
-build_app.command()(mrseg)
+build = typer.Typer(no_args_is_help=True, help="Build data sets of conversations with masks.")
+app.add_typer(build, name="build")
+build.command()(mrseg)

@@ -7,10 +7,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,9 +27,12 @@ from askmask.cli.options import (
     with_rewriting,
 )
 from askmask.cli.options import ProtocolName as NetProtocol
-from askmask.cli.score import ProtocolName, about_run, print_scores, score_run
+from askmask.cli.score import ProtocolName, about_run, print_scores, print_words, score_run
 from askmask.runs.json_text import json_text
 from askmask.runs.whole_files import write_json
+
+if TYPE_CHECKING:
+    from askmask.conversation import Example
 
 EVAL_HELP = """Run MODEL over DATASET and score the answers.
 
@@ -69,8 +72,9 @@ def eval_command(
     reference: Annotated[
         str,
         typer.Option(
-            help="What a prompt of a conversation refers to: none (each prompt alone), pred (the model's own answers), "
-            "words (the same, said by words alone), gt (the true ones: teacher-forced), swap or random (wrong ones)."
+            help="The history a prompt has: none (each prompt alone), pred (the model's own answers), last (of these "
+            "the round just before), gt (the true ones: teacher-forced), words (pred, references said by words alone), "
+            "swap or random (wrong references)."
         ),
     ] = "none",
     processes: Annotated[
@@ -315,6 +319,8 @@ def _score(
     examples = (e for e in open_dataset(dataset, notes=notes) if limit is None or e.image in kept)
     scored = score_run(out, truths_of(examples), score_by, 0, notes)
     data = scored.to_dict() | {"mode": mode_of(reference), "reference": reference}
+    words = (e for e in open_dataset(dataset) if limit is None or e.image in kept)
+    data |= _scores_of_words(out, words, data["notes"])
     if reference == "gt":
         data["notes"] = [TEACHER_FORCED.capitalize() + ".", *data["notes"]]
     with output_folder(out, MADE_BY) as folder:
@@ -328,11 +334,27 @@ def _score(
         typer.echo(json_text(data, indent=2))
         return
     print_scores(data)
+    print_words(data)
     if alone := (data.get("apart") or {}).get("alone"):
         typer.echo(
             f"Prompts asked alone that have a target, which is what the README reports: gIoU "
             f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with reference {reference!r}, are apart."
         )
+
+
+def _scores_of_words(out: Path, examples: Iterable[Example], notes: list[str]) -> dict[str, Any]:
+    """Return {"words": scores} where the data set holds gold replies and the model said anything; else {}."""
+    from askmask.errors import MissingExtra
+    from askmask.evaluation.text_scores import read_texts, references_of, text_scores
+
+    texts, references = read_texts(out), list(references_of(examples))
+    if not references or not any(texts.values()):
+        return {}
+    try:
+        return {"words": text_scores(texts, references)}
+    except MissingExtra as error:
+        notes.append(f"Replies in words are not scored: {error}")
+        return {}
 
 
 def _statistics(out: Path) -> list[str]:

@@ -59,7 +59,8 @@ AllowUrls = Annotated[
 Rewrite = Annotated[
     str | None,
     typer.Option(
-        help="A baseline without memory: what is referred to is written into the words as mask, caption or transcript.",
+        help="A baseline without memory: what is referred to is written into the words, as mask, caption or "
+        "transcript; condense=MODEL has a language model at OPENAI_BASE_URL condense the conversation to one phrase.",
         show_default=False,
     ),
 ]

@@ -128,8 +128,7 @@ def score_text_command(
     if as_json:
         typer.echo(json_text(data, indent=2))
         return
-    for name, value in data.items():
-        typer.echo(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
+    print_words({"words": data})
 
 
 @app.command(name="compare", help=COMPARE_HELP)
@@ -218,6 +217,12 @@ def print_scores(data: dict[str, Any]) -> None:
         _print_part(console, part, f"prompts {name}, " if name else "")
     for note in data["notes"]:
         console.print(f"note: {_shown(note)}", markup=False)
+
+
+def print_words(data: dict[str, Any]) -> None:
+    """Print the scores of replies in words, if there are any."""
+    for name, value in data.get("words", {}).items():
+        typer.echo(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
 
 
 def _print_part(console: Console, data: dict[str, Any], what: str) -> None:

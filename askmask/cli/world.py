@@ -238,3 +238,63 @@ def flips(
         settings = {"friction": FRICTION, "mass": MASS, "shift_m": SHIFT, "turn_deg": turn}
         report = {"split": split, "scenes": count, "settings": settings}
         write_json(out, {**report, "refused": dict(found.refused), "rates": table})
+
+
+@world.command(name="claims")
+def claims_command(
+    run: Annotated[Path, typer.Argument(help="Folder of `askmask eval`, or a JSONL of predictions.")],
+    gt: Annotated[str, typer.Option("--gt", help="The examples it was run over, of `askmask world make`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Hold what a model's replies claim against the facts of the scenes; precision is the share that is true.
+
+    Example: askmask world claims runs/talks --gt data/dialogue-1
+    """
+    import json
+    from collections import Counter
+
+    from askmask.errors import DataError
+    from askmask.evaluation.bootstrap import mean_interval
+    from askmask.evaluation.text_scores import read_texts
+    from askmask.evaluation.truth import item_id
+    from askmask.formats import open_dataset
+    from askmask.world.talks.claimed import Grounds, claims_by_reply
+
+    texts, grounds = read_texts(run), Grounds()
+    values: list[float] = []
+    scenes: list[str] = []
+    kinds: Counter[tuple[str, bool]] = Counter()
+    replies = undecided = 0
+    for example in open_dataset(gt):
+        said = [texts.get(item_id(example, k)) for k in range(len(example.rounds))]
+        if len(said) < 2 or not any(said):
+            continue
+        replies += sum(bool(text) for text in said)
+        for found in claims_by_reply(example, said, grounds.of(example)):
+            undecided += sum(claim.true is None for claim in found)
+            for claim in found:
+                if claim.true is not None:
+                    values.append(float(claim.true))
+                    scenes.append(str(example.meta["seed"]))
+                    kinds[(claim.kind, claim.true)] += 1
+    if not values:
+        raise DataError(
+            "no claim in the replies that the facts decide", got=f"{replies} replies", do="Check --gt."
+        )
+    mean, low, high = mean_interval(values, scenes)
+    by_kind = {
+        kind: [kinds[(kind, True)], kinds[(kind, True)] + kinds[(kind, False)]] for kind, _ in sorted(kinds)
+    }
+    data = {
+        "precision": mean, "interval": [low, high], "claims": len(values), "undecided": undecided,
+        "replies": replies, "by_kind": by_kind,
+    }  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+        return
+    typer.echo(
+        f"claim precision {100 * mean:.1f} % ({100 * low:.1f} to {100 * high:.1f}), {len(values)} claims in "
+        f"{replies} replies; {undecided} more that the facts do not decide"
+    )
+    for kind, (true, all_) in sorted(by_kind.items(), key=lambda item: -item[1][1]):
+        typer.echo(f"  {kind:20} {true} of {all_}")

@@ -7,7 +7,7 @@ replies come. Every finished stage is in the store before the next begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from askmask.engine.pictures import Picture
 from askmask.engine.segment import segment
 from askmask.engine.store import PictureRow, RunStore
 from askmask.engine.tools import Tools, unexpected
-from askmask.engine.values import STAGES, Failure, Value
+from askmask.engine.values import Failure, Value
 from askmask.engine.verify import verify
 from askmask.engine.write import write
 from askmask.errors import PictureError
@@ -36,6 +36,12 @@ class Progress:
     sha256: str
     stage: str
     state: str
+
+
+# (name of the stage, the picture, results of the stages before, tools) -> result, None if nothing came; failures
+RunStage = Callable[
+    [str, Picture, Mapping[str, Any], Tools], Coroutine[Any, Any, tuple[Value | None, list[Failure]]]
+]
 
 
 def add_pictures(
@@ -66,6 +72,7 @@ async def run_pictures(
     store: RunStore,
     tools: Tools,
     *,
+    stage: RunStage | None = None,
     at_once: int,
     on_progress: Callable[[Progress], None] = lambda _: None,
     stop: asyncio.Event | None = None,
@@ -84,7 +91,7 @@ async def run_pictures(
             if stopped or (stop is not None and stop.is_set()):
                 return
             try:
-                lost = await run_picture(store, row, tools, on_progress)
+                lost = await run_picture(store, row, tools, on_progress, stage or run_stage)
             except RunStopped as error:
                 stopped.append(error)
                 return
@@ -93,7 +100,7 @@ async def run_pictures(
                 stopped.append(
                     RunStopped(
                         f"{GONE_AFTER} pictures in a row got no reply at all; the last: {lost.reason}",
-                        do="Check that the endpoint is up, then: askmask engine retry RUN "
+                        do="Check that the endpoint is up, then ask again, e.g.: askmask engine retry RUN "
                         "--only timeout,connection,server,rate_limit",
                     )
                 )
@@ -104,16 +111,21 @@ async def run_pictures(
 
 
 async def run_picture(
-    store: RunStore, row: PictureRow, tools: Tools, on_progress: Callable[[Progress], None] = lambda _: None
+    store: RunStore,
+    row: PictureRow,
+    tools: Tools,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    run: RunStage | None = None,
 ) -> Failure | None:
     """Bring one picture through the stages that are left; return why its first stage got no reply, if it got none."""
     results: dict[str, Any] = {}
     picture: Picture | None = None
-    for stage in STAGES:
+    stages = store.stages
+    for stage in stages:
         state, results[stage] = store.stage(row.sha256, stage)
         if state not in ("pending", "running"):
             continue
-        if any(results[earlier] is None for earlier in STAGES[: STAGES.index(stage)]):
+        if any(results[earlier] is None for earlier in stages[: stages.index(stage)]):
             store.finish_stage(row.sha256, stage, "skipped", None)
             on_progress(Progress(row.sha256, stage, "skipped"))
             continue
@@ -127,7 +139,7 @@ async def run_picture(
                 on_progress(Progress(row.sha256, stage, "failed"))
                 continue
         try:
-            result, failures = await _run_stage(stage, picture, results, tools)
+            result, failures = await (run or run_stage)(stage, picture, results, tools)
         except RunStopped:
             raise
         except Exception as error:  # a stage's own, outside its units: this picture's failure, not the run's
@@ -136,15 +148,16 @@ async def run_picture(
         store.finish_stage(row.sha256, stage, state, result, failures)
         results[stage] = result
         on_progress(Progress(row.sha256, stage, state))
-    if store.stage(row.sha256, "describe")[0] != "failed":
+    if store.stage(row.sha256, stages[0])[0] != "failed":
         return None
-    lost = [failure for _, stage, failure in store.failures(row.sha256) if stage == "describe"]
+    lost = [failure for _, stage, failure in store.failures(row.sha256) if stage == stages[0]]
     return next((failure for failure in lost if failure.error_class in RETRYABLE), None)
 
 
-async def _run_stage(
-    stage: str, picture: Picture, results: dict[str, Any], tools: Tools
+async def run_stage(
+    stage: str, picture: Picture, results: Mapping[str, Any], tools: Tools
 ) -> tuple[Value | None, list[Failure]]:
+    """Do one of the five stages of a picture."""
     if stage == "describe":
         return await describe(picture, tools)
     if stage == "segment":

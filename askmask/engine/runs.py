@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from askmask.engine.opening import Models, VisionChoice, open_models
-from askmask.engine.pipeline import Progress, run_pictures
+from askmask.engine.pipeline import Progress, RunStage, run_pictures, run_stage
 from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
-from askmask.engine.templates import all_hashes
+from askmask.engine.templates import TEMPLATE_PACKAGES, all_hashes
 from askmask.engine.tools import Tools
 from askmask.engine.values import Value
 from askmask.errors import DataError, SettingError
@@ -54,13 +54,13 @@ def begin(store: RunStore, plan: RunPlan) -> None:
     """Store a plan with its manifest; an earlier, different plan is an error that names the difference."""
     found = store.meta("plan")
     if found is None:
-        store.set_meta(plan=plan.to_dict(), manifest=manifest())
+        store.set_meta(plan=plan.to_dict(), manifest=manifest(store.template_packages))
         return
     check_same(found, plan.to_dict(), store.folder)
     made_with = store.meta("manifest")
     if made_with is None:  # killed between the two, by a version that wrote them one after the other
-        store.set_meta(manifest=manifest())
-    elif made_with["templates"] != all_hashes():
+        store.set_meta(manifest=manifest(store.template_packages))
+    elif made_with["templates"] != all_hashes(store.template_packages):
         raise SettingError(
             "this run was begun with other prompt texts",
             do="Finish it with the version it was begun with, or begin another.",
@@ -101,13 +101,15 @@ async def work(
     limits: Limits,
     models: Models | None = None,
     *,
+    stage: RunStage = run_stage,
     on_progress: Callable[[Progress], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Work on a run until all is done; raises RunStopped when it must stop before.
 
-    `models`: those of `opened`, opened here if not given. `tell` gets lines for people: what a server asked for.
+    `models`: those of `opened`, opened here if not given. `stage` does one stage of one picture. `tell` gets lines for
+    people: what a server asked for.
     """
     plan = plan_of(store)
     models = models or opened(plan, limits)
@@ -150,6 +152,7 @@ async def work(
             await run_pictures(
                 store,
                 tools,
+                stage=stage,
                 at_once=limits.pictures_at_once or max(2, limits.concurrency),
                 on_progress=on_progress,
                 stop=stop,
@@ -159,7 +162,7 @@ async def work(
             await caller.close()
 
 
-def manifest() -> dict[str, Any]:
+def manifest(packages: tuple[str, ...] = TEMPLATE_PACKAGES) -> dict[str, Any]:
     """Return versions of the tools and hashes of the templates a run is made with."""
     versions = {}
     for name in ("askmask", "numpy", "pillow", "scipy", "openai", "pydantic", "pycocotools"):
@@ -167,4 +170,4 @@ def manifest() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": git_commit(), "templates": all_hashes()}
+    return {"versions": versions, "git": git_commit(), "templates": all_hashes(packages)}

@@ -11,15 +11,16 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from askmask.engine.values import RESULT_OF, STAGES, Failure, Value
+from askmask.engine.templates import TEMPLATE_PACKAGES
+from askmask.engine.values import RESULT_OF, Failure, Value
 from askmask.errors import DataError
 from askmask.runs.manifest import check_free, output_folder
 from askmask.runs.whole_files import writing
@@ -64,15 +65,25 @@ class RunStore(Ledger):
 
     FILE = "run.sqlite"
     tables = Ledger.tables + _TABLES
+    made_by = MADE_BY
+    result_of: ClassVar[Mapping[str, type[Value]]] = (
+        RESULT_OF  # the stages in their order, and what each gives
+    )
+    template_packages: ClassVar[tuple[str, ...]] = TEMPLATE_PACKAGES
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of every picture, in order."""
+        return tuple(self.result_of)
 
     def __init__(self, folder: str | Path, *, create: bool = False, read_only: bool = False):
         self.folder, self.path = Path(folder), Path(folder) / self.FILE
         self._held = ExitStack()
         if create:
-            check_free(self.folder, MADE_BY, adopt=(self.FILE,))
+            check_free(self.folder, self.made_by, adopt=(self.FILE,))
             self.folder.mkdir(parents=True, exist_ok=True)
         elif not self.path.is_file():
-            raise DataError("no engine run there", got=self.folder, do="Start one: askmask engine run --help")
+            raise DataError("no engine run there", got=self.folder, do=f"Start one: {self.made_by} --help")
         with self._naming():
             if self.path.is_file():
                 self._check_ours()
@@ -89,7 +100,7 @@ class RunStore(Ledger):
 
     def lock(self) -> None:
         """Hold the run for this process; freed by the system when it ends, however it ends."""
-        self._held.enter_context(output_folder(self.folder, MADE_BY, adopt=(self.FILE,)))
+        self._held.enter_context(output_folder(self.folder, self.made_by, adopt=(self.FILE,)))
 
     def close(self) -> None:
         """Close the file and let go of the run."""
@@ -229,7 +240,7 @@ class RunStore(Ledger):
         if row is None:
             return "pending", None
         try:
-            return row[0], None if row[1] is None else RESULT_OF[stage].model_validate_json(row[1])
+            return row[0], None if row[1] is None else self.result_of[stage].model_validate_json(row[1])
         except ValidationError as error:
             raise self.damaged(f"{stage} of {sha256[:12]}: {error.errors()[0]['msg']}") from error
 
@@ -238,7 +249,7 @@ class RunStore(Ledger):
         rows = self._db.execute(
             "SELECT COUNT(*) FROM stages WHERE sha256 = ? AND state NOT IN ('pending', 'running')", (sha256,)
         )
-        return rows.fetchone()[0] == len(STAGES)
+        return rows.fetchone()[0] == len(self.stages)
 
     def failures(self, sha256: str | None = None) -> list[tuple[str, str, Failure]]:
         """Return (picture, stage, failure) of one picture or of all."""
@@ -259,7 +270,7 @@ class RunStore(Ledger):
         with self._db:
             for sha256, stage, failure in chosen:
                 self._db.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in failure.keys])
-                later = STAGES[STAGES.index(stage) :]
+                later = self.stages[self.stages.index(stage) :]
                 marks = ",".join("?" * len(later))
                 self._db.execute(
                     f"UPDATE stages SET state = 'pending', result = NULL WHERE sha256 = ? "

@@ -37,10 +37,13 @@ def fill_write(concept: str) -> str:
     return fill("write_prompts", concept=concept, families=families, guidance=text_of(f"concept_{concept}"))
 
 
-def all_hashes() -> dict[str, str]:
+TEMPLATE_PACKAGES = ("askmask.engine", "askmask.detectors", "askmask.vlm")
+
+
+def all_hashes(packages: tuple[str, ...] = TEMPLATE_PACKAGES) -> dict[str, str]:
     """Return name -> hash of every template that decides a run's results, for its manifest."""
     return {
         name: templates.hash_of(templates.text_of(package, name))
-        for package in ("askmask.engine", "askmask.detectors", "askmask.vlm")
+        for package in packages
         for name in templates.names_of(package)
     }

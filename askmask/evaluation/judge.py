@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
-from askmask.conversation import Round
+from askmask.conversation import Example, Round, Segment
 from askmask.errors import DataError
+from askmask.evaluation.predictions import PredictionFiles
+from askmask.evaluation.truth import item_id
+from askmask.imaging.mask import union_of
 
 if TYPE_CHECKING:
     from askmask.vlm.opening import ModelChoice
+    from askmask.vlm.pictures import Sendable
 
 RUBRIC = ("PR", "LC", "CC", "TR")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -31,10 +35,13 @@ class Judge(Protocol):
 
     name: str
 
-    def ask(self, text: str, image: str | None, *, repeat: int = 0) -> str:
+    def ask(
+        self, text: str, pictures: Sequence[Sendable], *, about: Mapping[str, Any], repeat: int = 0
+    ) -> str:
         """Return the reply in words; another `repeat` is another reply to the same question.
 
-        Raises AskMaskError if the service fails for good.
+        `about` names the question (dialogue, order, repeat) and is not part of it. Raises AskMaskError if the service
+        fails for good.
         """
 
 
@@ -75,16 +82,18 @@ class VlmJudge:
             )
         )
 
-    def ask(self, text: str, image: str | None, *, repeat: int = 0) -> str:
+    def ask(
+        self, text: str, pictures: Sequence[Sendable], *, about: Mapping[str, Any], repeat: int = 0
+    ) -> str:
         """Send one question at temperature 0; a refused one has the reply ""."""
-        from askmask.vlm.pictures import SentFile
         from askmask.vlm.request import Request
 
         request = Request(
             stage="judge",
             template_hash="",
             text=text,
-            pictures=() if image is None else (SentFile.read(image),),
+            inputs=about,  # not sent: recordings tell their replies apart by it
+            pictures=tuple(pictures),
             pictures_first=False,
             max_tokens=None,
             vote=repeat,
@@ -107,12 +116,81 @@ class VlmJudge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue:
-    """What is judged: the rounds as answered, the target they should reach, the picture if the judge sees it."""
+    """What is judged: the rounds as answered, the target they should reach, the picture if the judge sees it.
+
+    With a picture the judge is also shown what the last round that was answered with regions marked in it.
+    """
 
     id: str
     rounds: tuple[Round, ...]
     target: str
     image: str | None = None
+
+    def pictures(self) -> list[Sendable]:
+        """Return the picture as it is, then with the last marks; [] without a picture."""
+        from askmask.vlm.pictures import SentFile
+
+        return [] if self.image is None else [SentFile.read(self.image), *self.marked("the last marks")]
+
+    def marked(self, name: str) -> list[Sendable]:
+        """Return the picture with the last marks, if there are any."""
+        marks = next((r.masks for r in reversed(self.rounds) if r.masks), None)
+        if self.image is None or not marks:
+            return []
+        from askmask.imaging.overlay import fit
+        from askmask.vlm.marked import mark, tint_for
+        from askmask.vlm.pictures import SentFile, SentPicture
+
+        rgb = SentFile.read(self.image).rgb
+        mask = union_of(marks, marks[0].size)
+        return [SentPicture(mark(rgb, mask, tint_for(rgb, fit(mask, rgb.shape[:2]))), name)]
+
+
+def dialogues_of(
+    examples: Iterable[Example],
+    texts: Mapping[str, str] | None = None,
+    predictions: PredictionFiles | None = None,
+    *,
+    pictures: bool = True,
+) -> list[Dialogue]:
+    """Return the dialogues of a data set that end on something to mark, as answered by a run, or rightly (texts None).
+
+    The target is the name that the data set keeps for it ("focus"), else the phrases of the true answer's segments,
+    else its reply in words.
+    """
+    found = []
+    for example in examples:
+        at = max((k for k, round in enumerate(example.rounds) if round.segments), default=None)
+        if example.independent or len(example.rounds) < 2 or at is None:
+            continue
+        last = example.rounds[at]
+        phrases = dict.fromkeys(s.phrase for s in last.segments or () if s.phrase)
+        target = last.meta.get("focus") or " and ".join(phrases) or last.reply or last.text
+        rounds = example.rounds[: at + 1]
+        if texts is not None:
+            rounds = tuple(
+                _answered(round, item_id(example, k), example.size, texts, predictions)
+                for k, round in enumerate(rounds)
+            )
+        image = example.image if pictures else None
+        found.append(Dialogue(id=example.id, rounds=rounds, target=str(target), image=image))
+    return found
+
+
+def _answered(
+    round: Round,
+    name: str,
+    size: tuple[int, int] | None,
+    texts: Mapping[str, str],
+    predictions: PredictionFiles | None,
+) -> Round:
+    """Return a round with a run's answer in the place of the true one."""
+    segments = None
+    if round.segments is not None:
+        size = size or next((mask.size for mask in (*(round.masks or ()), round.ignore) if mask), None)
+        given = predictions.get(name, size) if predictions is not None and size is not None else None
+        segments = tuple(Segment(mask=mask, source="predicted") for mask in given.masks) if given else ()
+    return replace(round, reply=texts.get(name), segments=segments, ignore=None, meta={})
 
 
 def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int = 3) -> dict[str, Any]:
@@ -129,7 +207,8 @@ def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int
         grades = []
         for repeat in range(repeats):
             asked += 1
-            grade = parse_grades(judge.ask(text, dialogue.image, repeat=repeat))
+            about = {"dialogue": dialogue.id, "repeat": repeat}
+            grade = parse_grades(judge.ask(text, dialogue.pictures(), about=about, repeat=repeat))
             if grade is None:
                 unread_replies += 1
             else:
@@ -150,11 +229,13 @@ def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int
     }
 
 
-def win_rate(judge: Judge, ours: Sequence[Dialogue], theirs: Sequence[Dialogue]) -> dict[str, Any]:
-    """Compare dialogues of the same ids pairwise, each pair in both orders.
+def win_rate(
+    judge: Judge, ours: Sequence[Dialogue], theirs: Sequence[Dialogue], *, repeats: int = 1
+) -> dict[str, Any]:
+    """Compare dialogues of the same ids pairwise, each pair in both orders, `repeats` times.
 
-    A win is a win in both orders, a loss a loss in both; everything else that could be read is a tie and counts
-    one half. Pairs with an unread reply count in `n_unread` and not in the rate.
+    A comparison is one pair in both orders. It is won if won in both, lost if lost in both; everything else that could
+    be read is a tie and counts one half. Comparisons with an unread reply count in `n_unread` and not in the rate.
     """
     others = {dialogue.id: dialogue for dialogue in theirs}
     if len(others) != len(theirs) or {d.id for d in ours} != others.keys() or len(ours) != len(others):
@@ -164,27 +245,30 @@ def win_rate(judge: Judge, ours: Sequence[Dialogue], theirs: Sequence[Dialogue])
     template = _template("judge_pair.md")
     wins = losses = ties = unread = 0
     for mine in ours:
-        other = others[mine.id]
-        scripts = _script(mine.rounds), _script(other.rounds)
-        verdicts = []
-        for first, second, me in ((*scripts, "A"), (*reversed(scripts), "B")):
-            reply = judge.ask(template.format(target=mine.target, a=first, b=second), mine.image)
-            better = parse_better(reply)
-            verdicts.append(None if better is None else 0 if better == "tie" else 1 if better == me else -1)
-        if None in verdicts:
-            unread += 1
-        elif sum(verdicts) == 2:  # type: ignore[arg-type]
-            wins += 1
-        elif sum(verdicts) == -2:  # type: ignore[arg-type]
-            losses += 1
-        else:
-            ties += 1
+        for repeat in range(repeats):
+            verdict = _compared(judge, template, mine, others[mine.id], repeat)
+            unread += verdict is None
+            wins, losses, ties = wins + (verdict == 1), losses + (verdict == -1), ties + (verdict == 0)
     read = wins + losses + ties
     return {
-        "n": len(ours), "n_unread": unread, "wins": wins, "losses": losses, "ties": ties,
-        "win_rate": (wins + 0.5 * ties) / read if read else None,
-        **_made_by(judge, template, 1),
+        "n": len(ours), "comparisons": len(ours) * repeats, "n_unread": unread,
+        "wins": wins, "losses": losses, "ties": ties, "win_rate": (wins + 0.5 * ties) / read if read else None,
+        **_made_by(judge, template, repeats),
     }  # fmt: skip
+
+
+def _compared(judge: Judge, template: str, mine: Dialogue, other: Dialogue, repeat: int) -> int | None:
+    """Return 1 if mine is better in both orders, -1 if the other is, 0 for a tie, None if a reply was unread."""
+    verdicts: set[int] = set()
+    for me, sides in (("A", (mine, other)), ("B", (other, mine))):
+        marks = [*sides[0].marked("the last marks of A"), *sides[1].marked("the last marks of B")]
+        text = template.format(target=mine.target, a=_script(sides[0].rounds), b=_script(sides[1].rounds))
+        about = {"dialogue": mine.id, "ours": me, "repeat": repeat}
+        better = parse_better(judge.ask(text, [*mine.pictures()[:1], *marks], about=about, repeat=repeat))
+        if better is None:
+            return None
+        verdicts.add(0 if better == "tie" else 1 if better == me else -1)
+    return verdicts.pop() if len(verdicts) == 1 else 0
 
 
 def parse_grades(reply: str) -> dict[str, int] | None:
@@ -223,7 +307,13 @@ def _read(reply: str, schema: type[BaseModel]) -> dict[str, Any] | None:
 
 
 def _script(rounds: Sequence[Round]) -> str:
-    return "\n".join(f"Person: {round.text}\nAssistant: {round.reply or '(no words)'}" for round in rounds)
+    return "\n".join(f"Person: {round.text}\nAssistant: {_told(round)}" for round in rounds)
+
+
+def _told(round: Round) -> str:
+    """Say what a round answered: its words, and how much it marked."""
+    marks = "" if round.segments is None else f"[marks {len(round.segments) or 'nothing'}]"
+    return " ".join(part for part in (round.reply, marks) if part) or "(no words)"
 
 
 def _template(name: str) -> str:

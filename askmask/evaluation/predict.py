@@ -29,6 +29,7 @@ from askmask.conversation import Example, Round
 from askmask.errors import AskMaskError, DataError, SettingError, Stopped
 from askmask.evaluation.predictions import Prediction
 from askmask.evaluation.sequential import Asker, Reference, alone, in_order, mode_of
+from askmask.evaluation.text_scores import words_of
 from askmask.evaluation.truth import item_id
 from askmask.history import context, without_truth
 from askmask.imaging.mask import Mask
@@ -96,7 +97,8 @@ class Progress:
 def plan(examples: Iterable[Example], *, reference: str = "none") -> list[Pictured]:
     """Group a data set's prompts by picture, in order of first appearance; masks are kept for "gt" alone.
 
-    With reference "none" every labelled prompt stands alone, else conversations are asked in order; see sequential.py.
+    With reference "none" every prompt that has a true mask or true words stands alone, else conversations are asked
+    in order; see sequential.py.
     """
     mode_of(reference)
     pictures: dict[str, list[Conversation]] = {}
@@ -113,7 +115,7 @@ def plan(examples: Iterable[Example], *, reference: str = "none") -> list[Pictur
                 pictures.setdefault(example.image, []).append(Conversation(shown, tuple(items)))
             continue
         for k, item in enumerate(items):
-            if item[1]:
+            if item[1] or words_of(example.rounds[k]):
                 alone = Round(prompt=context(example, k, "none").prompt)
                 one = Example(id=example.id, image=example.image, rounds=(alone,))
                 pictures.setdefault(example.image, []).append(Conversation(one, (item,)))

@@ -24,7 +24,7 @@ from askmask.notes import Notes
 
 SHOWN_IDS = 20  # of the missing and unknown ones, in notes
 SIZES = ("none", "small", "medium", "large")
-GROUP_ORDER = ("asked", "concept", "round", "length", "hard", "size", "family", "split")
+GROUP_ORDER = ("asked", "concept", "round", "turn", "length", "hard", "size", "family", "split")
 
 
 @dataclass(frozen=True)

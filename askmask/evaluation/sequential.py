@@ -2,7 +2,8 @@
 
     none    each prompt alone: nothing of the conversation is seen
     pred    the model's own answers are seen, and what a prompt refers to is its own answer to that
-    words   the same, but only the words say what is referred to
+    last    the same, but of the conversation only the round just before is seen
+    words   as pred, but only the words say what is referred to
     gt      the true answers are seen and referred to: teacher forcing, no number of a real conversation
     swap    as pred, but a prompt refers to another segment answered before
     random  as pred, but a prompt refers to a box of the same area somewhere else
@@ -24,11 +25,11 @@ from askmask.asking import answer_events
 from askmask.backend import Done, Keep, State
 from askmask.conversation import Example, Prompt, Round, Segment, named
 from askmask.errors import SettingError
-from askmask.history import answered, context
+from askmask.history import Context, answered, context
 from askmask.imaging.mask import Mask, union_of
 
-Reference = Literal["none", "pred", "words", "gt", "swap", "random"]
-REFERENCES: Final[tuple[Reference, ...]] = ("none", "pred", "words", "gt", "swap", "random")
+Reference = Literal["none", "pred", "last", "words", "gt", "swap", "random"]
+REFERENCES: Final[tuple[Reference, ...]] = ("none", "pred", "last", "words", "gt", "swap", "random")
 TEACHER_FORCED: Final = "teacher-forced: the true earlier answers were given"
 _TRIES = 20  # places for a box that should not lie where the reference does
 
@@ -84,6 +85,7 @@ def in_order(asker: Asker, example: Example, reference: Reference) -> Iterator[T
             yield Turn(seen.rounds, prompt, asker.ask(seen.rounds, prompt))
             continue
         seen = context(example, k, "own", own)
+        seen = last_alone(seen) if reference == "last" else seen
         prompt = replace(seen.prompt, refers_to=()) if reference == "words" else seen.prompt
         answer = asker.ask(seen.rounds, prompt)
         # A mask that was handed over for this round is no part of the conversation after it.
@@ -94,6 +96,13 @@ def in_order(asker: Asker, example: Example, reference: Reference) -> Iterator[T
             prompt = disturbed(prompt, seen.rounds, reference, size, seed)
             answer = asker.ask(seen.rounds, prompt)
         yield Turn(seen.rounds, prompt, answer)
+
+
+def last_alone(seen: Context) -> Context:
+    """Return what is seen when all rounds but the one just before are forgotten."""
+    last = tuple(replace(r, prompt=replace(r.prompt, refers_to=()), references=()) for r in seen.rounds[-1:])
+    meant = tuple(name for name in seen.prompt.refers_to if name in _ids(last))
+    return Context(last, replace(seen.prompt, refers_to=meant))
 
 
 def refers(prompt: Prompt) -> bool:

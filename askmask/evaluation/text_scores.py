@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from askmask.conversation import Example
+from askmask.conversation import Example, Round
 from askmask.errors import DataError, MissingExtra
 from askmask.evaluation.truth import item_id, read_id
 from askmask.runs.json_text import read_rows
@@ -47,12 +47,17 @@ def tokenize(text: str) -> list[str]:
     return _TOKEN.findall(_SPECIAL.sub(" ", text).lower())
 
 
+def words_of(round: Round) -> str | None:
+    """Return the gold reply of a round if its words count: those of a segmentation round are a template."""
+    return round.reply if round.reply and not _SPECIAL.search(round.reply) else None
+
+
 def references_of(examples: Iterable[Example]) -> Iterator[Reference]:
     """Yield the gold replies, but not those of a segmentation round, whose words are a template."""
     for example in examples:
         for index, round in enumerate(example.rounds):
-            if round.reply and not _SPECIAL.search(round.reply):
-                yield Reference(item_id(example, index), round.reply)
+            if (words := words_of(round)) is not None:
+                yield Reference(item_id(example, index), words)
 
 
 def read_texts(path: str | Path) -> dict[str, str]:

@@ -34,6 +34,7 @@ _BROKEN = re.compile("[\ud800-\udfff]")  # half a letter: bytes that are no text
 # Halves of letters; not the bytes of a file name that are no text, which Python keeps as \udc80 to \udcff.
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 ALONE, IN_DIALOGUE = "alone", "in a dialogue"  # how a prompt was meant
+FINAL = "final"  # the last turn of a dialogue that asks for masks
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # areas in pixels, as in COCO's AP by size
 
 
@@ -84,6 +85,7 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
     for example in examples:
         many = len(example.rounds) > 1
         dialogue = many and not example.independent
+        last = max((k for k, round in enumerate(example.rounds) if round.masks is not None), default=None)
         for index, round in enumerate(example.rounds):
             if round.masks is None:
                 continue
@@ -97,6 +99,7 @@ def truths_of(examples: Iterable[Example]) -> Iterator[Truth]:
                 "concept": round.concept,
                 "family": round.family,
                 "round": str(index + 1) if dialogue else None,
+                "turn": (FINAL if index == last else "earlier") if dialogue else None,
                 "length": round.meta.get("length"),
                 "hard": "hard" if round.meta.get("hard") else None,  # in simulated scenes: shortcuts fail
                 "split": example.split,

@@ -35,12 +35,11 @@ from askmask.training.reply_targets import (
     AskedRound,
     ToSay,
     dialogues_of,
-    ground_of,
     singles_of,
     to_say,
 )
 from askmask.training.selection import SelectionConfig, SelectionTask, facts_of
-from askmask.world.ground import Ground
+from askmask.world.ground import Ground, ground_of
 from askmask.world.phrases import NOUNS
 from askmask.world.talks.replies import FOUND as LEADS
 from askmask.world.talks.replies import NONE_OF_THEM, NOTHING, NUMBERS, SEVERAL

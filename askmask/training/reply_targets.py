@@ -53,12 +53,6 @@ class AskedRound:
         return self.reply is not None and self.reply.kind == ALONE
 
 
-def ground_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> Ground:
-    """Return what may be said of a view, without its prompts."""
-    kept = {name: value for name, value in view.items() if name not in ("prompts", "dialogues")}
-    return Ground(scene["objects"], kept, view["size"])
-
-
 def singles_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[AskedRound]:
     """Return the single prompts of a view."""
     return [round for prompt in view["prompts"] if (round := _asked(prompt, scene, view)) is not None]

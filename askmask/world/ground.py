@@ -5,7 +5,7 @@ Works on the JSON values of facts.py alone, so that prompts can be written for s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +159,12 @@ class Ground:
                 far = "most" if len(rivals) > 1 else ""
                 return f"the {side}{far} {word}" if far else f"the {word} on the {side}"
         return None
+
+
+def ground_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> Ground:
+    """Return what may be said of a view, without its prompts."""
+    kept = {name: value for name, value in view.items() if name not in ("prompts", "dialogues")}
+    return Ground(scene["objects"], kept, view["size"])
 
 
 def adjective(thing: Facts) -> str:

@@ -49,6 +49,11 @@ class Errors:
     false_accept: float = 0.0  # a verifier's yes where truth says no
     false_reject: float = 0.0
     choice: float = 0.0  # the worse of two masks preferred
+    # Of dialogues:
+    named: float = 0.0  # the final request names what it should not
+    told: float = 0.0  # the person names it before it is asked for
+    astray: float = 0.0  # the conversation leads to another thing
+    untrue: float = 0.0  # a turn points at something that does not fit
     # Of pointing:
     shifted: float = 0.0  # a reply whose places are off by a tenth of the picture
     swapped: float = 0.0  # a reply with y before x
@@ -300,6 +305,9 @@ class Oracle:
             "PointingReply": self._point,
             "LookReply": self._look_again,
         }
+        from askmask.world.oracle_dialogues import DialogueAnswers
+
+        self._answers |= DialogueAnswers(errors, self._verdict).by_schema()
 
     def answer(
         self,
@@ -346,10 +354,10 @@ class Oracle:
         return {"boxes": boxes}
 
     def _verify(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
-        seen = _seen_mask(pictures)
-        shown = max(scene.things, key=lambda t: _agreement(t.mask, seen))
+        seen = seen_in(pictures)
+        shown = max(scene.things, key=lambda t: agreement(t.mask, seen))
         thing = scene.described(inputs["description"])
-        matches = self._verdict(thing is not None and _agreement(thing.mask, seen) >= FITS_IOU, draw)
+        matches = self._verdict(thing is not None and agreement(thing.mask, seen) >= FITS_IOU, draw)
         reason = "as described" if matches else "not as described"
         return {"seen": shown.text, "reason": reason, "matches": matches}
 
@@ -357,7 +365,7 @@ class Oracle:
         thing = scene.described(inputs["description"], loosely=True)
         if thing is None or len(pictures) < 3:
             return {"reason": "nothing like it is there", "choice": "neither"}
-        first, second = (_agreement(thing.mask, _seen_mask([pictures[0], other])) for other in pictures[1:3])
+        first, second = (agreement(thing.mask, seen_in([pictures[0], other])) for other in pictures[1:3])
         choice = "neither" if max(first, second) < 0.3 else "first" if first >= second else "second"
         if draw.chance(self.errors.choice):
             choice = "second" if choice == "first" else "first"
@@ -394,7 +402,7 @@ class Oracle:
         known = {number: thing.mask for number, thing in regions.items() if thing is not None}
         inside = [n for n, mask in known.items() if (mask & question.mask).sum() >= INSIDE * mask.sum()]
         covered = np.any([known[n] for n in inside], axis=0) if inside else np.zeros_like(question.mask)
-        complete = _agreement(covered, question.mask) >= INSIDE
+        complete = agreement(covered, question.mask) >= INSIDE
         if not inside or not (complete or draw.chance(self.errors.context)):
             return []
         if draw.chance(self.errors.satisfying):
@@ -411,7 +419,7 @@ class Oracle:
         if len(pictures) < 2:
             right = not question.mask.any()
         else:
-            right = _agreement(question.mask, _seen_mask(pictures)) >= FITS_IOU
+            right = agreement(question.mask, seen_in(pictures)) >= FITS_IOU
         accept = self._verdict(right, draw)
         return {"reason": "it fits" if accept else "it does not fit", "accept": accept}
 
@@ -533,12 +541,13 @@ def distance_inside(mask: np.ndarray) -> np.ndarray:
     return depth
 
 
-def _seen_mask(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def seen_in(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mask that the second picture shows beside the first, bool [H, W]; raises DataError."""
     if len(pictures) < 2 or pictures[0].shape != pictures[1].shape:
         raise DataError("the oracle needs the original and the marked picture, of one size")
     return seen_mask(pictures[0], pictures[1])
 
 
-def _agreement(mask: np.ndarray, seen: np.ndarray) -> float:
+def agreement(mask: np.ndarray, seen: np.ndarray) -> float:
     """IoU of a true mask [H, W] with one that was seen, at the size it was seen."""
     return Mask.from_array(shrink_mask(mask, seen.shape)).iou(Mask.from_array(seen))

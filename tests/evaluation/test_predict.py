@@ -57,7 +57,7 @@ def test_every_item_is_answered_once_and_pictures_are_encoded_once(examples, tmp
     assert data["gIoU"] == pytest.approx(25 / 30)  # all but "that again", which needs the round before
     assert data["N_acc"] == 1.0
     stats = lines(tmp_path, "stats")[0]
-    assert stats["items"] == 30 and stats["items_per_second"] > 0 and stats["memory_mb"] > 10
+    assert stats["items"] == 35 and stats["items_per_second"] > 0 and stats["memory_mb"] > 10
 
 
 def test_history_of_own_answers(examples, tmp_path):
@@ -91,7 +91,7 @@ def test_a_run_goes_on_where_it_stopped_even_with_other_shards(examples, tmp_pat
     before = len(lines(tmp_path))
     assert 0 < before < 30
     model = ColourModel()
-    assert run(examples, tmp_path, model=model).done == 30
+    assert run(examples, tmp_path, model=model).done == 35
     assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
     assert len(model.opened) == 4
     again = ColourModel()
@@ -102,7 +102,7 @@ def test_a_run_goes_on_where_it_stopped_even_with_other_shards(examples, tmp_pat
 def test_a_limited_run_is_the_beginning_of_the_whole(examples, tmp_path):
     pictures = plan(examples)
     (*_, last) = predict(predictor_of(ColourModel()), pictures, tmp_path, facts=FACTS, limit=2)
-    assert (last.done, last.total, len(lines(tmp_path))) == (12, 12, 12)
+    assert (last.done, last.total, len(lines(tmp_path))) == (14, 14, 14)
     run(examples, tmp_path)
     assert len(lines(tmp_path)) == 30 == len({row["id"] for row in lines(tmp_path)})
 
@@ -122,7 +122,7 @@ def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
     bad = [replace(examples[0], id="bad", rounds=(Round.of("unanswerable", masks=()),)), *examples]
     lost = [*bad, replace(examples[0], id="lost", image=str(tmp_path / "gone.png"))]
     last = run(lost, tmp_path / "out")
-    assert (last.done, last.failed) == (30, 2)
+    assert (last.done, last.failed) == (35, 2)
     rows = failures(tmp_path / "out")
     assert {row["id"]: row["reason"].split(";")[0] for row in rows} == {
         "bad": "this prompt is refused",
@@ -152,9 +152,9 @@ def test_another_picture_under_the_same_name_is_not_taken_for_answered(tmp_path)
     with pytest.raises(SettingError, match=r"another picture under this name; got .*\.png"):
         run(examples, tmp_path / "out")
     picture.unlink()
-    assert run(examples, tmp_path / "out").done == 30, "a picture that is gone contradicts nothing"
+    assert run(examples, tmp_path / "out").done == 35, "a picture that is gone contradicts nothing"
     picture.write_bytes(first)
-    assert run(examples, tmp_path / "out").done == 30
+    assert run(examples, tmp_path / "out").done == 35
 
 
 def test_a_folder_of_others_is_left_as_it_is(examples, tmp_path):
@@ -181,7 +181,7 @@ def test_names_that_are_no_text_end_no_run(examples, tmp_path):
     from dataclasses import replace
 
     odd = [replace(example, id=example.id + "\udce9") for example in examples]
-    assert run(odd, tmp_path).done == 30 and run(odd, tmp_path).done == 30
+    assert run(odd, tmp_path).done == 35 and run(odd, tmp_path).done == 35
     assert len(lines(tmp_path)) == 30
 
 

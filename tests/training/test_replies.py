@@ -15,11 +15,12 @@ from askmask.formats.dense import read_shard
 from askmask.loading import find_checkpoint
 from askmask.training.export import load_run
 from askmask.training.recipes import RECIPES
-from askmask.training.reply_targets import WHOLE, dialogues_of, ground_of, singles_of, to_say
+from askmask.training.reply_targets import WHOLE, dialogues_of, singles_of, to_say
 from askmask.training.run import start
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
 from askmask.world.generate import Plan, make
+from askmask.world.ground import ground_of
 
 
 @pytest.fixture(scope="module")

@@ -86,11 +86,13 @@ def _case(truth: Truth, answer: Prediction | None, iou: float) -> Case:
         reply=prediction.text,
         score=prediction.score,
         note=", ".join(notes),
-        jpeg=_draw(truth, prediction),
+        jpeg=draw(truth, prediction),
     )
 
 
-def _draw(truth: Truth, answer: Prediction) -> bytes:
+def draw(truth: Truth, answer: Prediction | None) -> bytes:
+    """Draw one item's right, surplus, missed and ignored pixels as a JPEG; no answer is an empty one."""
+    answer = answer or Prediction(truth.id)
     height, width = truth.size
     scale = WIDTH / width
     shape = (WIDTH, max(1, min(round(height * scale), 4 * WIDTH)))
