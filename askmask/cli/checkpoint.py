@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 from askmask.cli.options import Yes, confirm_with
 
 EXAMPLES = """
@@ -44,10 +44,10 @@ def convert(
     with Console(stderr=True).status("converting"):
         done = convert_published(sam2, adapter, lora, folder, out, sam2_config=sam2_config)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
-    typer.echo(
+    say(
         f"{done}: {size / 1e6:.1f} MB. The licence of these weights is not known: check it where you got them."
     )
-    typer.echo(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')
+    say(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')
 
 
 NEW = """
@@ -83,9 +83,7 @@ def new(
     if estimate:
         from askmask.training.estimate import estimate as estimated
 
-        typer.echo(
-            f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}"
-        )
+        say(f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}")
         return
     if out is None or not vlm or not segmenter:
         raise SettingError(
@@ -104,5 +102,5 @@ def new(
     with Console(stderr=True).status("building"):
         done = new_network(*bases, out, rank=rank, alpha=alpha, seed=seed)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
-    typer.echo(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
-    typer.echo(f"try: askmask train phase_one data=FOLDER model={done}")
+    say(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
+    say(f"try: askmask train phase_one data=FOLDER model={done}")
