@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,6 @@ COMMANDS = (
     "batch",
     "serve",
     "convert",
-    "build",
     "score",
     "eval",
     "judge",
@@ -97,6 +96,14 @@ def main() -> None:
 def say(text: str, *, err: bool = False) -> None:
     """Print a line in which prompts and file names may stand: what could steer the terminal is made visible."""
     typer.echo(visible(text), err=err)
+
+
+def say_json(value: Any, *, indent: int) -> None:
+    """Print JSON in which what could steer the terminal is escaped as JSON escapes it: a program reads the same."""
+    from askmask.runs.json_text import json_text
+
+    for line in json_text(value, indent=indent).split("\n"):
+        typer.echo(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
 def visible(text: str) -> str:

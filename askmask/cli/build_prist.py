@@ -90,9 +90,9 @@ def prist(
         store.lock()
         begin(store, plan)
         new, known, bad = add_pictures(store, find_pictures(pictures), licence=licence)
-        typer.echo(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
+        say(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
         if classes:
-            typer.echo(f"{store.retry(classes)} failed units are asked again", err=True)
+            say(f"{store.retry(classes)} failed units are asked again", err=True)
         asyncio.run(_work(store, limits, models))
         stats = export_dialogues(store, out / "data", val=val, test=test, most_leaked_share=leaked)
         for _, stage, failure in store.failures()[:5]:
@@ -111,7 +111,7 @@ async def _work(store: Any, limits: Any, models: Any) -> None:
     def on_signal() -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        typer.echo("stopping: calls in flight are finished first (again to stop at once)", err=True)
+        say("stopping: calls in flight are finished first (again to stop at once)", err=True)
         stop.set()
 
     try:
@@ -127,17 +127,15 @@ async def _work(store: Any, limits: Any, models: Any) -> None:
 
 def _print(stats: dict[str, Any], data: Path) -> None:
     turns = ", ".join(f"{count} {kind}" for kind, count in stats["turns"].items())
-    typer.echo(f"{stats['pictures']} pictures, {stats['paths']} paths, {stats['shared_nodes']} shared nodes")
-    typer.echo(f"{stats['dialogues']} of {stats['dialogues_written']} dialogues in {data} ({turns})")
+    say(f"{stats['pictures']} pictures, {stats['paths']} paths, {stats['shared_nodes']} shared nodes")
+    say(f"{stats['dialogues']} of {stats['dialogues_written']} dialogues in {data} ({turns})")
     dropped = ", ".join(f"{count} {rule}" for rule, count in stats["dropped_by_rule"].items())
-    typer.echo(
+    say(
         f"{stats['rejects']} for review; dropped by rule: {dropped or 'none'}; undecided {stats['undecided']}"
     )
     for who, share in stats["leakage"].items():
-        typer.echo(
-            f"target named before it is asked for, by {who}: {'-' if share is None else f'{share:.1%}'}"
-        )
+        say(f"target named before it is asked for, by {who}: {'-' if share is None else f'{share:.1%}'}")
     cost = stats["cost"]
-    typer.echo(
+    say(
         f"{cost['calls']} calls, tokens {cost['input_tokens']} in, {cost['output_tokens']} out, ${cost['usd']:.4f}"
     )

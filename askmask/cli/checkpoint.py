@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 from askmask.cli.options import Yes, confirm_with
 
 EXAMPLES = """
@@ -44,10 +44,10 @@ def convert(
     with Console(stderr=True).status("converting"):
         done = convert_published(sam2, adapter, lora, folder, out, sam2_config=sam2_config)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
-    typer.echo(
+    say(
         f"{done}: {size / 1e6:.1f} MB. The licence of these weights is not known: check it where you got them."
     )
-    typer.echo(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')
+    say(f'try: askmask segment PICTURE "what to look for" --model {done} --protocol published-eval')
 
 
 NEW = """
@@ -98,21 +98,17 @@ def new(
         from askmask.training.settings import override
 
         done = grow(talking_from, out, override(TalkConfig(), talk or []), seed=seed)
-        typer.echo(f"{done}\ntry: askmask train conversation data=mrseg:FOLDER model={done}")
+        say(f"{done}\ntry: askmask train conversation data=mrseg:FOLDER model={done}")
         return
 
     if estimate:
         from askmask.training.estimate import cache_bytes
         from askmask.training.estimate import estimate as estimated
 
-        typer.echo(
-            f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}"
-        )
+        say(f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}")
         talking = estimated(estimate, rank=rank, talking=True)
-        typer.echo(f"the same in conversations: {talking}")
-        typer.echo(
-            f"a conversation's cache: {cache_bytes(estimate) * 1000 / 2**20:.0f} MiB for each 1000 tokens"
-        )
+        say(f"the same in conversations: {talking}")
+        say(f"a conversation's cache: {cache_bytes(estimate) * 1000 / 2**20:.0f} MiB for each 1000 tokens")
         return
     if out is None or not vlm or not segmenter:
         raise SettingError(
@@ -131,5 +127,5 @@ def new(
     with Console(stderr=True).status("building"):
         done = new_network(*bases, out, rank=rank, alpha=alpha, seed=seed)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
-    typer.echo(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
-    typer.echo(f"try: askmask train phase_one data=FOLDER model={done}")
+    say(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
+    say(f"try: askmask train phase_one data=FOLDER model={done}")

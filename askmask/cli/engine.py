@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say, say_json
 from askmask.cli.options import confirm_with
 from askmask.errors import AskMaskError, SettingError
 
@@ -156,7 +156,7 @@ def run(
         store.lock()
         begin(store, plan)
         new, known, bad = add_pictures(store, find_pictures(pictures), source=source, licence=licence)
-        typer.echo(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
+        say(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
         _work(store, limits, models, ray, ray_address)
 
 
@@ -224,7 +224,6 @@ def status(
 ) -> None:
     """Show stages, accept rates, failures by class, cost and time left."""
     need_engine()
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -236,7 +235,7 @@ def status(
 
     with RunStore(run, read_only=True) as store:
         if as_json:
-            typer.echo(json.dumps(asdict(report_of(store)), indent=1))
+            say_json(asdict(report_of(store)), indent=1)
             return
         if not watch:
             Console().print(status_table(run, report_of(store)))
@@ -303,7 +302,7 @@ def inspect(
     path = out or run / "gallery.html"
     with RunStore(run, read_only=True) as store:
         shown = write_gallery(store, path, most=most)
-    typer.echo(f"{path}: {shown} pictures")
+    say(f"{path}: {shown} pictures")
 
 
 @engine_app.command()
@@ -323,7 +322,7 @@ def export(
     with RunStore(run, read_only=True) as store:
         counts = export_run(store, out, name=name, val=val, test=test, parquet=parquet)
     for label, count in counts.items():
-        typer.echo(f"{label:>24}  {count}")
+        say(f"{label:>24}  {count}")
 
 
 def need_engine() -> None:
@@ -386,7 +385,7 @@ def _go_on(
         store.lock()
         models = opened(plan_of(store), limits, confirm=confirm_with(yes))
         if failed:
-            typer.echo(f"{store.retry(failed)} failed units are asked again", err=True)
+            say(f"{store.retry(failed)} failed units are asked again", err=True)
         _work(store, limits, models, ray, ray_address)
 
 
@@ -461,6 +460,6 @@ def _work(
     if interrupted:
         raise KeyboardInterrupt
     if stopped is not None:
-        typer.echo(f"askmask: {stopped}", err=True)
+        say(f"askmask: {stopped}", err=True)
     if stopped is not None or report.failed_units:
         raise typer.Exit(1)

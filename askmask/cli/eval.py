@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say, say_json, visible
 from askmask.cli.options import (
     Device,
     Dtype,
@@ -28,7 +28,6 @@ from askmask.cli.options import (
 )
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, print_words, score_run
-from askmask.runs.json_text import json_text
 from askmask.runs.whole_files import write_json
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def eval_command(
     point: Any = None,
 ) -> None:
     """Run a model over a data set; see EVAL_HELP."""
-    from askmask.evaluation.predict import failures
+    from askmask.evaluation.predict import answered_ids, failures
 
     if shard is not None or processes == 1:
         _run_shard(
@@ -131,12 +130,12 @@ def eval_command(
         )
     failed = failures(out)
     for row in failed[:10]:
-        typer.echo(f"  failed  {row['id']}: {row['reason']}", err=True)
+        say(f"  failed  {row['id']}: {row['reason']}", err=True)
     if len(failed) > 10:
-        typer.echo(f"  and {len(failed) - 10} more, in {out}/failed-*.jsonl", err=True)
+        say(f"  and {len(failed) - 10} more, in {out}/failed-*.jsonl", err=True)
     for line in _statistics(out):
-        typer.echo(line, err=True)
-    if shard is None:
+        say(line, err=True)
+    if shard is None and (answered_ids(out) or not failed):
         _score(dataset, out, score_by, reference, limit, report, as_json)
     if failed:
         raise typer.Exit(1)
@@ -158,6 +157,7 @@ def _run_shard(
     threshold: float | None,
 ) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from askmask.backend import replies_kept
     from askmask.evaluation.predict import MADE_BY, predict, predictor_of
@@ -167,7 +167,7 @@ def _run_shard(
     number, shards = _shard(shard)
     check_free(out, MADE_BY)
     console = Console(stderr=True)
-    with console.status(f"reading {dataset}"):
+    with console.status(f"reading {escape(visible(dataset))}"):
         pictures = _plan(dataset, reference)
     loaded = with_rewriting(load_model(model, protocol, device, dtype, yes, point, threshold), rewrite)
     facts = {
@@ -329,14 +329,14 @@ def _score(
         from askmask.evaluation.report import write_report
 
         page = write_report(out / "report", scored, data, truth=dataset, about=about_run(out, dataset))
-        typer.echo(f"report: {page}", err=True)
+        say(f"report: {page}", err=True)
     if as_json:
-        typer.echo(json_text(data, indent=2))
+        say_json(data, indent=2)
         return
     print_scores(data)
     print_words(data)
     if alone := (data.get("apart") or {}).get("alone"):
-        typer.echo(
+        say(
             f"Prompts asked alone that have a target, which is what the README reports: gIoU "
             f"{100 * alone['gIoU_target']:.1f} %. Rounds of dialogues, asked with reference {reference!r}, are apart."
         )
@@ -358,6 +358,7 @@ def _scores_of_words(out: Path, examples: Iterable[Example], notes: list[str]) -
 
 
 def _statistics(out: Path) -> list[str]:
+    from askmask.errors import DataError
     from askmask.runs.append_log import whole_rows
 
     lines = []
@@ -365,12 +366,19 @@ def _statistics(out: Path) -> list[str]:
         row = next(reversed(list(whole_rows(path))), None)
         if row is None:  # killed before its line was whole
             continue
-        words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
-        if paid := row.get("paid"):
-            words += f", {paid['calls']} calls"
-            words += f" for ${paid['usd']:.4f}" if paid["usd"] else ""
-        for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
-            if key in row:
-                words += f", {what} {row[key]:,.0f} MB"
-        lines.append(f"{path.stem.removeprefix('stats-')}: {words}")
+        try:
+            lines.append(f"{path.stem.removeprefix('stats-')}: {_in_words(row)}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: no statistics of a run", got=repr(error), do="Remove it.") from error
     return lines
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    words = f"{row['items']} items in {row['seconds']} s, {row['items_per_second']} a second"
+    if paid := row.get("paid"):
+        words += f", {paid['calls']} calls"
+        words += f" for ${paid['usd']:.4f}" if paid["usd"] else ""
+    for key, what in (("memory_mb", "memory"), ("cuda_memory_mb", "graphics memory")):
+        if key in row:
+            words += f", {what} {row[key]:,.0f} MB"
+    return words

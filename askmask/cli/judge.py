@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say, say_json
 from askmask.errors import DataError
-from askmask.runs.json_text import json_text
 from askmask.runs.whole_files import write_json
 
 if TYPE_CHECKING:
@@ -64,19 +63,19 @@ def judge_command(
         }
     write_json(out or run / "judged.json", data, indent=2)
     if as_json:
-        typer.echo(json_text(data, indent=2))
+        say_json(data, indent=2)
         return
     grades, pairs = data["grades"], data["win_rate"]
-    typer.echo(f"{grades['n']} dialogues, judged by {grades['judge']}, {repeats} times each")
+    say(f"{grades['n']} dialogues, judged by {grades['judge']}, {repeats} times each")
     for name, what in (("PR", "progress"), ("LC", "coherence"), ("CC", "fits the picture"), ("TR", "target")):
         mean, spread = grades[name], grades["sd_between_repeats"][name]
-        typer.echo(f"{name} {'-' if mean is None else f'{mean:.2f} (sd of repeats {spread:.2f})'}  {what}")
+        say(f"{name} {'-' if mean is None else f'{mean:.2f} (sd of repeats {spread:.2f})'}  {what}")
     rate = "-" if pairs["win_rate"] is None else f"{100 * pairs['win_rate']:.1f} %"
-    typer.echo(
+    say(
         f"wins against {data['against']}: {rate} ({pairs['wins']} won, {pairs['losses']} lost, {pairs['ties']} tied)"
     )
     unread = grades["replies_unread"], pairs["n_unread"]
-    typer.echo(
+    say(
         f"not read: {unread[0]} of {grades['replies']} grades, {unread[1]} of {pairs['comparisons']} comparisons"
     )
 

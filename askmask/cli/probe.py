@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from askmask.cli.app import app, say
+from askmask.cli.app import app, say, say_json, visible
 from askmask.cli.options import (
     Device,
     Dtype,
@@ -20,7 +20,6 @@ from askmask.cli.options import (
     with_pointing,
     with_rewriting,
 )
-from askmask.runs.json_text import json_text
 
 PROBE_HELP = """Probe MODEL on the conversations of DATASET: ask in two ways, and compare the answers.
 
@@ -79,6 +78,7 @@ def probe_command(
     from itertools import islice
 
     from rich.console import Console
+    from rich.markup import escape
 
     from askmask.errors import DataError
     from askmask.evaluation.probing import MADE_BY, run_probe, summary
@@ -87,7 +87,7 @@ def probe_command(
 
     check_free(out, MADE_BY)
     console = Console(stderr=True)
-    with console.status(f"reading {dataset}"):
+    with console.status(f"reading {escape(visible(dataset))}"):
         talks = (
             e for e in open_dataset(dataset) if kind not in DIALOGUES or (len(e.rounds) > 1 or handed(e))
         )
@@ -107,7 +107,7 @@ def probe_command(
             failed = progress.failed
     found = summary(out)
     if as_json:
-        typer.echo(json_text(found, indent=1))
+        say_json(found, indent=1)
     else:
         _print(found)
     if failed:

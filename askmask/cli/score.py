@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say, say_json
 from askmask.notes import Notes
-from askmask.runs.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,9 +106,9 @@ def score_command(
         from askmask.evaluation.report import write_report
 
         page = write_report(report, scored, data, truth=gt, about=about_run(predictions, gt))
-        typer.echo(f"report: {page}", err=True)
+        say(f"report: {page}", err=True)
     if as_json:
-        typer.echo(json_text(data, indent=2))
+        say_json(data, indent=2)
     else:
         print_scores(data)
 
@@ -126,7 +125,7 @@ def score_text_command(
 
     data = text_scores(read_texts(predictions), open_references(gt))
     if as_json:
-        typer.echo(json_text(data, indent=2))
+        say_json(data, indent=2)
         return
     print_words({"words": data})
 
@@ -159,7 +158,7 @@ def compare_command(
             )
     data = compare(*runs, resamples=resamples, seed=seed)
     if as_json:
-        typer.echo(json_text(data, indent=2))
+        say_json(data, indent=2)
     else:
         _print_comparison(data)
 
@@ -222,7 +221,7 @@ def print_scores(data: dict[str, Any]) -> None:
 def print_words(data: dict[str, Any]) -> None:
     """Print the scores of replies in words, if there are any."""
     for name, value in data.get("words", {}).items():
-        typer.echo(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
+        say(f"{name:16}{_percent(value) + ' %' if isinstance(value, float) else value}")
 
 
 def _print_part(console: Console, data: dict[str, Any], what: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app, say
+from askmask.cli.app import app, say, say_json
 from askmask.cli.options import (
     AllowUrls,
     Device,
@@ -77,7 +77,6 @@ def segment(
     """Ask one picture."""
     from askmask.answer import SAVED_BY, result_of, save_answers
     from askmask.imaging.given import one_of, read_given
-    from askmask.runs.json_text import json_text
     from askmask.runs.manifest import check_free
     from askmask.show import outcome_of
 
@@ -95,7 +94,7 @@ def segment(
     if out is not None:
         save_answers(answers, out)
     if as_json:
-        typer.echo(json_text(result_of(answers), indent=1))
+        say_json(result_of(answers), indent=1)
         return _end(failed)
     for number, answer in enumerate(answers):
         share = f"{100 * answer.mask.area / (picture.size[0] * picture.size[1]):.1f} % of the picture"

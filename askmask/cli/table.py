@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 
 TABLE_HELP = """Set runs of `askmask eval` side by side: scores with 95 % intervals, concepts, calls, seconds, cost.
 
@@ -31,4 +31,5 @@ def table(
     if kind not in FORMATS:
         raise SettingError("no such format", got=repr(kind), do=f"Use one of: {', '.join(FORMATS)}.")
     rows, notes = rows_of(runs)
-    typer.echo(written(rows, notes, kind), nl=False)
+    for line in written(rows, notes, kind).splitlines():
+        say(line)

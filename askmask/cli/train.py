@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say
 from askmask.cli.options import progress_bar
 
 # Of training/recipes.py, which needs torch: `--help` must not.
@@ -43,7 +43,7 @@ def train(
     chosen = override(recipe_for(recipe, settings or []), settings or [])
     if show:
         for path, (_, value) in paths(chosen).items():
-            typer.echo(f"{path}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+            say(f"{path}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         return
     from dataclasses import replace
 
@@ -56,7 +56,7 @@ def train(
     parts = tuple(str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start)
     chosen = replace(chosen, start=parts)
 
-    _watch(start(chosen, lambda line: typer.echo(line, err=True)), chosen.run)
+    _watch(start(chosen, lambda line: say(line, err=True)), chosen.run)
 
 
 def _watch(steps, run: str) -> None:
@@ -90,4 +90,4 @@ def export(
         written = export_mini(run, out, train=train, val=val, provenance={"made_by": "askmask export"})
     else:
         raise SettingError("mini's sense of its domain needs pictures", do="Give --train DIR and --val DIR.")
-    typer.echo(written)
+    say(written)

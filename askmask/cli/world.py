@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from askmask.cli.app import app
+from askmask.cli.app import app, say, say_json
 
 world = typer.Typer(no_args_is_help=True, help="Simulated scenes whose truths are measured.")
 app.add_typer(world, name="world")
@@ -96,13 +96,13 @@ def make(
             bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
         outcome = make_data(plan, out, workers=workers, progress=advance)
-    typer.echo(f"{outcome.made} scenes made, {outcome.kept} found done, in {out}")
+    say(f"{outcome.made} scenes made, {outcome.kept} found done, in {out}")
     if converseg:
-        typer.echo(f"{to_converseg(out)} rows in dataset.jsonl and items.json")
+        say(f"{to_converseg(out)} rows in dataset.jsonl and items.json")
     if parquet:
-        typer.echo(f"wrote {to_parquet(out)}")
+        say(f"wrote {to_parquet(out)}")
     for seed, why in (outcome.failed or {}).items():
-        typer.echo(f"  seed {seed} gave no scene: {why}", err=True)
+        say(f"  seed {seed} gave no scene: {why}", err=True)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -140,7 +140,7 @@ def show(
     page = sheet(found[0], view=view, prompts=prompts) if len(found) == 1 else gallery(found)
     with whole_file(out) as temporary:
         page.save(temporary, format="PNG")
-    typer.echo(f"drew {out}")
+    say(f"drew {out}")
 
 
 @world.command(
@@ -175,7 +175,7 @@ def reask(
     asking = Asking(prompts, composed, conversations, dialogues)
     with made_folder(folder, dense=True):
         scenes = sum(reask_shard(path, asking) for path in track(paths, "shards"))
-    typer.echo(f"asked anew about {scenes} scenes in {folder}")
+    say(f"asked anew about {scenes} scenes in {folder}")
 
 
 @world.command(
@@ -201,11 +201,11 @@ def check(
         found = list(differences(name, count=count, folder=data, tick=lambda: bar.advance(task)))
     differs = Counter(difference.what for difference in found)
     told = ", ".join(f"{what} {total - differs[what]}/{total}" for what in HASHES)
-    typer.echo(f"{name}: equal in {told}")
+    say(f"{name}: equal in {told}")
     if differs["picture"] and not differs["scene"] and not differs["truth"]:
-        typer.echo("Only pictures differ: another GL driver draws other pixels. Scores remain comparable.")
+        say("Only pictures differ: another GL driver draws other pixels. Scores remain comparable.")
     if found:
-        typer.echo(f"first difference: seed {found[0].seed}, {found[0].what}", err=True)
+        say(f"first difference: seed {found[0].seed}, {found[0].what}", err=True)
         raise typer.Exit(1)
 
 
@@ -230,9 +230,7 @@ def flips(
     for kind, rates in table.items():
         worst = sorted(rates.items(), key=lambda item: -item[1]["flipped"])
         told = ", ".join(f"{name} {rate['flipped']:.1%}" for name, rate in worst if rate["flipped"])
-        typer.echo(
-            f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest"
-        )
+        say(f"{kind}: {told or 'none'}; {found.refused[kind]} of {count} scenes no longer came to rest")
     if out:
         turn = round(TURN * 57.29578, 3)
         settings = {"friction": FRICTION, "mass": MASS, "shift_m": SHIFT, "turn_deg": turn}
@@ -250,7 +248,6 @@ def claims_command(
 
     Example: askmask world claims runs/talks --gt data/dialogue-1
     """
-    import json
     from collections import Counter
 
     from askmask.errors import DataError
@@ -290,11 +287,11 @@ def claims_command(
         "replies": replies, "by_kind": by_kind,
     }  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(data, indent=2))
+        say_json(data, indent=2)
         return
-    typer.echo(
+    say(
         f"claim precision {100 * mean:.1f} % ({100 * low:.1f} to {100 * high:.1f}), {len(values)} claims in "
         f"{replies} replies; {undecided} more that the facts do not decide"
     )
     for kind, (true, all_) in sorted(by_kind.items(), key=lambda item: -item[1][1]):
-        typer.echo(f"  {kind:20} {true} of {all_}")
+        say(f"  {kind:20} {true} of {all_}")

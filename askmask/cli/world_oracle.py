@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from askmask.cli.app import say
 from askmask.cli.world import world
 
 
@@ -63,9 +64,9 @@ def oracle(
                 Image.fromarray(scene.rgb).save(fresh / f"scene-{number:05d}.png")
     truth = Oracle(gallery, Errors.parse(errors), seed)
     server = OracleServer(truth, port, latency_s=latency, slow_s=slow, api_key=api_key, log=log)
-    typer.echo(f"oracle-1 knows {len(gallery.scenes)} pictures at {server.address}")
+    say(f"oracle-1 knows {len(gallery.scenes)} pictures at {server.address}")
     try:
         server.serve_forever()
     finally:
         server.server_close()
-        typer.echo(", ".join(f"{count} {name}" for name, count in sorted(server.outcomes.items())), err=True)
+        say(", ".join(f"{count} {name}" for name, count in sorted(server.outcomes.items())), err=True)

@@ -27,7 +27,7 @@ from askmask.model.mini.net import Mini
 from askmask.runs.content_hash import sha256
 from askmask.runs.json_text import read_object
 from askmask.training.mini_scores import answer, prefix_now, val_views
-from askmask.training.run_folder import RunFolder, weights_in
+from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
 MET = 8  # prompts with a word that was taught, at least
 KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has other pictures and words
@@ -47,6 +47,7 @@ def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
             got=problems,
             do="Export mini_masks' run.",
         )
+    check_kinds(weights, net.state_dict(), run)
     net.load_state_dict(weights, strict=False)
     return net.eval(), {"run": str(run), "step": state["step"]}
 
@@ -65,6 +66,7 @@ def export_segmentation(run: str | Path, out: str | Path) -> Path:
     shapes = [{name: tuple(value.shape) for name, value in some.items()} for some in (whole, weights)]
     if problems := compare_keys(*shapes, missing=False):
         raise CheckpointError(f"{source} is not what {run} began with", got=problems)
+    check_kinds(weights, whole, run)
     whole |= weights
     facts = folder.config()
     provenance = {

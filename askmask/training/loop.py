@@ -23,7 +23,7 @@ from askmask.errors import AskMaskError, CheckpointError
 from askmask.training.devices import Devices, rank
 from askmask.training.optimiser import Schedule, adamw
 from askmask.training.randomness import random_state, seed_all, set_random_state
-from askmask.training.run_folder import RunFolder, weights_in
+from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
 SEED_STEP = 1009  # between the seeds of processes
 
@@ -92,7 +92,8 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
             load_weights(task, weights_in(state, folder.root), folder.root)
             optimiser.load_state_dict(state["optimiser"])
             task.load_state_dict(state["task"])
-            step, sums, counted = state["step"], state["sums"], state["counted"]
+            step, sums, counted = state["step"], dict(state["sums"]), int(state["counted"])
+            sums = {name: float(value) for name, value in sums.items()}
             if rank() == 0:
                 set_random_state(state["random"])
         except AskMaskError:
@@ -176,14 +177,14 @@ def weights_of(task: Task) -> dict[str, Tensor]:
 
 def load_weights(task: Task, weights: dict[str, Tensor], where: object) -> None:
     """Load what `weights_of` returned. Raises CheckpointError if the run trains something else by now."""
-    wanted = set(weights_of(task))
-    if wanted != set(weights):
-        odd = sorted(wanted ^ set(weights))
+    wanted = weights_of(task)
+    if odd := sorted(wanted.keys() ^ weights.keys()):
         raise CheckpointError(
             f"the run in {where} trains other weights",
             got=f"{len(odd)} differ: {odd[:4]}",
             do="Use a new run=.",
         )
+    check_kinds(weights, wanted, where)
     task.module.load_state_dict(weights, strict=False)
 
 

@@ -149,6 +149,24 @@ def check_finite(weights: Mapping[str, torch.Tensor], where: str, do: str | None
         raise CheckpointError(f"{where}: the weights are not finite", got=", ".join(bad[:4]), do=do)
 
 
+def check_kinds(
+    weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], where: object
+) -> None:
+    """Raise CheckpointError naming weights that are whole numbers for fractions, or otherwise of another kind.
+
+    torch would cast them without a word.
+    """
+    bad = [name for name, value in weights.items() if _kind(value) != _kind(wanted[name])]
+    if bad:
+        raise CheckpointError(
+            f"{where}: weights of another kind than the network's", got=f"{bad[0]}: {weights[bad[0]].dtype}"
+        )
+
+
+def _kind(value: torch.Tensor) -> tuple[bool, bool]:
+    return value.is_floating_point(), value.is_complex()
+
+
 def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
