@@ -64,7 +64,7 @@ class RefinementTask:
 
     def __init__(self, net: Mini, config: RefinementConfig):
         self.module, self.config = net, config
-        trained = ("adapter.", "segmenter.decoder.", "segmenter.clicks.")
+        trained: tuple[str, ...] = ("adapter.", "segmenter.decoder.", "segmenter.clicks.")
         trained += ("prompt_encoder.language.",) if config.choice else ()
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(trained))
