@@ -90,4 +90,4 @@ def export(
         written = export_mini(run, out, train=train, val=val, provenance={"made_by": "askmask export"})
     else:
         raise SettingError("mini's sense of its domain needs pictures", do="Give --train DIR and --val DIR.")
-    say(written)
+    say(str(written))
