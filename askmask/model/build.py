@@ -49,11 +49,12 @@ def _nothing_drawn() -> Iterator[None]:
     from transformers import PreTrainedModel
 
     kept = PreTrainedModel.initialize_weights
-    PreTrainedModel.initialize_weights = lambda self: None  # as BUILDING is held, nobody else builds
+    # As BUILDING is held, nobody else builds.
+    PreTrainedModel.initialize_weights = lambda self: None  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        PreTrainedModel.initialize_weights = kept
+        PreTrainedModel.initialize_weights = kept  # type: ignore[method-assign]
 
 
 def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
