@@ -5,6 +5,7 @@ seconds in which Python reads torch and transformers again. `Warm.run` and `Warm
 or to a piece of Python, what `subprocess.run` and `subprocess.Popen` are to a program.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -121,7 +122,7 @@ NEEDED += (
     "transformers.models.sam2.modeling_sam2",
     "askmask.cli.app",
     "askmask.training.run",
-    "askmask.chat.talk",
+    "askmask.serving.run",
 )
 
 
@@ -163,7 +164,8 @@ def serve(fd: int, modules: tuple[str, ...]) -> None:
     import importlib
 
     for name in modules:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
     door = socket.socket(fileno=fd)
     while True:
         data, fds, *_ = socket.recv_fds(door, 1 << 20, 4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import init_empty_weights
@@ -35,10 +37,11 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
     from askmask.model.qwen import QwenPromptEncoder
     from askmask.model.sam2 import Sam2Segmenter
 
-    segmenter = Sam2Segmenter(dict(config.segmenter))
-    prompt_encoder = QwenPromptEncoder(
-        dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
-    )
+    with _nothing_drawn():
+        segmenter = Sam2Segmenter(dict(config.segmenter))
+        prompt_encoder = QwenPromptEncoder(
+            dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
+        )
     return AskMaskNet(segmenter, prompt_encoder, Adapter(prompt_encoder.width, segmenter.channels))
 
 
@@ -55,6 +58,20 @@ def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNe
     encoder = TalkPromptEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
     talk = TalkConfig.from_dict(config.conversation or {})
     return TalkNet(segmenter, encoder, TalkAdapter(talk, encoder.width, segmenter.channels))
+
+
+@contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Keep transformers from drawing initial weights: there is no storage for them, and it is half of the time."""
+    from transformers import PreTrainedModel
+
+    kept = PreTrainedModel.initialize_weights
+    # As BUILDING is held, nobody else builds.
+    PreTrainedModel.initialize_weights = lambda self: None  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        PreTrainedModel.initialize_weights = kept  # type: ignore[method-assign]
 
 
 def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:

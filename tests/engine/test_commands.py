@@ -198,6 +198,7 @@ def test_an_event_loop_without_signals_works_to_the_end(oracle, flat, tmp_path, 
     register_commands()
     monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", none)
     with oracle() as server:
-        words = ["run", str(flat / "pictures"), "--model", "oracle-1", "--base-url", server.address]
+        one = str(min((flat / "pictures").glob("*.png")))
+        words = ["run", one, "--model", "oracle-1", "--base-url", server.address]
         done = CliRunner().invoke(app, ["engine", *words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output

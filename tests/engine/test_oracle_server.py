@@ -39,7 +39,7 @@ def post(server, payload: object) -> tuple[int, dict]:
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     request = urllib.request.Request(server.address.removesuffix("/v1") + PATH, data, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -47,7 +47,7 @@ def post(server, payload: object) -> tuple[int, dict]:
 
 def raw(server, text: str) -> str:
     """Send bytes as they are; return all that comes back until the server closes."""
-    with socket.create_connection(server.server_address[:2], timeout=10) as line:
+    with socket.create_connection(server.server_address[:2], timeout=120) as line:
         line.sendall(text.encode())
         return b"".join(iter(lambda: line.recv(4096), b"")).decode()
 
@@ -122,7 +122,7 @@ def test_a_body_that_does_not_arrive_times_out(oracle):
 
 def test_connections_are_limited_and_come_free_again(oracle, gallery):
     with oracle(patience_s=0.5, most_connections=2) as server:
-        idle = [socket.create_connection(server.server_address[:2], timeout=10) for _ in range(2)]
+        idle = [socket.create_connection(server.server_address[:2], timeout=120) for _ in range(2)]
         try:
             assert raw(server, "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n").startswith("HTTP/1.1 503")
             for line in idle:

@@ -1,6 +1,7 @@
 """The house: who imports whom, what import costs, and that the README's tree is the tree."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -83,8 +84,13 @@ ALLOWED = {
 HEAVY = {"torch", "transformers", "peft", "mujoco", "huggingface_hub", "openai", "pyarrow", "ray"}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path, top_only: bool = False):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     nodes = tree.body if top_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -159,7 +165,7 @@ def test_public_names_exist():
 
 def test_every_module_says_what_it_is_for():
     for path in FILES:
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+        assert ast.get_docstring(parsed(path)), path
 
 
 @pytest.mark.parametrize(("page", "depth"), PAGES.items())

@@ -195,7 +195,7 @@ def test_polygons_far_outside_are_clipped_not_walked():
     corners = random.uniform(-60_000, 60_000, (100_000, 2))
     began = time.process_time()
     Mask.from_polygons([corners], (12, 16))
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 10
     # The same star with few corners is drawn exactly and clipped alike.
     star = [[-5_000, -5_000], [5_000, 4_000], [-4_000, 5_000], [6_000, -3_000]]
     exact = Mask.from_polygons([star], (40, 50))

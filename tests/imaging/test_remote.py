@@ -95,7 +95,7 @@ def test_limits_and_redirects(server, path, limits, said):
     began = time.monotonic()
     with pytest.raises(PictureError, match=said):
         get(server + path, **limits)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 def test_why_it_was_not_fetched_and_which_ports(server):

@@ -94,7 +94,8 @@ def test_places_are_within_a_pixel_on_photographs(name, photographs, tmp_path):
 
     odd = [RECORDED / "images" / f"fmt_{kind}_96x64.png" for kind in ("gray", "palette", "rgba")]
     with scripted(answer) as (url, _):
-        for path in [*photographs, *(odd if name == "qwen3-vl" else ())]:
+        # What a picture is like and how a family writes do not meet: one family sees all pictures, the others some.
+        for path in [*photographs, *odd] if name == "qwen3-vl" else photographs[1::2]:
             picture = read_picture(path)
             upright = picture.size
             command = ["segment", str(path), "it", "--model", "point", "--vlm-model", "some-model", "--json"]

@@ -3,10 +3,8 @@
 import base64
 import contextlib
 import io
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import warm
 from tests.conftest import ROOT
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
@@ -40,20 +39,20 @@ def data_url(data: bytes) -> str:
 class Server:
     """A server process; `url` is where it listens, `log` what it wrote to stderr so far."""
 
-    def __init__(self, command: list[str]):
-        env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, command: list[str]):  # a module and the words after it
+        module, *words = command
+        run_it = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+        self.process = warm.start(*words, code=run_it, cwd=ROOT)
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         first = self.process.stdout.readline()
         if not first:
-            self.process.wait(10)
+            self.process.wait()
+            self._reader.join()
             raise RuntimeError("\n".join(self._lines))
         self.url = next(word for word in first.split() if word.startswith("http")).rstrip(":")
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=300)
 
     def _read(self) -> None:
         for line in self.process.stderr:
@@ -64,19 +63,19 @@ class Server:
         return "".join(self._lines)
 
     def wait_ready(self) -> "Server":
-        for _ in range(600):
+        for _ in range(3000):
             if self.client.get("/ready").status_code == 200:
                 return self
             time.sleep(0.1)
         raise RuntimeError(self.log)
 
-    def stop(self, how: int = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, how: int = signal.SIGTERM, seconds: float = 300) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             raise
         finally:
             self.client.close()
@@ -94,7 +93,7 @@ class Server:
 @contextlib.contextmanager
 def colour_server(data, *options: str):
     """Run the colour server with options until the block ends."""
-    server = Server([sys.executable, "-m", "tests.serving.colour_server", "--data", str(data), *options])
+    server = Server(["tests.serving.colour_server", "--data", str(data), *options])
     try:
         yield server.wait_ready()
     finally:
@@ -114,6 +113,6 @@ def colours(tmp_path_factory):
 def mini(tmp_path_factory):
     """`askmask serve` as a user starts it."""
     data = tmp_path_factory.mktemp("serve")
-    server = Server([sys.executable, "-m", "askmask", "serve", "--port", "0", "--data", str(data)])
+    server = Server(["askmask", "serve", "--port", "0", "--data", str(data)])
     yield server.wait_ready()
     server.stop()

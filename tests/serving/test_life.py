@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sys
 import threading
 import time
 
@@ -14,7 +13,7 @@ from tests.serving.conftest import Server, colour_server
 
 def load(server, sessions, kept, stop):
     """Ask in sessions until the server is gone; note what was answered."""
-    client = httpx.Client(base_url=server.url, timeout=10)
+    client = httpx.Client(base_url=server.url, timeout=120)
     colours = ("red", "green", "blue")
     number = 0
     while not stop.is_set():
@@ -67,7 +66,7 @@ def test_told_to_stop_it_finishes_what_it_has_and_takes_no_more(tmp_path):
         later = server.client.post(f"/v1/sessions/{session}/rounds?wait=0", json={"text": "red, wait 1 s"})
         assert later.status_code == 202
         answered = []
-        client = httpx.Client(base_url=server.url, timeout=30)
+        client = httpx.Client(base_url=server.url, timeout=120)
         waiting = threading.Thread(
             target=lambda: answered.append(
                 client.post(f"/v1/sessions/{session}/rounds", json={"text": "blue"}).status_code
@@ -92,14 +91,14 @@ def test_told_to_stop_it_finishes_what_it_has_and_takes_no_more(tmp_path):
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path):
-    command = [sys.executable, "-m", "tests.serving.colour_server", "--data", str(tmp_path)]
+    command = ["tests.serving.colour_server", "--data", str(tmp_path)]
     with colour_server(tmp_path), pytest.raises(RuntimeError, match="another run is writing"):
         Server(command)
 
 
 def test_a_port_in_use_is_said_with_what_to_do(tmp_path, colours):
     port = colours.url.rsplit(":", 1)[1]
-    command = [sys.executable, "-m", "tests.serving.colour_server", "--data", str(tmp_path), "--port", port]
+    command = ["tests.serving.colour_server", "--data", str(tmp_path), "--port", port]
     with pytest.raises(RuntimeError, match=f"port {port}, cannot be listened at.*another --port"):
         Server(command)
 
@@ -107,5 +106,5 @@ def test_a_port_in_use_is_said_with_what_to_do(tmp_path, colours):
 def test_somebody_elses_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RuntimeError, match="neither empty nor made by"):
-        Server([sys.executable, "-m", "tests.serving.colour_server", "--data", str(tmp_path)])
+        Server(["tests.serving.colour_server", "--data", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

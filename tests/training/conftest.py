@@ -15,6 +15,11 @@ def small_mini(tmp_path_factory):
 
     torch.manual_seed(3)
     config = NetConfig(
-        name="mini", backend="mini", compute="float32", segmenter=SIZES.to_dict(), prompt_encoder={}
+        name="mini",
+        backend="mini",
+        compute="float32",
+        segmenter=SIZES.to_dict(),
+        prompt_encoder={},
+        trained_heads={"score": True, "presence": True},
     )
     return save_checkpoint(tmp_path_factory.mktemp("small-mini"), config, Mini(SIZES).state_dict(), {})

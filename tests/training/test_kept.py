@@ -176,7 +176,9 @@ def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(small_mini, 
     task = SegmentationTask(net, SegmentationConfig(data=(str(squares),)))
     batch = task.evaluator.collate([task.sources[0][n] for n in range(2)])
     assert batch.present.tolist() == [1, 0]
-    assert batch.counted.float().mean((1, 2)).tolist() == pytest.approx([40 / 48, 1], abs=0.02)
+    assert batch.counted.float().mean((1, 2)).tolist() == pytest.approx(
+        [40 / 48, 1], abs=0.03
+    )  # half a column
     everything = Mask.full((48, 48))
     rounds = (Round.of("people", [], ignore=everything),)
     (tmp_path / "0.png").write_bytes((squares / "0.png").read_bytes())

@@ -54,7 +54,7 @@ def test_a_killed_run_resumes_to_the_same_bytes_with_other_workers(whole, tmp_pa
         str(tmp_path),
     ]
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(tmp_path.glob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
