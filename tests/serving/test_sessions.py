@@ -205,7 +205,11 @@ def test_a_slow_answer_gives_signs_of_life_in_both_streams(colours):
         assert "data: {" in first and beats == [": still at work"] * 3, blocks
         rest = [block for block in blocks[1:] if block != ": still at work"]
         if headers:
-            assert [block.split("\n")[0] for block in rest] == ["event: segment", "event: words", "event: done"]
+            assert [block.split("\n")[0] for block in rest] == [
+                "event: segment",
+                "event: words",
+                "event: done",
+            ]
         else:
             *chunks, end = [block.removeprefix("data: ") for block in rest]
             choices = [json.loads(chunk)["choices"][0] for chunk in chunks]
