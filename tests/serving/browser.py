@@ -1,8 +1,7 @@
 """A real Chromium, driven by Playwright, for tests and for the screenshots of the documentation.
 
-The browser is the machine's own: Playwright's are downloaded from the network, and a page must work in what people
-have.
-Clicks, keys and pictures go through the browser's own protocol, so that nothing waits for or moves to an element first.
+The browser is the machine's own: Playwright would download one, and a page must work in what people have. Clicks and
+screenshots go through the browser's own protocol, so that nothing waits for or moves to an element first.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import zipfile
 
 import numpy as np
@@ -290,6 +291,46 @@ def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, 
     assert whole[:, : int(half)].any() and whole[:, int(half) :].any(), "the picture on both sides"
     page.run("document.querySelector('#compare').click()")
     page.wait("return document.querySelector('#second').hidden")
+
+
+def test_two_tabs_of_one_conversation_go_on_together(opened, colours):
+    page, name = opened, opened.run("return location.hash.slice(1)")
+    page.ask("the red one")
+    page.wait_rounds(1)
+    assert colours.ask(name, "the green one").status_code == 200  # as another tab does
+    page.ask("the blue one")
+    page.wait_rounds(3)
+    assert page.texts(".reply") == ["the red part", "the green part", "the blue part"]
+    assert colours.client.delete(f"/v1/sessions/{name}/rounds/r2").status_code == 200
+    page.run("document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
+    page.wait_rounds(2)
+    page.press("Escape")
+    page.run("document.activeElement.blur()")
+    page.press("Control+z")
+    page.wait_rounds(3)
+
+
+def test_a_server_that_was_killed_and_came_back_is_gone_on_with(page, tmp_path):
+    from tests.serving.conftest import colour_server
+
+    with colour_server(tmp_path / "data") as first:
+        page.size(1200, 800)
+        page.go(first.url)
+        (tmp_path / "colours.png").write_bytes(picture(scale=SCALE))
+        page.choose_file("#file", tmp_path / "colours.png")
+        page.wait_picture()
+        page.ask("the red one")
+        page.wait_rounds(1)
+        first.stop(signal.SIGKILL)
+    page.ask("the green one")
+    page.wait("return document.querySelector('.waiting')?.textContent.includes('cannot be reached')")
+    with colour_server(tmp_path / "data", "--port", first.url.rsplit(":", 1)[1]):
+        page.wait_rounds(2)
+        page.window.reload()
+        page.wait_picture()
+        page.wait_rounds(2)
+        assert page.texts(".reply") == ["the red part", "the green part"]
+        page.visit("about:blank")
 
 
 def test_every_mask_has_a_colour_of_its_own_that_shows_on_what_it_covers(opened):

@@ -22,7 +22,7 @@ export class Conversation {
       shapes: new Map(),
       busy: 0,
     });
-    this.take({ ...session, order: session.rounds.map((round) => round.id) });
+    this.take(inOrder(session));
   }
 
   get path() {
@@ -43,6 +43,19 @@ export class Conversation {
     this.backdrop = new Backdrop(this.image, this.picture.width, this.picture.height);
     this.shapes.clear();
     this.changed();
+  }
+
+  /** What is to be taken in after a change: all there is, where another tab has changed something in between. */
+  async upToDate(changes) {
+    if (changes.version === this.version + 1) return changes;
+    const whole = inOrder(await get(this.path));
+    return whole.version > this.version ? whole : null;
+  }
+
+  /** Hear what other tabs did. */
+  async catchUp() {
+    const whole = this.busy ? null : inOrder(await get(this.path));
+    if (whole?.version > this.version) this.take(whole);
   }
 
   /** Take in what the server says has changed. */
@@ -121,8 +134,10 @@ export class Conversation {
     try {
       const [method, path, value] = request();
       const changes = await this.doing(method, path, value, told);
+      const news = await this.upToDate(changes);
       this.pending = this.pending.filter((one) => one !== round);
-      this.take(changes);
+      if (news) this.take(news);
+      else this.changed();
       return changes.rounds.at(-1);
     } catch (error) {
       round.failed = error.text ?? String(error.message ?? error);
@@ -150,7 +165,8 @@ export class Conversation {
   }
 
   async change(method, path, value) {
-    this.take(await this.doing(method, `${this.path}${path}`, value));
+    const news = await this.upToDate(await this.doing(method, `${this.path}${path}`, value));
+    if (news) this.take(news);
   }
 
   edit(id, text) {
@@ -173,6 +189,7 @@ export class Conversation {
     await this.doing("PATCH", `${this.path}/segments/${encodeURIComponent(segment.id)}`, { name: name || null });
     segment.name = name || undefined;
     this.canUndo = true;
+    this.version++;
     this.changed();
   }
 
@@ -180,6 +197,8 @@ export class Conversation {
     return work("POST", `${this.path}/fork`, call);
   }
 }
+
+const inOrder = (session) => ({ ...session, order: session.rounds.map((round) => round.id) });
 
 const shapeKey = ({ id, area, mask }) => `${id} ${area} ${mask.rle?.counts.length ?? 0}`;
 

@@ -28,6 +28,10 @@ addEventListener("hashchange", () => {
   else if (!id && app.conversation) app.home();
 });
 
+addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") app.conversation?.catchUp().catch(() => {}); // said at the next call
+});
+
 app.models = (await app.run(() => api.get("/v1/models")))?.data ?? [];
 showModels(app.models);
 const domain = { mini: "The model mini knows simulated tables like those below, and no photographs." };
