@@ -10,6 +10,7 @@ import typer
 
 from askmask.cli.app import say
 from askmask.cli.options import progress_bar
+from askmask.errors import SettingError
 
 if TYPE_CHECKING:
     from askmask.runs.manifest import OutputFolder
@@ -30,7 +31,13 @@ def mrseg(
     ] = "link",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures of each source.")] = None,
     clean_up: Annotated[
-        str | None, typer.Option(help="A language model that corrects the sentences, in two rounds.")
+        bool, typer.Option("--clean-up", help="Let --model correct the sentences, in two rounds.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A language model; it also describes COCO's instances if no file does.", show_default=False
+        ),
     ] = None,
     vlm: Annotated[str, typer.Option(help="Where it runs: openai, google, local or replay.")] = "openai",
     base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpoint.")] = None,
@@ -66,23 +73,25 @@ def mrseg(
 
     from askmask.build.mrseg.run import build_mrseg
 
-    cleaning: str = ""
-    open_cleaner: Any = None
+    name: str = ""
+    open_model: Any = None
+    if clean_up and not model:
+        raise SettingError("--clean-up needs a model", do="Name it: --model.")
     with ExitStack() as stack, progress_bar(console=Console(stderr=True)) as bar:
-        if clean_up:
-            from askmask.build.mrseg.cleanup import ModelCleaner, open_ledger
+        if model:
+            from askmask.build.mrseg.language import LanguageModel, open_ledger
             from askmask.vlm.opening import ModelChoice
 
             where: dict[str, Any] = {"base_url": base_url, "api_key_env": api_key_env, "price": price}
-            choice = ModelChoice(provider=vlm, model=clean_up, **where).placed()
-            cleaning = f"{vlm}:{choice.name}"
+            choice = ModelChoice(provider=vlm, model=model, **where).placed()
+            name = f"{vlm}:{choice.name}"
             limits: dict[str, Any] = {"max_usd": max_usd, "max_calls": max_calls, "concurrency": concurrency}
 
-            def opened(folder: OutputFolder) -> ModelCleaner:
-                made = ModelCleaner(choice, open_ledger(folder), allow_floating=allow_floating, **limits)
+            def opened(folder: OutputFolder) -> LanguageModel:
+                made = LanguageModel(choice, open_ledger(folder), allow_floating=allow_floating, **limits)
                 return stack.enter_context(made)
 
-            open_cleaner = opened
+            open_model = opened
 
         tasks = {}
 
@@ -97,8 +106,9 @@ def mrseg(
             seed=seed,
             pictures=pictures,
             limit=limit,
-            cleaning=cleaning,
-            open_cleaner=open_cleaner,
+            model=name,
+            open_model=open_model,
+            clean_up=clean_up,
             on_progress=show,
         )
     for line in (out / "statistics.md").read_text(encoding="utf-8").splitlines():

@@ -161,4 +161,5 @@ def _read(kind: str, body: str) -> Marker:
     parts = body.split("|")
     if len(parts) != 3:
         raise DataError("a marker needs IMAGE|DATASET|ID", got=repr(body)[:80])
-    return Marker(kind, *parts)
+    image, dataset, mask_id = parts
+    return Marker(kind, image, dataset, mask_id)

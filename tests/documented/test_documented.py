@@ -59,6 +59,8 @@ NOT_RUN = {
     "askmask serve": "it would not end; tests/serving starts servers of every kind",
     'askmask segment examples/table.png "the boxes" -m point': "needs a server: tests/serving points with one",
     "python benchmarks/": "minutes to hours",
+    "python -m tests.build.made": "its function is called in the walk",
+    "askmask build mrseg --source lvis:data/lvis --out data/lvis-clean": "needs a server",
 }
 HOW_MINI_WAS_MADE = "results/mini/README.md"  # a record of hours, not an invitation
 # What a documented command is given in place of what would take long, in the walks.
@@ -172,6 +174,11 @@ SCORE_WALK = [("askmask score predictions.jsonl --gt truth.jsonl", ""), ("askmas
 WORLD_WALK = [("askmask world make --split train --count 1000", "")]
 EVAL_WALK = [("askmask eval mini world/val", "")]
 FORMATS_WALK = [("askmask batch photos", ""), ("askmask convert", "")]
+BUILD_WALK = [
+    ("askmask build mrseg --source refcoco", ""),
+    ("askmask eval mini data/mrseg@val", "--limit 1"),
+    ("askmask eval mini mrseg:data/mrseg", "--limit 1"),
+]
 POINT_WALK = [
     ('askmask segment desk.jpg "the mug" "what could spill"', ""),
     ("askmask doctor --model point --vlm-model qwen3-vl:8b", ""),
@@ -191,6 +198,7 @@ OTHERS = [
 
 def test_every_documented_command_is_run_or_says_why_not():
     walks = MINI_WALK + ENGINE_WALK + SCORE_WALK + WORLD_WALK + EVAL_WALK + FORMATS_WALK + POINT_WALK
+    walks += BUILD_WALK
     known = (*NOT_RUN, *(begin for begin, _ in walks), POINT_EVAL, POINT_TABLE, *OTHERS)
     lost = [str(c) for c in commands() if c.page != HOW_MINI_WAS_MADE and not c.text.startswith(tuple(known))]
     assert not lost, "run them in a walk, or say in NOT_RUN why not"
@@ -270,6 +278,19 @@ def test_formats_page(folder):
         for name in ("answers", "yolo")
     )
     assert first and first == last
+
+
+@pytest.mark.slow
+def test_build_mrseg_page(folder):
+    """Made-up sets -> conversations in both forms; the page shows what the command prints, and results/ keeps it."""
+    from tests.build.made import make_all
+
+    make_all(Path("data"))
+    said, *_ = [run(begin, "docs/build-mrseg.md", more) for begin, more in BUILD_WALK]
+    kept = (ROOT / "results/mrseg/statistics.md").read_text(encoding="utf-8")
+    shown = kept[: kept.index("| round of kind")].rstrip()
+    assert Path("data/mrseg/statistics.md").read_text(encoding="utf-8") == kept
+    assert shown in said and shown in (ROOT / "docs/build-mrseg.md").read_text(encoding="utf-8")
 
 
 def test_the_notebook_was_run_and_runs(folder, monkeypatch):
