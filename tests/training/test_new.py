@@ -13,7 +13,7 @@ from askmask.errors import CheckpointError
 from askmask.model.checkpoint import HEAD, check_files, load_checkpoint
 from askmask.model.new import new_network
 from askmask.model.tiny import make_tiny, tiny_config
-from askmask.training.estimate import estimate
+from askmask.training.estimate import cache_bytes, estimate
 from tests.training.test_phases import four, run  # noqa: F401
 
 CONFIG = tiny_config(128)
@@ -117,7 +117,20 @@ def test_the_memory_of_real_sizes_is_known_without_weights():
     assert memory.weights == pytest.approx(2 * language + 4 * (sam2 + lora + adapter), rel=1e-3)
 
 
+def test_the_memory_of_conversations_is_known_too():
+    """Counted by hand for D = 2048, C = 256: signs, memory, roles, alignment, gated adapter; at 7B a head besides."""
+    width, channels = 2048, 256
+    memory = 2 * width + 2 * channels + (width + channels + 1) * width + (width + 1) * width + width
+    box = 105 * width + (width + 1) * width + width
+    rest = 10 * width + 4 * channels + 4 * channels * (channels + 1) + 320 + 65_792 + 1
+    assert estimate("3b", talking=True).trained - estimate("3b").trained == memory + box + rest
+    heavier = estimate("7b", talking=True).weights - estimate("7b").weights
+    assert 0 < heavier - 2 * 152_064 * 3584 < 200e6
+    assert cache_bytes("3b") == 2 * 2 * 36 * 2 * 128
+
+
 def test_the_estimate_is_printed():
     register_commands()
     result = CliRunner().invoke(app, ["new", "--estimate", "7b"])
     assert result.exit_code == 0 and "16.0 GiB" in result.output and "53.7 million" in result.output
+    assert "17.6 GiB" in result.output and "55 MiB for each 1000 tokens" in result.output

@@ -49,6 +49,7 @@ def grow(source: str | Path, out: str | Path, talk: TalkConfig | None = None, *,
     state = dict(net.state_dict())
     grown = replace(
         config,
+        name=Path(out).resolve().name,
         conversation=talk.to_dict(),
         protocol="native",
         trained_heads={"score": False, "presence": False},
