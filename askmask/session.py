@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_NAMES = 10**9
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep together
 
 
@@ -419,6 +420,9 @@ class Session:
                     do=f"Give {data['picture']['name']} of {tuple(data['picture']['size'])}.",
                 )
             rounds = named([Round.from_dict(round) for round in data["rounds"]])
+            names = [name for r in rounds for name in (r.id, *(s.id for s in r.segments or ()))]
+            if odd := [name for name in names if not _NAME.fullmatch(name)]:  # files are named by them
+                raise DataError("an id of a conversation is letters and digits", got=repr(odd[0])[:80])
             sizes = {
                 m.size
                 for r in rounds

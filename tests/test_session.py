@@ -364,3 +364,14 @@ def test_a_damaged_conversation_is_refused_or_goes_on(session, picture):
             assert len(names) == len(set(names)), how
             assert Session.from_dict(json.loads(json.dumps(found.to_dict())), session.model, picture), how
     assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "a\\b", "..", "x\x1b]0;t", "m" * 65, "\ud83d"])
+@pytest.mark.parametrize("of", ["round", "segment"])
+def test_an_id_that_names_a_file_elsewhere_is_refused(session, picture, name, of):
+    """Overlays, and masks in a ZIP, are named by ids."""
+    session.ask("the red thing")
+    data = session.to_dict()
+    (data["rounds"][0] if of == "round" else data["rounds"][0]["segments"][0])["id"] = name
+    with pytest.raises(DataError):
+        Session.from_dict(data, session.model, picture)
