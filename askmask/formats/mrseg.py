@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.conversation import Example, Prompt, Round, Segment
-from askmask.errors import DataError, MissingExtra
+from askmask.errors import DataError
 from askmask.formats.labelme import label_of, paint_shapes
 from askmask.formats.polygons import drawn, mask_of_coco
 from askmask.formats.reading import (
@@ -41,8 +41,8 @@ from askmask.formats.reading import (
     inside,
     item,
     naming,
-    read_bytes,
     read_json,
+    read_yaml,
     size_of,
     text_of,
     upright,
@@ -184,30 +184,11 @@ def _words(value: str) -> str:
 
 def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
     """Read annotations.yaml into {name: {"path", "path_eval"?}}."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtra("pyyaml", "eval") from error
     if not path.is_file():
         raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
 
-    class Plain(yaml.SafeLoader):
-        depth = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            """Refuse aliases, a few lines of which can stand for gigabytes, and deep nesting."""
-            if self.check_event(yaml.events.AliasEvent) or self.depth > 20:
-                raise yaml.YAMLError("it has aliases, or is nested deeper than any such list")
-            self.depth += 1
-            node = super().compose_node(parent, index)
-            self.depth -= 1
-            return node
-
     with naming(str(path)):
-        try:
-            data = yaml.load(read_bytes(path, MAX_YAML_BYTES).decode("utf-8"), Plain)
-        except yaml.YAMLError as error:
-            raise DataError("not YAML that can be read", got=str(error)[:200]) from error
+        data = read_yaml(path, MAX_YAML_BYTES)
         return {id_of(entry["name"]): entry for entry in data["datasets"]}
 
 
