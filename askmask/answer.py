@@ -173,14 +173,14 @@ class Answer:
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
         """Read what `to_dict` wrote."""
         return cls(
-            round=Round(
-                id=data.get("round", ""),
-                prompt=Prompt.from_json(data["prompt"]),
-                segments=None
-                if data.get("asks")
-                else tuple(Segment.from_dict(mask) for mask in data["masks"]),
-                reply=data.get("text") or None,
-                references=tuple(Reference.from_dict(one) for one in data.get("references", ())),
+            round=Round.from_dict(
+                {
+                    "id": data.get("round", ""),
+                    "prompt": data["prompt"],
+                    "segments": None if data.get("asks") else data["masks"],
+                    "reply": data.get("text") or None,
+                    "references": data.get("references", ()),
+                }
             ),
             size=(int(data["size"][0]), int(data["size"][1])),
             score=float(data["score"]),
@@ -188,8 +188,8 @@ class Answer:
             presence_trained=bool(data["presence_trained"]),
             score_trained=bool(data["score_trained"]),
             found=bool(data["found"]),
-            model=data["model"],
-            protocol=data["protocol"],
+            model=str(data["model"]),
+            protocol=str(data["protocol"]),
             threshold=None if data.get("threshold") is None else float(data["threshold"]),
             mask_token=int(data.get("mask_token", 0)),
             alternatives=tuple(Segment.from_dict(mask) for mask in data.get("alternatives", ())),

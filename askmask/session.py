@@ -7,6 +7,7 @@ nothing of each other and leaves the conversation as it is.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from askmask.imaging.mask import Mask
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_NAMES = 10**9
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep together
 
 
@@ -417,14 +420,21 @@ class Session:
                     do=f"Give {data['picture']['name']} of {tuple(data['picture']['size'])}.",
                 )
             rounds = named([Round.from_dict(round) for round in data["rounds"]])
-            sizes = {m.size for r in rounds for m in (*(r.masks or ()), *r.prompt.masks)}
+            names = [name for r in rounds for name in (r.id, *(s.id for s in r.segments or ()))]
+            if odd := [name for name in names if not _NAME.fullmatch(name)]:  # files are named by them
+                raise DataError("an id of a conversation is letters and digits", got=repr(odd[0])[:80])
+            sizes = {
+                m.size
+                for r in rounds
+                for m in (*(r.masks or ()), *r.prompt.masks, *((r.ignore,) if r.ignore else ()))
+            }
             if sizes - {session.picture.size}:
                 raise DataError("a mask of the conversation has another size than the picture", got=sizes)
             session._now = _Moment(rounds, frozenset(map(str, data.get("stale", ()))))
-            session._next = {letter: int(data["next"][letter]) for letter in "rm"}
+            session._next = {letter: _next(data["next"][letter], letter, rounds) for letter in "rm"}
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise DataError(
                 "not a conversation of askmask", got=f"{type(error).__name__}: {error}"[:160]
             ) from error
@@ -601,6 +611,17 @@ class Session:
 
 class MarksRefused(PromptError):
     """Marks that a model cannot be asked with."""
+
+
+def _next(number: Any, letter: str, rounds: Iterable[Round]) -> int:
+    """Check the number that the next round ("r") or segment ("m") is named by: no name is given twice."""
+    names = [name for round in rounds for name in (round.id, *(s.id for s in round.segments or ()))]
+    taken = [int(name[1:]) for name in names if re.fullmatch(letter + "[0-9]{1,9}", name)]
+    if type(number) is not int or not max(taken, default=0) < number <= MOST_NAMES:
+        raise DataError(
+            f"the next {letter} of a conversation is a number beyond those it has", got=repr(number)[:40]
+        )
+    return number
 
 
 def _users_own(region: Any, polygon: Sequence[Any] | None, size: tuple[int, int]) -> Segment:

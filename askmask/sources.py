@@ -13,7 +13,7 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset
 from askmask.formats.catalogue import LOADERS
-from askmask.formats.reading import found_in, naming
+from askmask.formats.reading import found_in, naming, size_of
 from askmask.notes import Notes
 from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import made_by
@@ -63,7 +63,17 @@ def _answers(path: Path, at: str | Path | None, notes: Notes) -> Iterator[Exampl
         image = _picture(data["image"] or "picture", path.parent, at)
         example = Example(id=path.parent.name or path.stem, image=image, rounds=rounds, independent=True,
                           size=answers[0].size, source=answers[0].model)  # fmt: skip
+        _check_sizes(example)
     yield example
+
+
+def _check_sizes(example: Example) -> None:
+    """Raise DataError where a mask is not of the picture's size, or that is none."""
+    size = size_of(*(example.size or ()))
+    for round in example.rounds:
+        masks = (*(round.masks or ()), *round.prompt.masks, *((round.ignore,) if round.ignore else ()))
+        if other := {mask.size for mask in masks} - {size}:
+            raise DataError("a mask is of another size than its picture", got=f"{other.pop()}, not {size}")
 
 
 def _batch(folder: Path, at: str | Path | None, notes: Notes) -> Iterator[Example]:
@@ -73,8 +83,10 @@ def _batch(folder: Path, at: str | Path | None, notes: Notes) -> Iterator[Exampl
         with naming(where):
             answer = Answer.from_dict(row)
             image = _picture(row["image"], folder, at)
-            yield Example(id=str(row["id"]), image=image, rounds=(_round_of(answer, notes, where),),
-                          independent=True, size=answer.size, source=answer.model)  # fmt: skip
+            example = Example(id=str(row["id"]), image=image, rounds=(_round_of(answer, notes, where),),
+                              independent=True, size=answer.size, source=answer.model)  # fmt: skip
+            _check_sizes(example)
+        yield example
     failed = folder / batch.FAILED
     for number, row in read_rows(failed) if failed.is_file() else ():
         notes.add("prompts left out: they failed", f"{failed}, line {number}: {str(row.get('reason'))[:80]}")
@@ -85,7 +97,7 @@ def _session(data: Mapping[str, Any], path: Path, at: str | Path | None, notes: 
     with naming(str(path)):
         picture, model = data["picture"], data.get("model") or {}
         rounds = (Round.from_dict(round) for round in data["rounds"])
-        return Example(
+        example = Example(
             id=path.stem,
             image=_picture(picture["name"], path.parent, at),
             rounds=tuple(
@@ -94,6 +106,8 @@ def _session(data: Mapping[str, Any], path: Path, at: str | Path | None, notes: 
             size=(int(picture["size"][0]), int(picture["size"][1])),
             source=str(model.get("name") or ""),
         )
+        _check_sizes(example)
+        return example
 
 
 def _run(folder: Path, notes: Notes) -> Iterator[Example]:

@@ -326,3 +326,52 @@ def test_a_session_that_is_gone_keeps_no_memory(picture):
     del session
     gc.collect()
     assert not model._views
+
+
+@pytest.mark.parametrize("number", [1e999, "x", None, -5, 2, 10**30, True, 2.5])
+def test_a_name_is_not_given_twice_whatever_a_file_says_comes_next(session, picture, number):
+    session.ask("the red thing")
+    session.ask("the blue thing")
+    data = json.loads(json.dumps(session.to_dict()))
+    for letter in "rm":
+        with pytest.raises(DataError, match=f"the next {letter}"):
+            Session.from_dict(data | {"next": data["next"] | {letter: number}}, session.model, picture)
+
+
+def test_a_damaged_conversation_is_refused_or_goes_on(session, picture):
+    import random
+
+    from askmask.errors import AskMaskError
+    from tests.hostile.mutate import damage_value, text_of
+
+    session.ask("the red thing")
+    session.ask("that again", about="m1")
+    whole, outcomes = json.dumps(session.to_dict()), set()
+    for seed in range(400):
+        damaged, how = damage_value(json.loads(whole), random.Random(f"session {seed}"))
+        try:
+            data = json.loads(text_of(damaged))
+        except (ValueError, RecursionError):
+            continue
+        try:
+            found = Session.from_dict(data, session.model, picture)
+        except AskMaskError:
+            outcomes.add("refused")
+        else:
+            outcomes.add("read")
+            found.ask("the blue thing")
+            names = [name for r in found.rounds for name in (r.id, *(s.id for s in r.segments or ()))]
+            assert len(names) == len(set(names)), how
+            assert Session.from_dict(json.loads(json.dumps(found.to_dict())), session.model, picture), how
+    assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "a\\b", "..", "x\x1b]0;t", "m" * 65, "\ud83d"])
+@pytest.mark.parametrize("of", ["round", "segment"])
+def test_an_id_that_names_a_file_elsewhere_is_refused(session, picture, name, of):
+    """Overlays, and masks in a ZIP, are named by ids."""
+    session.ask("the red thing")
+    data = session.to_dict()
+    (data["rounds"][0] if of == "round" else data["rounds"][0]["segments"][0])["id"] = name
+    with pytest.raises(DataError):
+        Session.from_dict(data, session.model, picture)

@@ -12,7 +12,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,6 @@ from askmask.engine.templates import TEMPLATE_PACKAGES
 from askmask.engine.values import RESULT_OF, Failure, Value
 from askmask.errors import DataError
 from askmask.runs.manifest import check_free, output_folder
-from askmask.runs.whole_files import writing
 from askmask.vlm.ledger import Ledger, connect_to_read
 
 SCHEMA = 1
@@ -125,15 +124,6 @@ class RunStore(Ledger):
         if other := sorted(found - set(_TABLE.findall(self.tables))):
             raise DataError(f"{self.path}: not an engine run", got=f"tables {other[:4]}")
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Name the file in what sqlite says of a damaged store or a full disk."""
-        try:
-            with writing(self.path):
-                yield
-        except sqlite3.Error as error:
-            raise self.damaged(str(error)) from error
-
     # -- meta ---------------------------------------------------------------------------------------------
 
     def meta(self, name: str) -> Any:
@@ -149,14 +139,6 @@ class RunStore(Ledger):
         with self._db:
             rows = [(name, json.dumps(value)) for name, value in values.items()]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
-
-    def damaged(self, what: str) -> DataError:
-        """Return the error for content that this program did not write."""
-        return DataError(
-            f"{self.path} is damaged, or no run of askmask's",
-            got=" ".join(what.split())[:200],
-            do="Put it back from a copy, or begin another run.",
-        )
 
     # -- pictures -----------------------------------------------------------------------------------------
 

@@ -31,7 +31,6 @@ from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.errors import DataError
 from askmask.formats.labelme import label_of, paint_shapes
 from askmask.formats.mrseg_turns import ANSWER, IMAGE, MASK, Marker, parse_dialogue
-from askmask.formats.plain_yaml import read_plain_yaml
 from askmask.formats.polygons import drawn, mask_of_coco
 from askmask.formats.reading import (
     ById,
@@ -42,6 +41,7 @@ from askmask.formats.reading import (
     item,
     naming,
     read_json,
+    read_yaml,
     size_of,
     upright,
 )
@@ -135,8 +135,9 @@ def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
     """Read annotations.yaml into {name: {"path", "path_eval"?}}."""
     if not path.is_file():
         raise DataError("no list of annotation files", got=path, do="See the docstring of formats/mrseg.py.")
-    data = read_plain_yaml(path)
+
     with naming(str(path)):
+        data = read_yaml(path, MAX_YAML_BYTES)
         return {id_of(entry["name"]): entry for entry in data["datasets"]}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.conversation import CONCEPTS, Prompt, Round, Segment
-from askmask.errors import AskMaskError, DataError, PictureError
+from askmask.errors import AskMaskError, DataError, MissingExtra, PictureError
 from askmask.imaging.files import MAX_PICTURE_PIXELS, MAX_SIDE, Header, read_header, turned
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes, say_once
@@ -95,6 +95,39 @@ def item(place: str, notes: Notes) -> Iterator[None]:
         notes.add(str(error), place)
     except DataError as error:
         notes.add(UNREADABLE, error)
+
+
+def read_yaml(path: Path, most: int) -> Any:
+    """Read a list or a table in YAML of at most so many bytes. Raises DataError naming it for what is none.
+
+    Aliases, a few lines of which can stand for gigabytes, and deep nesting are refused.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("pyyaml", "eval") from error
+
+    class Plain(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent) or self.depth > 20:
+                raise yaml.YAMLError("it has aliases, or is nested deeper than any such list")
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    try:
+        return yaml.load(read_bytes(path, most).decode("utf-8"), Plain)
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: dates, and text that is no UTF-8
+        raise DataError(
+            f"{path}: not YAML that can be read", got=" ".join(str(error).split())[:200]
+        ) from error
 
 
 def inside(folder: Path, name: Any) -> Path:

@@ -32,6 +32,7 @@ from askmask.formats.reading import (
     inside,
     naming,
     read_bytes,
+    read_yaml,
     rounds_of,
     text_of,
 )
@@ -162,12 +163,7 @@ def _labels_of(image: Path) -> Path:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        data = yaml.safe_load(read_bytes(path, MAX_BYTES))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not YAML", got=error) from error
+    data = read_yaml(path, MAX_BYTES)
     if not isinstance(data, dict):
         raise DataError(f"{path}: YAML of the form key: value is needed", got=type(data).__name__)
     return data

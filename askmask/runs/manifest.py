@@ -40,9 +40,12 @@ class OutputFolder:
     def paths(self, names: Iterable[str]) -> list[Path]:
         """List files in the manifest before they are written, and return their paths.
 
-        Raises SettingError if one is there already and not listed: somebody else put it there.
+        Raises SettingError if one would lie outside the folder, or is there already and not listed: somebody else put
+        it there.
         """
         names = list(names)
+        if outside := [name for name in names if not _inside(name)]:
+            raise SettingError(f"a file of {self.root} must lie in it", got=repr(outside[0])[:80])
         new = [name for name in names if name not in self._files]
         for name in new:
             if (self.root / name).exists():

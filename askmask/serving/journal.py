@@ -73,15 +73,18 @@ class Journal:
         head = {k: v for k, v in rows[0].items() if k not in ("conversation", "answers")}
         journal = cls(folder, head, [], {})
         first = rows[0]["conversation"]
-        journal.moments.append(
-            Moment(
-                tuple(first["rounds"]),
-                rows[0].get("answers") or {},
-                {name: value for name, value in first.items() if name != "rounds"},
+        try:
+            journal.moments.append(
+                Moment(
+                    tuple(first["rounds"]),
+                    rows[0].get("answers") or {},
+                    {name: value for name, value in first.items() if name != "rounds"},
+                )
             )
-        )
-        for row in rows[1:]:
-            journal._take(row)
+            for row in rows[1:]:
+                journal._take(row)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}: not the journal of a session", got=repr(error)[:160]) from error
         journal.nbytes = path.stat().st_size
         journal._log = log
         return journal

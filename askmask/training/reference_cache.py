@@ -24,7 +24,7 @@ from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import Percept, part_names
 from askmask.runs.whole_files import open_whole
 from askmask.training.prompts import SURFACE
-from askmask.training.region_cache import owners, weights_hash
+from askmask.training.region_cache import owners, read_arrays, weights_hash
 from askmask.training.talks import mask_of, talks_of
 
 TRUE, DAMAGED, OWN = "true", "damaged", "own"
@@ -69,13 +69,15 @@ class ReferenceCache:
         stats = [(one.stat().st_size, one.stat().st_mtime_ns) for one in (path, facts)]
         name = hashlib.sha256(f"{path.resolve()}:{stats}".encode()).hexdigest()[:16]
         file = self.folder / f"references-{self.key}-{name}.npz"
-        if not file.exists():
-            views = list(self._look(read_shard(path)))
-            arrays: dict[str, Any] = _packed(views)
-            with open_whole(file) as out:  # another process may be looking at the same shard
-                np.savez(out, **arrays)
-        with np.load(file, allow_pickle=False) as data:
-            return _unpacked({name: data[name] for name in data.files})
+        if (stored := read_arrays(file)) is not None:
+            try:
+                return _unpacked(stored)
+            except (LookupError, ValueError):  # damaged: made again
+                pass
+        arrays: dict[str, Any] = _packed(list(self._look(read_shard(path))))
+        with open_whole(file) as out:  # another process may be looking at the same shard
+            np.savez(out, **arrays)
+        return _unpacked(arrays)
 
     @torch.no_grad()
     def _look(self, shard: Shard) -> Iterator[ViewReferences]:

@@ -70,10 +70,10 @@ class RegionCache:
         stat = path.stat()
         name = hashlib.sha256(f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:16]
         file = self.folder / f"{self.key}-{name}.npz"
-        if file.exists():
+        stored = read_arrays(file)
+        if stored is not None and set(stored) == set(ShardSight.__dataclass_fields__):
             os.utime(file)
-            with np.load(file, allow_pickle=False) as data:
-                return ShardSight(**{key: data[key] for key in ShardSight.__dataclass_fields__})
+            return ShardSight(**stored)
         sight = self._look(shard or read_shard(path))
         with open_whole(file) as out:  # another process may be looking at the same shard
             np.savez(out, **{key: getattr(sight, key) for key in ShardSight.__dataclass_fields__})
@@ -110,6 +110,17 @@ class RegionCache:
             relation_offsets=np.cumsum([0, *map(len, relation)]),
             owner=np.concatenate(owner),
         )
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a cache's file; None if there is none, or it is damaged and is to be made again."""
+    if not file.exists():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except Exception:  # zipfile, zlib and NumPy raise nearly anything on damaged files
+        return None
 
 
 def owners(instances: Instances, objects: np.ndarray, stuff: tuple[str, ...]) -> np.ndarray:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from askmask.errors import DataError
+from askmask.runs.whole_files import writing
 from askmask.vlm.request import Completion
 
 _TABLES = """
@@ -37,6 +39,7 @@ class Ledger:
     tables = _TABLES
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
+        self.path = Path(path)
         try:
             if read_only:
                 self._db = connect_to_read(Path(path))
@@ -59,12 +62,16 @@ class Ledger:
 
     def reply(self, key: str) -> Completion | None:
         """Return the cached reply of a request."""
-        row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Completion.from_json(row[0])
+        with self._naming():
+            row = self._db.execute("SELECT completion FROM replies WHERE key = ?", (key,)).fetchone()
+        try:
+            return None if row is None else Completion.from_json(row[0])
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise self.damaged(f"a reply: {error}") from error
 
     def begin_call(self, key: str, stage: str, model: str, worst_usd: float) -> int:
         """Write a call into the ledger before it is sent; return its number."""
-        with self._db, closing(self._db.cursor()) as cursor:
+        with self._naming(), self._db, closing(self._db.cursor()) as cursor:
             cursor.execute(
                 "INSERT INTO calls (key, stage, model, state, worst_usd, started) VALUES "
                 "(?, ?, ?, 'sent', ?, ?)",
@@ -74,7 +81,7 @@ class Ledger:
 
     def end_call(self, call: int, state: str, cost_usd: float | None, seconds: float) -> None:
         """Settle a call that brought no reply; `state` is its error class."""
-        with self._db:
+        with self._naming(), self._db:
             self._db.execute(
                 "UPDATE calls SET state = ?, cost_usd = ?, seconds = ? WHERE id = ?",
                 (state, cost_usd, seconds, call),
@@ -95,7 +102,7 @@ class Ledger:
     ) -> None:
         """Keep a reply and settle its call, in one transaction."""
         reply = (key, provider, model, stage, template, completion.to_json(), cost_usd)
-        with self._db:
+        with self._naming(), self._db:
             self._db.execute(
                 "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*reply, completion.reply_id, seconds),
@@ -108,20 +115,40 @@ class Ledger:
 
     def spent(self) -> tuple[float, int]:
         """Return (dollars, calls) so far; a call without an outcome counts with its worst case."""
-        row = self._db.execute(
-            "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
-            "FROM calls"
-        ).fetchone()
+        with self._naming():
+            row = self._db.execute(
+                "SELECT TOTAL(CASE WHEN state = 'sent' THEN worst_usd ELSE COALESCE(cost_usd, 0) END), COUNT(*) "
+                "FROM calls"
+            ).fetchone()
         return float(row[0]), int(row[1])
 
     def tokens(self) -> tuple[int, int]:
         """Return (input, output) tokens so far, as far as servers counted them."""
-        row = self._db.execute("SELECT TOTAL(input_tokens), TOTAL(output_tokens) FROM calls").fetchone()
+        with self._naming():
+            row = self._db.execute("SELECT TOTAL(input_tokens), TOTAL(output_tokens) FROM calls").fetchone()
         return int(row[0]), int(row[1])
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a reading statement; for reports."""
-        return self._db.execute(sql, values).fetchall()
+        with self._naming():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the file in what sqlite says of a damaged store or a full disk."""
+        try:
+            with writing(self.path):
+                yield
+        except sqlite3.Error as error:
+            raise self.damaged(str(error)) from error
+
+    def damaged(self, what: str) -> DataError:
+        """Return the error for content that this program did not write."""
+        return DataError(
+            f"{self.path} is damaged, or no run of askmask's",
+            got=" ".join(what.split())[:200],
+            do="Put it back from a copy, or begin another run.",
+        )
 
 
 def _connect(name: str, **options: Any) -> sqlite3.Connection:

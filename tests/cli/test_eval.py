@@ -49,6 +49,23 @@ def test_a_bad_item_of_the_set_does_not_end_the_rest_and_is_told_with_the_scores
     stats = tmp_path / "out/stats-00000-of-00001.jsonl"
     stats.write_bytes(stats.read_bytes()[:-5])  # cut off by a kill
     assert askmask("eval", tiny_folder, "data", "-o", "out", "--device", "cpu").code == 0
+    stats.write_text("{}\n")
+    ran = askmask("eval", tiny_folder, "data", "-o", "out", "--device", "cpu")
+    assert ran.code == 2 and f"{stats.name}: no statistics" in ran.err
+
+
+def test_a_set_of_which_nothing_can_be_answered_ends_with_1_and_its_names_steer_nothing(
+    askmask, tiny_folder, tmp_path
+):
+    from dataclasses import replace
+
+    name = "data[/b]{x}"  # markup and braces in a path
+    examples = make_dataset(tmp_path / name, 1)
+    odd = [replace(e, id=f"\x1b]0;t\x07\x9b31m{n}", image="gone.png") for n, e in enumerate(examples)]
+    own.write_examples(odd, tmp_path / name / "examples.jsonl")
+    ran = askmask("eval", tiny_folder, f"own:{name}", "-o", f"out of {name}", "--device", "cpu")
+    assert ran.code == 1 and "no such picture" in ran.err, ran.err
+    assert "\\x1b]0;t\\x07\\x9b31m" in ran.err and not set("\x1b\x9b\x07") & set(ran.err + ran.out)
 
 
 @pytest.mark.parametrize("shard", ["²/3", "1/³", "1/0", "-1/2", "1/", "9" * 5000 + "/2"])

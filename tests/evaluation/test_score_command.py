@@ -285,6 +285,19 @@ def test_odd_digits_are_names_of_groups(folder):
     assert list(data["groups"]["round"])[:2] == ["9", "10"]
 
 
+def test_what_steers_a_terminal_is_escaped_in_json_and_tables(tmp_path):
+    odd = "\x1b]0;t\x07\x9b31m\u202eq[/b]"
+    row = {"id": "a", "size": SIZE, "masks": []}
+    (tmp_path / "truth.jsonl").write_text(json.dumps(row | {"concept": odd}) + "\n")
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": odd, "masks": []}) + "\n")
+    call = ["score", tmp_path / "p.jsonl", "--gt", tmp_path / "truth.jsonl", "--resamples", 0]
+    said = run(*call, "--json").stdout
+    data = json.loads(said)
+    assert list(data["groups"]["concept"]) == data["unknown_ids"] == [odd]  # a program reads what was written
+    for text in (said, run(*call).stdout):
+        assert not set("\x1b\x07\x9b\u202e") & set(text)
+
+
 ROW = {"id": "a", "intersection": 1, "predicted": 2, "true": 2, "no_target": False}
 
 

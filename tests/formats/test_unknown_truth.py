@@ -572,6 +572,9 @@ def test_hostile_yaml_is_refused_at_once(tmp_path, content):
     began = time.process_time()
     with pytest.raises(DataError, match=r"annotations\.yaml"):
         read(f"mrseg:{tmp_path}@val")
+    (tmp_path / "data.yaml").write_text(content)
+    with pytest.raises(DataError, match=r"data\.yaml"):
+        read(f"yolo-seg:{tmp_path}")
     assert time.process_time() - began < 10
 
 

@@ -74,3 +74,27 @@ def test_an_answer_that_is_none_is_refused_with_its_shard(tmp_path, answer):
     path.with_suffix(".jsonl").write_text(json.dumps(facts) + "\n")
     with pytest.raises(DataError, match=r"shard-00000\.npz"):
         read_shard(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "said"),
+    [
+        ("answers", "result.json", {"size": [12, 12, 16]}, "another size"),
+        ("answers", "result.json", {"size": [12, 2**63]}, "height and width"),
+        ("answers", "result.json", {"size": [1, 1]}, "another size"),
+        ("session", "talk.json", {"picture": {"name": "a.png", "size": [16, 12]}}, "another size"),
+        ("session", "talk.json", {"picture": {"name": "a.png", "size": [0, 16]}}, "height and width"),
+    ],
+)
+def test_answers_over_another_size_are_no_source(tmp_path, name, file, change, said):
+    import json
+
+    from askmask.errors import DataError
+    from tests.hostile.sets import SETS
+
+    SETS[name].write(tmp_path)
+    assert SETS[name].read(tmp_path) == 1
+    path = tmp_path / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=rf"{file}: .*{said}"):
+        SETS[name].read(tmp_path)

@@ -170,3 +170,14 @@ def test_processes_that_start_together_share_one_manifest(tmp_path):
     ]
     assert [process.wait() for process in together] == [0] * 6
     assert len(json.loads((tmp_path / "o" / MANIFEST).read_text())["files"]) == 120
+
+
+@pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/tmp/x.png", ""])
+def test_no_file_is_named_outside_the_folder(tmp_path, name):
+    with (
+        output_folder(tmp_path / "out", "a test") as folder,
+        pytest.raises(SettingError, match="must lie in it"),
+    ):
+        folder.path(name)
+    with output_folder(tmp_path / "out", "a test"):  # its manifest is as it was
+        assert not (tmp_path / "x.png").exists()

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from askmask.errors import DataError
 from askmask.serving.journal import FILE
 from askmask.serving.refusal import Refusal
 from askmask.serving.settings import Limits
@@ -119,6 +120,28 @@ def test_what_a_kill_left_half_made_is_removed_and_what_cannot_be_read_is_left(t
     made = store(tmp_path, clock)
     assert not (tmp_path / half).exists() and (tmp_path / odd / FILE).exists()
     assert made.unreadable == [odd] and len(made) == 0 and (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{}",
+        '{"op": 5}',
+        '{"op": "undo"}',
+        '{"op": "ask", "keep": "x"}',
+        '{"op": "ask", "keep": 0, "rounds": [5]}',
+    ],
+)
+def test_a_journal_that_is_none_is_named_and_ends_no_server(tmp_path, clock, row):
+    made = store(tmp_path, clock)
+    kept = made.create("anna", "colours", picture(), "p")
+    made.close()
+    with (kept.folder / FILE).open("a") as file:
+        file.write(row + "\n")
+    again = store(tmp_path, clock)
+    with pytest.raises(DataError, match=f"{FILE}: not the journal"):
+        again.session(again.find("anna", kept.id))
+    assert len(again.listed("anna")) == 1 and again.create("anna", "colours", picture(), "q").id
 
 
 def test_owners_do_not_meet(tmp_path, clock):

@@ -121,6 +121,13 @@ def test_references_are_looked_at_once(discs, tmp_path):
     cache._look = None  # from here on only the file can answer
     for one, other in zip(views, cache.references(path), strict=True):
         assert one.rows == other.rows and np.array_equal(one.lies, other.lies)
+    (file,) = (tmp_path / "cache").glob("references-*.npz")
+    whole, looked = file.read_bytes(), []
+    cache._look = lambda shard: looked.append(1) or iter(views)
+    for damage in (whole[: len(whole) // 2], b"", b"PK\x03\x04"):  # cut off, or another program's: made again
+        file.write_bytes(damage)
+        assert cache.references(path)[0].rows == views[0].rows and file.read_bytes() == whole
+    assert len(looked) == 3
     key = next(key for key, how in views[0].rows if key.startswith("object"))
     true, broken = views[0].get(key, TRUE), views[0].get(key, DAMAGED)
     assert true[2][:, 0].max() > 0.5 and not torch.equal(true[0], broken[0])

@@ -237,7 +237,11 @@ def test_export_refuses_weights_that_are_not_finite_or_of_another_shape(recipe, 
     list(start(recipe(tmp_path / "run", squares, steps=1)))
     path = RunFolder(tmp_path / "run").checkpoints()[-1]
     state = torch.load(path, weights_only=True)
-    for spoil, said in ((lambda w: w * float("nan"), "not finite"), (lambda w: w[:1], "wrong shape")):
+    for spoil, said in (
+        (lambda w: w * float("nan"), "not finite"),
+        (lambda w: w[:1], "wrong shape"),
+        (torch.Tensor.int, "another kind"),
+    ):
         broken = {
             name: spoil(value) if name == "adapter.to_sparse.weight" else value
             for name, value in state["model"].items()
@@ -248,6 +252,17 @@ def test_export_refuses_weights_that_are_not_finite_or_of_another_shape(recipe, 
         with pytest.raises(CheckpointError, match=f"{said}|another network|does not belong"):
             next(start(recipe(tmp_path / "run", squares, steps=2)))
     assert not (tmp_path / "model" / "card.json").exists()
+    for odd in (
+        {"sums": 5},
+        {"sums": {"loss": "x"}},
+        {"counted": "x"},
+        {"optimiser": []},
+        {"random": "x"},
+        {"task": 5},
+    ):
+        torch.save(state | odd, path)
+        with pytest.raises(CheckpointError, match="does not belong to this run"):
+            next(start(recipe(tmp_path / "run", squares, steps=2)))
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,23 @@ def test_the_key_is_nowhere(store, tmp_path):
     store.close()
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_damaged_file_of_kept_replies_is_named(tmp_path):
+    import sqlite3
+
+    from askmask.errors import DataError
+    from askmask.vlm.ledger import Ledger
+
+    path = tmp_path / "calls.sqlite"
+    ledger = Ledger(path)
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO replies VALUES ('k', 'p', 'm', 's', 't', '{\"text\": [5', NULL, NULL, NULL)")
+    with pytest.raises(DataError, match=r"calls\.sqlite is damaged.*a reply"):
+        ledger.reply("k")
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE calls")
+    for ask in (ledger.spent, ledger.tokens, lambda: ledger.begin_call("k", "s", "m", 0.1)):
+        with pytest.raises(DataError, match=r"calls\.sqlite is damaged.*no such table"):
+            ask()
+    ledger.close()
