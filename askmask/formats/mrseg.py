@@ -51,6 +51,8 @@ from askmask.notes import Notes
 
 CLASS_MAPS = {"ade20k": 1, "cocostuff": 0}  # stored value of class 0
 
+MAX_YAML_BYTES = 1 << 20
+
 
 def read_mrseg(
     root: str | Path, split: str | None = None, *, notes: Notes, annotations: str = "annotations.yaml"
