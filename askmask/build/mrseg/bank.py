@@ -12,7 +12,6 @@ from functools import cache
 from importlib.resources import files
 from random import Random
 
-
 KINDS = (
     "direct",
     "positional",

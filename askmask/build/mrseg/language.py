@@ -1,8 +1,9 @@
 """What a language model adds: sentences corrected in two rounds, things described without their class.
 
-As in the paper (its tables A2 and A3). Of a sentence the first round makes natural English; the second sees both and says whether they mean the same, and if not
-writes a better one. A corrected sentence that lost a name, a relation or a reference is not used. Replies are cached in
-the output folder: a stopped run asks nothing twice. Prompt texts are ours (templates/).
+As in the paper (its tables A2 and A3). Of a sentence the first round makes natural English; the second sees both and
+says whether they mean the same, and if not writes a better one. A corrected sentence that lost a name, a relation or a
+reference is not used. Replies are cached in the output folder: a stopped run asks nothing twice. Prompt texts are ours
+(templates/).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
+from askmask.build.mrseg.bank import Bank
 from askmask.build.mrseg.positions import (
     CARDINAL,
     KEEP,
@@ -25,7 +26,6 @@ from askmask.build.mrseg.positions import (
 )
 from askmask.build.mrseg.scene import Region, Scene, by_id
 from askmask.build.mrseg.talk import CAPTION, INSTANCE, ROUND, Step, Talk
-from askmask.build.mrseg.bank import Bank
 from askmask.build.mrseg.words import clause, core, with_article
 
 MOST_ROUNDS = 18

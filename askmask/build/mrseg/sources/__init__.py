@@ -31,7 +31,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
 
 
 def open_source(text: str) -> Source:
-    """Open NAME:ROOT[@SPLIT][?OPTION=VALUE&...]; without a split its training part. Raises SettingError or DataError."""
+    """Open NAME:ROOT[@SPLIT][?OPTION=VALUE&...], of no split "train". Raises SettingError or DataError."""
     name, colon, rest = text.partition(":")
     if not colon or name not in SOURCES:
         raise SettingError(

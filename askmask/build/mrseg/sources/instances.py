@@ -169,7 +169,7 @@ class _OfOneFile:
 class RefCoco(_OfOneFile):
     """RefCOCO, RefCOCO+, RefCOCOg: the sentences of their refs, among all instances of the picture."""
 
-    rules = (positional, hard, next_one)
+    rules: tuple[Rule, ...] = (positional, hard, next_one)
 
     def __init__(self, name: str, root: Path, split: str, by: str = ""):
         self.dataset = name
@@ -213,7 +213,7 @@ class Lvis(_OfOneFile):
     """LVIS: classes outside COCO of which the picture has one or two; of two each is told by its place."""
 
     dataset = "lvis"
-    rules = (positional,)
+    rules: tuple[Rule, ...] = (positional,)
 
     def __init__(self, name: str, root: Path, split: str):
         path = _first(root, f"lvis_v1_{split}.json")
@@ -240,7 +240,7 @@ class Paco(_OfOneFile):
     """PACO-LVIS: objects and their parts, "mug:handle"; a part names its whole as `obj_ann_id`."""
 
     dataset = "paco_lvis"
-    rules = (hierarchical,)
+    rules: tuple[Rule, ...] = (hierarchical,)
 
     def __init__(self, name: str, root: Path, split: str):
         path = _first(root, f"paco_lvis_v1_{split}.json")
@@ -274,7 +274,7 @@ class Attributes(_OfOneFile):
 
     dataset = "description_based_coco"
     table: Table = "sized"
-    rules = (attribute,)
+    rules: tuple[Rule, ...] = (attribute,)
 
     def __init__(self, name: str, root: Path, split: str, descriptions: str = "descriptions.json"):
         part = f"{split}2017" if split in ("train", "val") else split
