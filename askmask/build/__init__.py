@@ -1,0 +1,1 @@
+"""Data sets built from other people's annotations: `askmask build`."""
