@@ -39,6 +39,7 @@ NOT_RUN = {
     "askmask eval mini prist:run1/data@train": "tests/evaluation/test_dialogue_scores.py runs it on a made set",
     "askmask eval mini data/dialogue-1": "250 scenes; the same with another data set is run",
     "askmask score-text runs/talks": "tests/evaluation/test_dialogue_scores.py runs it",
+    "askmask world make --split val --count 6": "the same with other sizes is in the walk",
     "askmask judge": "tests/evaluation/test_dialogue_scores.py runs it with recorded replies",
     "askmask world claims": "tests/world/test_claimed.py runs it",
     "askmask build prist": "tests/engine/test_dialogues.py runs it against the oracle",
