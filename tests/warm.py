@@ -88,8 +88,11 @@ class Warm:
         code = f"from tests.warm import serve; serve({theirs.fileno()}, {modules!r})"
         self._server = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, pass_fds=[theirs.fileno()])
         theirs.close()
+        self._started: list[Process] = []
 
     def close(self) -> None:
+        for process in self._started:  # what a failed test left running would be waited for without end
+            process.send_signal(signal.SIGKILL)
         self._door.close()
         self._server.wait()
 
@@ -107,7 +110,9 @@ class Warm:
         socket.send_fds(self._door, [json.dumps(asked).encode()], theirs)
         for fd in theirs:
             os.close(fd)
-        return Process(int(self._door.recv(32)), [to_it, from_it, errors], ended)
+        process = Process(int(self._door.recv(32)), [to_it, from_it, errors], ended)
+        self._started.append(process)
+        return process
 
     def run(self, *words, text: str = "", timeout: float = LONG, **more) -> subprocess.CompletedProcess:
         """Like `start`, and wait for its end."""

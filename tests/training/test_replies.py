@@ -77,7 +77,7 @@ def test_rounds_in_words_alone_are_kept_and_references_count_masks(facts):
 
 @pytest.mark.slow
 def test_replies_are_learnt_and_the_masks_stay(data, tmp_path):
-    rows = train(data, tmp_path / "run", "steps=36", "lr=3e-3", "save_every=36")
+    rows = train(data, tmp_path / "run", "steps=60", "lr=3e-3", "save_every=60")
     first, last = rows[0], rows[-3]
     assert last["words"] < 0.3 * first["words"] and last["point"] < first["point"]
     net, _ = load_run(tmp_path / "run")
