@@ -185,7 +185,7 @@ def _write_labels(items: list[_Item], folder: Path) -> None:
     for image, group in by_picture.items():
         row = group[0].row
         shapes = [s for item in group for s in _shapes(item.focus, item.regions[item.talk.focus].mask)]
-        data = {
+        data: dict[str, Any] = {
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,
@@ -199,7 +199,7 @@ def _write_labels(items: list[_Item], folder: Path) -> None:
 
 def _shapes(label: str, mask: Mask) -> list[dict[str, Any]]:
     """Return a mask as polygons through its outermost pixels' centres: filled and outlined they give it back."""
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {"label": label, "shape_type": "polygon", "group_id": None, "flags": {}, "points": one_ring(
             [_inset(ring) for ring in polygon]
         )}
@@ -223,7 +223,7 @@ def _example(item: _Item, store: DialogueStore) -> Example:
     rounds: list[Round] = []
     for number, turn in enumerate(item.talk.turns):
         segments = None if turn.kind == "words" else tuple(_segment(item, n) for n in turn.points_at)
-        before = (f"r{number}",) if turn.kind == "correct" else ()
+        before: tuple[str, ...] = (f"r{number}",) if turn.kind == "correct" else ()
         rounds.append(
             Round(
                 prompt=Prompt(text=turn.person, refers_to=before),
