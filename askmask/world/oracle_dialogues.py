@@ -50,8 +50,7 @@ def objects(scene: TrueScene) -> list[Thing]:
 
 def steps(scene: TrueScene) -> list[Step]:
     """Return the properties that the scene's prompts ask for, where it is clear which things have them; and places."""
-    things = objects(scene)
-    found: dict[str, Step] = {}
+    things, found = objects(scene), dict[str, Step]()
     for question in scene.questions:
         shares = [float((question.mask & t.mask).sum() / t.mask.sum()) for t in things]
         if question.short and question.mask.any() and all(s >= CLEAR or s <= 1 - CLEAR for s in shares):
@@ -122,8 +121,7 @@ class DialogueAnswers:
     def _tree(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         listed = _listed(scene, inputs["elements"])
         texts: list[str] = []
-        questions: list[dict[str, Any]] = []
-        paths: list[dict[str, Any]] = []
+        questions, paths = [], []
         order = list(listed)
         draw.shuffle(order)
         for place in order:
@@ -230,8 +228,7 @@ def _way(scene: TrueScene, focus: int, draw: Draw) -> list[Step] | None:
 
 def _listed(scene: TrueScene, elements: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """Return place among `objects` -> number in a list of elements, of those that the scene really has."""
-    things = objects(scene)
-    found: dict[int, int] = {}
+    things, found = objects(scene), dict[int, int]()
     for element in elements:
         named = fitting(scene, element["name"])
         for place, thing in enumerate(things):

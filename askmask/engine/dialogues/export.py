@@ -232,7 +232,7 @@ def _example(item: _Item, store: DialogueStore) -> Example:
                 meta={"kind": turn.kind},
             )
         )
-    before = tuple(f"r{number}" for number in range(1, len(rounds) + 1))
+    every = tuple(f"r{number}" for number in range(1, len(rounds) + 1))
     said = {
         "focus": item.focus,
         "kind": "final",
@@ -241,7 +241,7 @@ def _example(item: _Item, store: DialogueStore) -> Example:
     }
     rounds.append(
         Round(
-            prompt=Prompt(text=item.talk.request, refers_to=before),
+            prompt=Prompt(text=item.talk.request, refers_to=every),
             segments=(_segment(item, item.talk.focus),),
             reply=_shown(item),
             meta=said,

@@ -234,14 +234,14 @@ async def _judged(
 
 async def _ask(
     tools: Tools,
-    schema: type,
+    schema: type[Any],
     stage: str,
     template: str,
     picture: Picture,
     inputs: Mapping[str, Any],
     *,
     verifier: bool = False,
-) -> Answer:
+) -> Answer[Any]:
     """Ask about the picture as it is; who writes is free in its words, who verifies is not."""
     caller = tools.verifier if verifier else tools.writer
     temperature = 0.0 if verifier else tools.settings.writer_temperature
@@ -252,7 +252,7 @@ async def _ask(
 
 
 def _request(
-    schema: type,
+    schema: type[Any],
     stage: str,
     text: str,
     pictures: tuple[SentPicture, ...],
@@ -266,7 +266,7 @@ def _request(
         pictures=pictures,
         inputs=inputs,
         schema_name=schema.__name__,
-        schema=schema.model_json_schema(),  # type: ignore[attr-defined]
+        schema=schema.model_json_schema(),
         temperature=temperature,
         max_tokens=3072,
     )
