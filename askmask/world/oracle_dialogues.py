@@ -121,7 +121,8 @@ class DialogueAnswers:
     def _tree(self, scene: TrueScene, inputs: Any, pictures: Any, schema: Any, draw: Draw) -> dict:
         listed = _listed(scene, inputs["elements"])
         texts: list[str] = []
-        questions, paths: list[dict[str, Any]] = [], []
+        questions: list[dict[str, Any]] = []
+        paths: list[dict[str, Any]] = []
         order = list(listed)
         draw.shuffle(order)
         for place in order:
