@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,10 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
             found.append(MiniConfig.from_dict(read_object(place)))
+    words = next((one.replies for one in reversed(found) if one.replies), ())
+    found = [
+        one if one.replies else replace(one, replies=words) for one in found
+    ]  # one speaks, another does not yet
     if any(other != found[-1] for other in found):
         raise CheckpointError("the starts are of networks with other sizes or names", got=", ".join(start))
     return found[-1] if found else None
