@@ -33,7 +33,7 @@ OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and App
 AT_ONCE = 64  # prompts that go through the language side together
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
 UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
-GARBLED = "the reply could not be read to its end, so its words are not tied to masks"
+GARBLED = "the words of the reply are not tied to its masks"
 SURE = 0.5  # least probability of a reference that the words alone gave
 
 

@@ -260,10 +260,10 @@ class ReplyTask(SelectionTask):
             ids = ids if isinstance(one, Piece) else one
         spoken = read_again(self.speech, known, ids)
         lines = []
-        for asked, reply, agrees, right in zip(
-            batch.asked, spoken.replies, spoken.agrees, self._to_say(batch, choice, owners), strict=True
+        for asked, reply, right in zip(
+            batch.asked, spoken.replies, self._to_say(batch, choice, owners), strict=True
         ):
-            mark = "" if agrees else "   [names something else than was chosen]"
+            mark = f"   [{reply.trouble}]" if reply.trouble else ""
             wanted = "-" if right is None else right.text
             lines += [f"> {asked.round.text}", f"  {reply.text}{mark}", f"  ({wanted})", ""]
         folder.mkdir(parents=True, exist_ok=True)

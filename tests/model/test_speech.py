@@ -112,7 +112,7 @@ def test_only_the_words_of_a_phrase_count_for_what_it_points_at(net, look):
 
 
 @torch.no_grad()
-def test_where_words_and_choice_agree_the_mask_is_the_choices_and_else_the_words_decide(net, look):
+def test_the_mask_is_the_choices_and_phrases_name_its_pieces(net, look):
     align = net.speech.align
     kept = {name: value.clone() for name, value in align.state_dict().items()}
     choice, known = known_of(net, look, PROMPTS[:1])
@@ -120,32 +120,27 @@ def test_where_words_and_choice_agree_the_mask_is_the_choices_and_else_the_words
     assert count > 2
     choice = replace(choice, select=2.0 * (-1) ** torch.arange(count)[None])  # every other region
     known = net.speech.know(choice, look.prefix.seen)
-    silent = net._decoded(look, choice.on(look.prefix.instances.masks[None], look.prefix.parts[None]), False)
-    words = "[BEGIN] [FOUND] I see [OBJ] the mug [SEG] . [END]"
+    reply = uttered(net, "[BEGIN] [FOUND] I see [OBJ] the mug [SEG] . [END]")
     try:
         align.pick[-1].weight.zero_(), align.pick[-1].bias.zero_()
-        align.gate.weight.zero_(), align.gate.bias.zero_()
         align.called.weight.zero_(), align.called.bias.zero_()
         align.trust.fill_(1.0)  # a phrase then names what was chosen
-        spoken = read_again(net.speech, known, [uttered(net, words)])
-        out = net._together(look, choice, silent, spoken, False)
-        assert spoken.agrees == (True,) and torch.equal(out.logits, silent.logits)
-        assert set(out.named[0][choice.select[0, : out.named.shape[1]] > 0].tolist()) <= {0}
-        align.trust[0] = -1.0  # and now all that was not
-        spoken = read_again(net.speech, known, [uttered(net, words)])
-        out = net._together(look, choice, silent, spoken, False)
-        assert spoken.agrees == (False,) and out.row.tolist() == [0]
-        assert torch.equal(out.chosen[0] > 0, out.named[0] == 0)
-        assert torch.equal(out.presence_logits, silent.presence_logits)
-        again = net._together(
-            look, choice, silent, read_again(net.speech, known, [uttered(net, words)]), False
-        )
-        assert torch.equal(again.logits, out.logits), "the same numbers, the same masks"
-        two = "[BEGIN] [FOUND] [OBJ] the mug [SEG] and [OBJ] the ball [SEG] . [END]"
-        spoken = read_again(net.speech, known, [uttered(net, two)])
-        assert net._together(look, choice, silent, spoken, False).row.tolist() == [0, 0]
+        spoken = read_again(net.speech, known, [reply])
+        assert torch.equal(spoken.named(0) == 0, choice.select[0] > 0)
+        assert spoken.replies[0].spans and not spoken.replies[0].trouble
+        align.trust[0] = -1.0  # and now all that was not: words that would be tied to masks of other things
+        spoken = read_again(net.speech, known, [reply])
+        assert spoken.named(0).eq(-1).all() and not spoken.replies[0].spans
+        assert spoken.replies[0].trouble == "it names what is not shown"
     finally:
         align.load_state_dict(kept)
+
+
+def test_a_network_that_speaks_shows_what_it_would_show_in_silence(picture, net, tmp_path):
+    silent = loaded(built(replace(SPEAKS, replies=())), tmp_path / "silent").open(picture).ask_many(PROMPTS)
+    answers = loaded(net, tmp_path / "net").open(picture).ask_many(PROMPTS)
+    for one, other in zip(answers, silent, strict=True):
+        assert one.asks or (one.found == other.found and one.mask == other.mask)
 
 
 def saying(net, *words, alone=False):

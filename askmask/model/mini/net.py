@@ -28,7 +28,7 @@ from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
 from askmask.model.mini.speech import HEARD, Speech
-from askmask.model.mini.spoken import Spoken, phrases_of, read_again
+from askmask.model.mini.spoken import read_again
 from askmask.model.mini.words import MiniTokens, split
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Piece, Prompts
@@ -255,32 +255,10 @@ class Mini(AskMaskNet):
             if isinstance(step, Piece):
                 yield step
             else:
-                yield self._together(look, choice, out, read_again(self.speech, known, step), multimask)
-
-    def _together(
-        self, look: Look, choice: Choice, out: MaskOutput, spoken: Spoken, multimask: bool
-    ) -> MaskOutput:
-        """Put the masks of phrases where their reply says something else than was chosen; see spoken.py."""
-        count = 0 if out.objects is None else len(out.objects)
-        named = [spoken.named(row) for row in out.row.tolist()]
-        kept = torch.tensor([spoken.agrees[row] for row in out.row.tolist()], device=out.row.device)
-        whole = replace(out, named=torch.stack(named)[:, :count]).rows(kept)
-        apart = torch.cat(
-            [spoken.of(row) for row, agrees in enumerate(spoken.agrees) if not agrees] or [out.row[:0]]
-        )
-        if len(apart):
-            prefix, phrases = look.prefix, phrases_of(choice, spoken, apart)
-            masks, parts = (
-                part.expand(len(apart), -1, -1, -1) for part in (prefix.instances.masks, prefix.parts)
-            )
-            more = self._decoded(look, phrases.on(masks, parts), multimask)
-            owner = spoken.row[apart]
-            names = torch.where(spoken.point[apart] > 0, spoken.number[apart][:, None], -1)[:, :count]
-            more = replace(
-                more, row=owner, presence_logits=out.presence_logits[owner], references=_spoken_of(phrases)
-            )
-            whole = whole.and_(replace(more, named=names))
-        return replace(whole, replies=spoken.replies)
+                spoken = read_again(self.speech, known, step)
+                count = 0 if out.objects is None else len(out.objects)
+                named = torch.stack([spoken.named(row) for row in out.row.tolist()])[:, :count]
+                yield replace(out, named=named, replies=spoken.replies)
 
     @torch.no_grad()
     def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:
