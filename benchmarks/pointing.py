@@ -26,6 +26,7 @@ from askmask.imaging.overlap import iou
 from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import fingerprint
 from askmask.runs.append_log import AppendLog, whole_rows
+from askmask.runs.json_text import read_object
 from askmask.runs.whole_files import write_json, write_text
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from askmask.world.oracle_server import OracleServer
@@ -110,7 +111,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=60)
-    parser.add_argument("--error-pictures", type=int, default=16)
+    parser.add_argument("--error-pictures", type=int, default=16, help="0: the table of errors stays")
     parser.add_argument("--work", type=Path, default=Path("pointing-work.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("results"))
     given = parser.parse_args()
@@ -118,20 +119,23 @@ def main() -> None:
     given.work.touch()
     done = {row["key"]: row for row in whole_rows(given.work)}
     weights = fingerprint(find_checkpoint("mini"))[:16]
-    facts: dict = {"data": given.folder.name, "weights": weights, "rate": RATE, "drawers": [], "errors": []}
+    facts = read_object(path) if (path := given.out / "pointing.json").is_file() else {}
+    facts |= {"data": given.folder.name, "rate": RATE}
     with AppendLog(given.work) as log:
+        facts |= {"drawers": [], "weights": weights, "pictures": given.pictures}
         for drawer in (None, "classical", "mini"):
             run = {"drawer": drawer, "error": "", "looks": 1, "pictures": given.pictures, "weights": weights}
             name = "mini alone" if drawer is None else f"perfect pointer + {drawer}"
             facts["drawers"].append({"model": name} | measure(run, scenes, done, log))
             print(facts["drawers"][-1], flush=True)
-        for kind, error in KINDS.items():
+        if given.error_pictures:
+            facts |= {"errors": [], "error weights": weights, "error pictures": given.error_pictures}
+        for kind, error in KINDS.items() if given.error_pictures else ():
             for looks in (1, 2):
                 run = {"drawer": "mini", "error": error, "looks": looks, "pictures": given.error_pictures}
                 run["weights"] = weights
                 facts["errors"].append({"error": kind, "looks": looks} | measure(run, scenes, done, log))
                 print(facts["errors"][-1], flush=True)
-    facts["pictures"], facts["error pictures"] = given.pictures, given.error_pictures
     write_json(given.out / "pointing.json", facts, indent=1)
     write_text(given.out / "pointing.md", page(facts))
 
@@ -149,8 +153,8 @@ def page(facts: dict) -> str:
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]
     lines += [
-        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini`, the "
-        f"first {facts['error pictures']} pictures, {error['prompts']} prompts:", "",
+        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini` "
+        f"(weights {facts['error weights']}), the first {facts['error pictures']} pictures, {error['prompts']} prompts:", "",
         "| error | looks | gIoU % | N_acc % | calls | seconds | failed |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [
