@@ -40,7 +40,7 @@ _DRAWERS = {
     "sam2.1-small": ("outlines", "180 MB", "1 GB"),
     "sam2.1-base-plus": ("outlines", "320 MB", "1.5 GB"),
     "sam2.1-large": ("the best outlines", "900 MB", "2 GB"),
-    "edgetam": ("outlines, the quickest on a processor", "56 MB", "1 GB"),
+    "edgetam": ("outlines, quick on a processor", "56 MB", "1 GB"),
     "sam3": ("outlines; weights of your own", "3.4 GB", "4 GB"),
 }
 _GATED = "SAM License, asked for at its Hub page"
