@@ -36,11 +36,11 @@ _LOCAL = {
 # Sizes of SAM 2.1 and EdgeTAM: 4 bytes for each of the parameters that their authors state (39, 46, 81, 224; 14 M).
 _DRAWERS = {
     "sam2": ("as sam2.1-large, older", "900 MB", "2 GB"),
-    "sam2.1-tiny": ("outlines, quick on a processor", "160 MB", "1 GB"),
+    "sam2.1-tiny": ("outlines, the default", "160 MB", "1 GB"),
     "sam2.1-small": ("outlines", "180 MB", "1 GB"),
     "sam2.1-base-plus": ("outlines", "320 MB", "1.5 GB"),
     "sam2.1-large": ("the best outlines", "900 MB", "2 GB"),
-    "edgetam": ("outlines, the smallest", "56 MB", "1 GB"),
+    "edgetam": ("outlines, quick on a processor", "56 MB", "1 GB"),
     "sam3": ("outlines; weights of your own", "3.4 GB", "4 GB"),
 }
 _GATED = "SAM License, asked for at its Hub page"

@@ -23,7 +23,10 @@ from askmask.errors import AskMaskError
 from askmask.evaluation.bootstrap import mean_interval
 from askmask.imaging.mask import Mask
 from askmask.imaging.overlap import iou
+from askmask.loading import find_checkpoint
+from askmask.model.checkpoint import fingerprint
 from askmask.runs.append_log import AppendLog, whole_rows
+from askmask.runs.json_text import read_object
 from askmask.runs.whole_files import write_json, write_text
 from askmask.world.oracle import Errors, Gallery, Oracle, read_truth
 from askmask.world.oracle_server import OracleServer
@@ -77,7 +80,7 @@ def measure(run: dict, scenes: list, done: dict, log: AppendLog) -> dict:
     try:
         model = None
         for number, scene in enumerate(scenes[: run["pictures"]]):
-            key = f"{run['drawer']}|{run['error']}|{run['looks']}|{number}"
+            key = f"{run['weights']}|{run['drawer']}|{run['error']}|{run['looks']}|{number}"
             if key not in done:
                 model = model or model_of(run, server.address)
                 done[key] = asked(model, scene)
@@ -108,26 +111,31 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=60)
-    parser.add_argument("--error-pictures", type=int, default=16)
+    parser.add_argument("--error-pictures", type=int, default=16, help="0: the table of errors stays")
     parser.add_argument("--work", type=Path, default=Path("pointing-work.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("results"))
     given = parser.parse_args()
     scenes = list(read_truth(given.folder))[: given.pictures]
     given.work.touch()
     done = {row["key"]: row for row in whole_rows(given.work)}
-    facts: dict = {"data": given.folder.name, "rate": RATE, "drawers": [], "errors": []}
+    weights = fingerprint(find_checkpoint("mini"))[:16]
+    facts = read_object(path) if (path := given.out / "pointing.json").is_file() else {}
+    facts |= {"data": given.folder.name, "rate": RATE}
     with AppendLog(given.work) as log:
+        facts |= {"drawers": [], "weights": weights, "pictures": given.pictures}
         for drawer in (None, "classical", "mini"):
-            run = {"drawer": drawer, "error": "", "looks": 1, "pictures": given.pictures}
+            run = {"drawer": drawer, "error": "", "looks": 1, "pictures": given.pictures, "weights": weights}
             name = "mini alone" if drawer is None else f"perfect pointer + {drawer}"
             facts["drawers"].append({"model": name} | measure(run, scenes, done, log))
             print(facts["drawers"][-1], flush=True)
-        for kind, error in KINDS.items():
+        if given.error_pictures:
+            facts |= {"errors": [], "error weights": weights, "error pictures": given.error_pictures}
+        for kind, error in KINDS.items() if given.error_pictures else ():
             for looks in (1, 2):
                 run = {"drawer": "mini", "error": error, "looks": looks, "pictures": given.error_pictures}
+                run["weights"] = weights
                 facts["errors"].append({"error": kind, "looks": looks} | measure(run, scenes, done, log))
                 print(facts["errors"][-1], flush=True)
-    facts["pictures"], facts["error pictures"] = given.pictures, given.error_pictures
     write_json(given.out / "pointing.json", facts, indent=1)
     write_text(given.out / "pointing.md", page(facts))
 
@@ -138,15 +146,15 @@ def page(facts: dict) -> str:
         "# A model that points, measured", "",
         f"{facts['data']}, its first {facts['pictures']} pictures: {first['prompts']} prompts asked alone, "
         f"{first['with a target']} of them with a target. gIoU is of those; N_acc is how many of the others were answered "
-        "with nothing. Intervals: bootstrap over pictures, 95 %. The pointer is the world's oracle over HTTP, so seconds "
+        f"with nothing. Weights of `mini`, alone and drawing: {facts['weights']}. Intervals: bootstrap over pictures, 95 %. The pointer is the world's oracle over HTTP, so seconds "
         "are those of drawing and of a local server, on two cores under other load: no measure of speed. Made by "
         "`python benchmarks/pointing.py`.",
         "", "| who answers | gIoU % | N_acc % | calls | seconds |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| {row['model']} | {_cells(row)}" for row in facts["drawers"]]
     lines += [
-        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini`, the "
-        f"first {facts['error pictures']} pictures, {error['prompts']} prompts:", "",
+        "", f"Each error at a rate of {facts['rate']} (of replies; missing and wrong: of instances), drawer `mini` "
+        f"(weights {facts['error weights']}), the first {facts['error pictures']} pictures, {error['prompts']} prompts:", "",
         "| error | looks | gIoU % | N_acc % | calls | seconds | failed |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [

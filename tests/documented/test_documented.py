@@ -65,6 +65,7 @@ NOT_RUN = {
     "askmask world show 200000031": "tests/world/test_export.py draws a sheet",
     "askmask serve": "it would not end; tests/serving starts servers of every kind",
     'askmask segment examples/table.png "the boxes" -m point': "needs a server: tests/serving points with one",
+    'askmask segment photo.jpg "the mug" --model point --pointer': "needs weights or a key; tests/pointing has each",
     "python benchmarks/": "minutes to hours",
     "python -m tests.build.made": "its function is called in the walk",
     "askmask build mrseg --source lvis:data/lvis --out data/lvis-clean": "needs a server",

@@ -59,11 +59,20 @@ def test_a_head_left_at_random_is_an_error(tmp_path):
         open_segmenter("sam2.1-tiny", at=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_edgetam_runs_the_same_path(tmp_path):
     pytest.importorskip("timm", reason="EdgeTAM's encoder is timm's")
-    from transformers import EdgeTamConfig, EdgeTamModel
+    from transformers import EdgeTamConfig, EdgeTamModel, TimmWrapperConfig
 
-    EdgeTamModel(EdgeTamConfig()).save_pretrained(tmp_path)
+    # Said here: transformers' own default misspells "architecture", and gets a ResNet.
+    views = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
+    eyes = TimmWrapperConfig(architecture="repvit_m1", model_args=views)
+    sizes = [[16, 16], [8, 8], [4, 4]]
+    config = EdgeTamConfig(
+        vision_config={"backbone_config": eyes, "backbone_feature_sizes": sizes},
+        prompt_encoder_config={"image_size": 64},
+    )
+    EdgeTamModel(config).save_pretrained(tmp_path)
     drawer = open_segmenter("edgetam", at=str(tmp_path))
     ((mask, _),) = drawer.draw(drawer.encode(np.asarray(picture())), [Marked(box=THING)])
     assert mask.size == (480, 640)

@@ -18,6 +18,7 @@ from askmask.imaging.mask import Mask
 from tests import warm
 from tests.pointing.test_point import THING, load, picture, pointing, thousandths
 from tests.vlm.endpoint import failure, reply, scripted
+from tests.vlm.test_secrets import KEY, nowhere
 
 register_commands()
 GOOD = reply(pointing(thousandths(THING)))
@@ -130,6 +131,18 @@ def test_prompts_that_are_asked_together_and_one_by_one_count_their_calls_once(p
             session.ask_many(["the ball", "the dragon"])
         again = session.ask_many(["the ball"])[0]
     assert len(seen) == 3 and again.usage["calls"] == again.usage["kept"] == 1
+
+
+def test_a_key_that_a_server_repeats_is_in_no_file_and_in_no_line_of_a_run(tmp_path, pictures, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    named = reply(pointing(thousandths(THING), label=f"ball {KEY}"))
+    echoes = [named, failure(400, f"your key {KEY} is odd"), reply(f"no JSON {KEY}")]
+    with scripted(*echoes) as (url, seen):
+        command = ["batch", str(pictures), "--prompt", "the ball", "--model", "point", *options(url)]
+        result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
+    assert seen[0][1]["authorization"] == f"Bearer {KEY}"
+    assert "1 found something), 2 failed" in result.output and "[key]" in result.output
+    assert KEY not in result.output and nowhere(tmp_path / "out")
 
 
 @pytest.mark.slow
