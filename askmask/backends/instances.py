@@ -36,16 +36,18 @@ def split(mask: np.ndarray, objects: Tensor, chosen: Tensor) -> list[Part]:
     for cells, weight in NEAR.items():
         soft = soft + weight * F.avg_pool2d(objects[picked][None].float(), cells, 1, cells // 2)
     soft = F.interpolate(soft, size=mask.shape, mode="bilinear", align_corners=False)[0]
-    owner = soft.argmax(0).cpu().numpy()
-    sizes = np.bincount(owner[mask], minlength=len(picked))
+    within = soft[:, torch.from_numpy(mask).to(soft.device)]  # [picked, N]: what lies outside is nobody's
+    owner = within.argmax(0).cpu().numpy()
+    sizes = np.bincount(owner, minlength=len(picked))
     kept = sizes >= max(1.0, LEAST * sizes.sum())
     if kept.sum() < 2:
         return [Part(mask, 1.0, int(picked[sizes.argmax()]))]
-    owner = (
-        soft.masked_fill(~torch.from_numpy(kept).to(soft.device)[:, None, None], -1.0).argmax(0).cpu().numpy()
-    )
-    parts = [
-        Part(mask & (owner == n), float(chosen[picked[n]].sigmoid()), int(picked[n]))
-        for n in np.flatnonzero(kept)
-    ]
+    if not kept.all():
+        within = within.masked_fill(~torch.from_numpy(kept).to(soft.device)[:, None], -1.0)
+        owner = within.argmax(0).cpu().numpy()
+    parts = []
+    for n in np.flatnonzero(kept):
+        part = np.zeros_like(mask)
+        part[mask] = owner == n
+        parts.append(Part(part, float(chosen[picked[n]].sigmoid()), int(picked[n])))
     return sorted((p for p in parts if p.mask.any()), key=lambda part: float(np.nonzero(part.mask)[1].mean()))
