@@ -242,27 +242,33 @@ def main() -> None:
     from transformers import EdgeTamModel, Sam2Model  # noqa: F401, before the children
 
     import askmask.segmenters.sam2  # noqa: F401, the same
+    from askmask.imaging.mask import Mask
     from askmask.runs.json_text import read_object
     from askmask.runs.whole_files import write_json, write_text
 
     path = given.out / "drawers.json"
     kept = read_object(path) if path.is_file() else {}
     rows = [row for row in kept.get("rows", []) if "not measured" not in row]
+    beside = given.out / "drawers-masks.json"  # what later forms are compared with; not kept with the project
+    masks = read_object(beside) if beside.is_file() else {}
     wanted = set(filter(None, given.only.split(",")))
     with tempfile.TemporaryDirectory() as folder:
         for name, form in PLAN:
             if (wanted and name not in wanted) or any((r["drawer"], r["form"]) == (name, form) for r in rows):
                 continue
-            rows.append({"drawer": name, "form": form, **measured(name, form, given.repeats, folder)})
-            print({key: value for key, value in rows[-1].items() if key != "mask"}, flush=True)
+            row = {"drawer": name, "form": form, **measured(name, form, given.repeats, folder)}
+            if (mask := row.pop("mask", None)) is not None and form == "eager":
+                masks[name] = mask
+                write_json(beside, masks)
+            elif mask is not None and name in masks:
+                row["iou"] = Mask.from_dict(masks[name]).iou(Mask.from_dict(mask))
+            rows.append(row)
+            print(row, flush=True)
             write_json(path, {"picture": list(SIZE), "machine": machine(), "rows": rows}, indent=1)
             write_text(given.out / "drawers.md", page(machine(), rows))
 
 
 def page(on: dict, rows: list[dict]) -> str:
-    from askmask.imaging.mask import Mask
-
-    eager = {row["drawer"]: row for row in rows if row["form"] == "eager" and "mask" in row}
     loads = [row["load"] for row in rows if "load" in row]
     busy = f" The machine was shared: its load was {min(loads)} to {max(loads)} meanwhile." if loads else ""
     lines = [
@@ -289,10 +295,7 @@ def page(on: dict, rows: list[dict]) -> str:
             lines.append(f"| {row['drawer']} | {row['form']} | not measured: {why} | | | | | |")
             continue
         size = "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.1f}"
-        same = ""
-        if row["form"] != "eager" and row["drawer"] in eager:
-            before, now = (Mask.from_dict(r["mask"]) for r in (eager[row["drawer"]], row))
-            same = f"{before.iou(now):.3f}"
+        same = f"{row['iou']:.3f}" if "iou" in row else ""
         lines.append(
             f"| {row['drawer']} | {row['form']} | {size} | {row['encode_s']:.2f} ({row['encode_wall_s']:.1f}) "
             f"| {row['draw_s']:.3f} ({row['draw_wall_s']:.2f}) | {row['repeats']} | {row['peak_mb']} | {same} |"
