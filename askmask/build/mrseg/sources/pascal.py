@@ -22,14 +22,14 @@ from askmask.build.mrseg.scene import Region, Scene
 from askmask.build.mrseg.sources.source import Table
 from askmask.build.mrseg.words import noun_of
 from askmask.errors import DataError, SettingError
-from askmask.formats.plain_yaml import read_plain_yaml
-from askmask.formats.reading import Frames, found_in, naming, upright, upright_size
+from askmask.formats.reading import Frames, found_in, naming, read_yaml, upright, upright_size
 from askmask.imaging.files import read_ids
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 
 SPLITS = {"train": ("training", "train"), "val": ("validation", "val")}
 UNLABELED = "UNLABELED"
+MOST_YAML_BYTES = 1 << 20
 NO_NAME = "parts left out: the definition does not name them"
 # Names as Pascal writes them, and as a person would.
 SAID = {"tvmonitor": "tv monitor", "pottedplant": "potted plant", "diningtable": "dining table"}
@@ -115,7 +115,7 @@ class PascalParts:
 
 def _names(path: Path) -> tuple[dict[int, str], dict[tuple[int, int], str]]:
     """Return the names of classes by sid, and of parts by (sid, pid)."""
-    data = read_plain_yaml(path)
+    data = read_yaml(path, MOST_YAML_BYTES)
     with naming(str(path)):
         classes: dict[int, str] = {}
         parts: dict[tuple[int, int], str] = {}
