@@ -218,6 +218,9 @@ def _become(streams: list[int], asked: dict) -> None:
     os.chdir(asked["cwd"])
     sys.argv = asked["argv"]
     sys.stdin = open(0, encoding="utf-8", closefd=False)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests in the background of a shell inherit none
     status = 0
     try:
         exec(compile(asked["code"], "<test>", "exec"), {"__name__": "__main__"})

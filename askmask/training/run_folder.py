@@ -152,19 +152,19 @@ def check_finite(weights: Mapping[str, torch.Tensor], where: str, do: str | None
 def check_kinds(
     weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], where: object
 ) -> None:
-    """Raise CheckpointError naming weights that are whole numbers for fractions, or otherwise of another kind.
+    """Raise CheckpointError naming weights that are whole numbers, or complex, where fractions are wanted.
 
-    torch would cast them without a word.
+    torch would cast them without a word. Counters may come as fractions: a network cast to one kind has them so.
     """
-    bad = [name for name, value in weights.items() if _kind(value) != _kind(wanted[name])]
+    bad = [
+        name
+        for name, value in weights.items()
+        if wanted[name].is_floating_point() > value.is_floating_point()
+    ]
     if bad:
         raise CheckpointError(
             f"{where}: weights of another kind than the network's", got=f"{bad[0]}: {weights[bad[0]].dtype}"
         )
-
-
-def _kind(value: torch.Tensor) -> tuple[bool, bool]:
-    return value.is_floating_point(), value.is_complex()
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
