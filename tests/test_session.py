@@ -221,6 +221,7 @@ def test_marks_go_to_the_model_where_it_takes_them(session):
 
 @pytest.mark.slow  # loads a network
 def test_a_network_draws_what_a_box_means():
+    pytest.importorskip("torch", reason="a network needs it")
     session = askmask.load("mini", device="cpu").open(Path(__file__).parents[1] / "examples/table.png")
     segment = session.add(box=(4, 175, 135, 279), name="mug")
     assert segment.source == "predicted" and session["mug"] == segment

@@ -179,16 +179,18 @@ def _get(
             if reply.getheader("Content-Encoding", "identity").lower() != "identity":
                 raise NotFetched("answer", f"{name}: a packed answer was not asked for")
             body = bytearray()
-            while True:
-                if max(reply.length or 0, len(body)) > limits.size:
-                    raise NotFetched(
-                        "size", f"{name}: larger than {limits.size >> 20} MB", do="Scale it down first."
-                    )
-                line.settimeout(_left(until))
+            while max(reply.length or 0, len(body)) <= limits.size and not reply.isclosed():
+                line.settimeout(
+                    _left(until)
+                )  # no longer after the end: a reply read whole may take its socket with it
                 chunk = reply.read1(_CHUNK)  # what has come: a drip must not hold the clock
                 if not chunk:
                     break
                 body += chunk
+            if max(reply.length or 0, len(body)) > limits.size:
+                raise NotFetched(
+                    "size", f"{name}: larger than {limits.size >> 20} MB", do="Scale it down first."
+                )
             if reply.length:  # what was announced and did not come
                 raise NotFetched("answer", f"{name}: the answer was cut short", got=f"{len(body)} bytes")
     return reply.status, None, bytes(body)

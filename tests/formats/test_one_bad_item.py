@@ -9,7 +9,6 @@ import pytest
 from askmask.errors import DataError
 from askmask.formats import LOADERS, open_dataset
 from askmask.notes import Notes
-from askmask.training.data import Source
 from tests.hostile.sets import SETS, dump
 
 
@@ -180,6 +179,9 @@ def test_every_loader_is_tried():
 
 def test_training_says_what_its_source_left_out(tmp_path, caplog):
     SETS["own"].write(tmp_path)
+    pytest.importorskip("torch", reason="training needs it")
+    from askmask.training.data import Source
+
     source = Source(own(tmp_path, True))
     assert source.left_out["items left out: they cannot be read"] == 3 and len(source) == 1
     assert "examples.jsonl, line 1" in caplog.text
