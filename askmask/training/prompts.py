@@ -30,10 +30,8 @@ COLOUR_WORDS = frozenset("red orange yellow green blue purple pink brown black w
 WORD_OF = {"wooden": "wood", "woollen": "fabric"}
 PAIR_FIELDS = ("supports", "contains", "touches", "falls_with", "blocked_by")  # of an object: FACTS, in order
 IN_THE_WAY = ("blocked_by", "must_move")
-INTENTS = (
-    "intent_show",
-    "intent_none",
-)  # kinds of the rounds of dialogues that answer with masks, or with nothing
+# Kinds of the rounds of dialogues (world/talks/intents.py) that answer with masks, or with nothing.
+INTENTS = ("intent_show", "intent_none")
 KNOWN_KINDS = frozenset((*BANK, *FOLLOW, *KINDS, *OWN, *INTENTS))
 # Kinds of the concepts that sort by a quantity, and which place they ask for (0: beyond the thing spoken of).
 SORTED = {

@@ -140,9 +140,8 @@ class MaskDecoder(nn.Module):
             last = head[-1]
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
-            if (
-                not last.bias.is_meta
-            ):  # without storage it would cost two seconds of imports in torch, for nothing
+            # Without storage, drawing would cost two seconds of imports in torch, for nothing.
+            if not last.bias.is_meta:
                 nn.init.normal_(last.bias, std=0.02)
 
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
