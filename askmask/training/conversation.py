@@ -9,7 +9,7 @@ what they see is cached on disk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from askmask.model.mini.instances import evidence_width
 from askmask.model.mini.language import Choice, Seen
 from askmask.model.mini.memory import OVERLAP, References, Remembered, pad_memories
 from askmask.model.mini.net import Mini
+from askmask.model.mini.words import Said
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.prompts import Ask
@@ -62,6 +63,7 @@ class ConversationConfig(SelectionConfig):
     own_until: float = 0.5  # and at which all of `own` is reached
     damage: float = 0.25  # share of true masks before that are damaged
     given: float = 0.5  # share of rounds that are told what they refer to
+    unheard: float = 0.25  # share of rounds that do not hear the (true) reply before them: their own may be another
     nothing: float = (
         3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
     )
@@ -85,6 +87,7 @@ class Drawn:
     own: bool
     damage: list[list[bool]]  # of each round's masks
     given: list[bool]  # for each round
+    unheard: list[bool]  # for each round: whether the reply before it goes unheard
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class ConversationTask(SelectionTask):
                 talk = view.talks[int(at)]
                 damage = [[random.random() < config.damage for _ in round.answers] for round in talk]
                 given = [round.told or random.random() < config.given for round in talk]
-                talks.append(Drawn(number, talk, random.random() < own, damage, given))
+                unheard = [random.random() < config.unheard for _ in talk]
+                talks.append(Drawn(number, talk, random.random() < own, damage, given, unheard))
         return Step(views, asks, talks)
 
     def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
@@ -159,6 +163,7 @@ class ConversationTask(SelectionTask):
             key=lambda row: len(row[1].text.split())
         )  # apart, short prompts need no padding for long ones
         rounds = [(drawn.view, round) for drawn in batch.talks for round in drawn.talk]
+        heard = [one for drawn in batch.talks for one in said_before(drawn)]
         told = [number for number, (_, round) in enumerate(rounds) if round.ask is not None]
         middle, total = len(single) // 2, len(single) + len(told)
         losses: dict[str, Tensor] = {}
@@ -176,7 +181,8 @@ class ConversationTask(SelectionTask):
             if references is not None:
                 references, spoken, of = references.rows(told), spoken[told], of[told]
             rows = [(view, round.ask) for view, round in rounds if round.ask is not None]
-            choice, part = self._choose(rows, pictures, owners, references, of, self.config.nothing)
+            before = [one for one, (_, round) in zip(heard, rounds, strict=True) if round.ask is not None]
+            choice, part = self._choose(rows, pictures, owners, references, of, self.config.nothing, before)
             if references is not None:
                 among = torch.tensor([rounds[number][1].among for number in told])
                 part |= memory_losses(choice, references, spoken, among)
@@ -198,6 +204,7 @@ class ConversationTask(SelectionTask):
         references: References | None,
         remembered: Tensor | None,
         nothing: float,
+        said: Sequence[Said] = (),
     ) -> tuple[Choice, dict[str, Tensor]]:
         """Answer prompts, each about the view of its number; return losses, and which are all right, 0 or 1 [B].
 
@@ -206,7 +213,11 @@ class ConversationTask(SelectionTask):
         language, asks = self.module.language, [ask for _, ask in rows]
         seen = pictures.rows(torch.tensor([view for view, _ in rows]))
         choice = language(
-            seen, language.words.tokens([a.text for a in asks]), self.config.word_drop, references
+            seen,
+            language.words.tokens([ask.text for ask in asks]),
+            self.config.word_drop,
+            references,
+            language.words.earlier(said),
         )
         owned = [owners[view] for view, _ in rows]
         target, counted = targets(asks, owned, seen.real)
@@ -243,9 +254,11 @@ class ConversationTask(SelectionTask):
         chosen = [number for number, drawn in enumerate(batch.talks) if drawn.own]
         part = Step(batch.views, [], [batch.talks[number] for number in chosen])
         references, _, _ = self._references(part, [said[number] for number in chosen], pictures)
-        texts = [round.ask.text if round.ask else "" for drawn in part.talks for round in drawn.talk]
+        texts = [round.text for drawn in part.talks for round in drawn.talk]
+        earlier = language.words.earlier([one for drawn in part.talks for one in said_before(drawn)])
         index = torch.tensor([drawn.view for drawn in part.talks for _ in drawn.talk])
-        choice = language(pictures.rows(index), language.words.tokens(texts), references=references)
+        tokens = language.words.tokens(texts)
+        choice = language(pictures.rows(index), tokens, references=references, earlier=earlier)
         language.train()
         picked = (choice.select > 0) & (choice.presence > 0)[:, None]
         result, row = list(said), 0
@@ -297,6 +310,15 @@ class ConversationTask(SelectionTask):
         if self._val_talks is None:
             self._val_talks = val_talks(self.config.val, self._validation())
         return super().evaluate() | score_talks(self.module, self._val_talks)
+
+
+def said_before(drawn: Drawn) -> list[Said]:
+    """Return what each round of a dialogue has heard before it."""
+    said, found = Said(), []
+    for round, unheard in zip(drawn.talk, drawn.unheard, strict=True):
+        found.append(replace(said, reply="") if unheard else said)
+        said = said.then(round.text, round.reply)
+    return found
 
 
 def own_answer(

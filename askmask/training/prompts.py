@@ -16,6 +16,7 @@ from askmask.formats.dense import TABLE, answer_masks
 from askmask.model.mini.compose import MIDDLE, ORDERS, SPREAD
 from askmask.model.mini.pairs import FACTS
 from askmask.model.mini.perception import SURFACE
+from askmask.training.intents import names_of_aim
 from askmask.world.compositions import KINDS, measured
 from askmask.world.ground import Ground
 from askmask.world.phrases import BANK, FOLLOW
@@ -156,6 +157,8 @@ def order_in(prompt: Mapping[str, Any]) -> tuple[str, int]:
             )
         if name in facts:
             return orders[facts[name]], place
+    if facts.get("sup") in FIRST_OF:
+        return FIRST_OF[facts["sup"]], 1
     return SORTED.get(kind, ("", 0))
 
 
@@ -166,6 +169,8 @@ def names_in(
     facts, kind = prompt.get("facts") or {}, prompt.get("kind") or ""
     if "said" in facts:
         return frozenset(facts["said"]), frozenset(facts["other"])
+    if "goal" in facts:
+        return names_of_aim(facts)
     words = set(re.findall(r"[a-z]+", prompt["prompt"].lower()))
     categories = {item["id"]: item["category"] for item in scene["objects"]}
     said = {word for word in words if word in COLOUR_WORDS}

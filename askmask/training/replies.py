@@ -169,7 +169,9 @@ class ReplyTask(SelectionTask):
         seen = language.see(regions).rows(index)
         references = self._references(batch, seen.states.shape[1]) if self.module.remembers else None
         tokens = language.words.tokens([one.round.text for one in batch.asked])
-        return language(seen, tokens, references=references), seen, references, owners
+        earlier = language.words.earlier([one.round.said for one in batch.asked])
+        choice = language(seen, tokens, references=references, earlier=earlier)
+        return choice, seen, references, owners
 
     def _known(self, batch: Step, choice: Choice, seen: Seen, references: References | None) -> Known:
         with torch.no_grad():

@@ -15,6 +15,7 @@ import numpy as np
 from askmask.formats.dense import FLOOR, TABLE, WALL
 from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
+from askmask.model.mini.words import Said
 from askmask.training.prompts import NOBODY, ask_of
 from askmask.world.ground import Ground, Query
 from askmask.world.talks.memory import OF_THOSE
@@ -45,7 +46,8 @@ class AskedRound:
     reply: ToSay | None  # None: to be written when it is asked
     refers: tuple[int, ...] = ()  # numbers of the masks answered before, in the order they came
     before: tuple[tuple[int, ...], ...] = ()  # things that each earlier round of its dialogue answered with
-    earlier: str = ""  # what was said before
+    earlier: str = ""  # all that was said before
+    said: Said = Said()  # what the choice hears of it
 
     @property
     def alone(self) -> bool:
@@ -65,11 +67,13 @@ def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tupl
         rounds: list[AskedRound] = []
         before: list[tuple[int, ...]] = []
         earlier: list[str] = []
+        said = Said()
         for prompt in dialogue:
             asked = _asked(prompt, scene, view, before)
             if asked is None:
                 break
-            rounds.append(replace(asked, earlier=" ".join(earlier)))
+            rounds.append(replace(asked, earlier=" ".join(earlier), said=said))
+            said = said.then(prompt["prompt"], prompt.get("reply") or "")
             earlier += [text for text in (prompt["prompt"], prompt.get("reply")) if text]
             before.append(() if asked.alone else things_of(prompt["answer"], asked.ids, scene))
         if rounds:

@@ -17,6 +17,7 @@ from askmask.evaluation.scoring import Scored
 from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.memory import Remembered, pad_memories
 from askmask.model.mini.net import Mini
+from askmask.model.mini.words import Said
 from askmask.training.mini_scores import ValView, prefix_now
 from askmask.training.prompts import ignored_mask
 from askmask.training.reference_cache import shrink
@@ -67,7 +68,7 @@ def score_talks(net: Mini, talks: Sequence[ValTalk], *, true: bool = False) -> d
     by: dict[str, list[Row]] = {}
     for number, talk in enumerate(talks):
         for at, (shown, presence) in enumerate(ask_in_order(net, talk, true=true)):
-            if talk.talk[at].ask is None:
+            if talk.talk[at].ask is None or not talk.talk[at].shown:
                 continue
             truth = np.logical_or.reduce([np.zeros(shown.shape, bool), *talk.truth[at]])
             row = meter.update(
@@ -95,21 +96,24 @@ def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarr
     for round, truth in zip(talk.talk, talk.truth, strict=True):
         meant = _meant(round, kept, [len(masks) for masks in talk.truth]) if net.remembers else []
         references = pad_memories([memory], [meant], prefix.seen.states.shape[1]) if net.remembers else None
-        text = "" if round.ask is None else round.ask.text
-        choice = encoder.encode(prefix, encoder.words.tokens([text]), references)
+        said = [Said() if memory is None else memory.said]
+        choice = encoder.encode(prefix, encoder.words.tokens([round.text]), references, said)
         size = talk.ignored[0].shape
         shown = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[0, 0] > 0.5
         presence = float(choice.presence[0])
         found.append((shown.numpy(), presence))
         if net.remembers:
             masks = truth
-            if not true and round.ask is not None:
+            if not true and round.ask is not None and round.shown:
                 objects = prefix.instances.masks
                 pieces = split(shown.numpy(), objects, choice.select[0, : len(objects)])
                 masks = [part.mask for part in pieces if part.mask.any()] if presence > 0 else []
             before = 0 if memory is None else len(memory.evidence)
             kept.append(list(range(before, before + len(masks))))
-            memory = encoder.remember(prefix, talk.view.features, memory, _squares(masks, prefix.parts))
+            squares = _squares(masks, prefix.parts)
+            memory = encoder.remember(
+                prefix, talk.view.features, memory, squares, round.text, round.reply
+            )
     return found
 
 

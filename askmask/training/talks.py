@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from askmask.imaging.mask import Mask
-from askmask.training.prompts import NOBODY, Ask, ask_of
+from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of
 from askmask.world.phrases import NOUNS
 
+UNSETTLED = ("intent_ask", "intent_count")  # kinds whose intent several things may fit, none of them shown yet
 TAKE_AWAY = ("minus", "remaining")  # kinds that take later answers they refer to from the first
 TOLD = (
     "name",
@@ -28,9 +29,15 @@ for _category, _pairs in NOUNS.items():
 
 @dataclass(frozen=True)
 class TalkRound:
-    """One round of a dialogue. `ask` is None where the answer is in words alone, or no regions can tell it."""
+    """One round of a dialogue. `ask` is None where no regions can tell what is asked for.
 
+    Where the answer is in words alone, what fits the intent so far is asked for, if that is known.
+    """
+
+    text: str
+    reply: str
     ask: Ask | None
+    shown: bool  # whether masks answer it, or that there are none
     answers: tuple[str, ...]  # keys of `keys_of`, one for each mask of the answer
     refers: tuple[tuple[int, int], ...]  # (round, mask of its answer) it refers to, from 0
     less: tuple[tuple[int, int], ...]  # those of them that are taken away: "answer 1 minus answer 3"
@@ -45,7 +52,7 @@ def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[Ta
         rounds: list[TalkRound] = []
         for prompt in dialogue:
             rounds.append(_round(prompt, scene, view, rounds))
-        if any(round.ask is not None for round in rounds):
+        if any(round.ask is not None and round.shown for round in rounds):
             found.append(tuple(rounds))
     return found
 
@@ -53,7 +60,7 @@ def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[Ta
 def _round(
     prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any], before: Sequence[TalkRound]
 ) -> TalkRound:
-    asked = None if prompt["answer"] is None else ask_of(prompt, scene, view)
+    asked = ask_of(prompt, scene, view) if prompt["answer"] is not None else _looked_for(prompt, scene, view)
     keys = () if prompt["answer"] is None else tuple(keys_of(prompt["answer"]))
     by_answer = []
     for reference in prompt.get("refers_to") or ():
@@ -65,7 +72,10 @@ def _round(
     refers = tuple(dict.fromkeys(one for some in by_answer for one in some))
     meant = {id for number, _ in refers if (ask := before[number].ask) is not None for id in ask.ids}
     return TalkRound(
+        prompt["prompt"],
+        prompt.get("reply") or "",
         asked,
+        prompt["answer"] is not None,
         keys,
         refers,
         less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
@@ -74,9 +84,17 @@ def _round(
     )
 
 
+def _looked_for(prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any]) -> Ask | None:
+    """Return what fits an intent where the assistant asks back or counts."""
+    fits = (prompt.get("facts") or {}).get("fits")
+    if prompt.get("kind") not in UNSETTLED or fits is None:
+        return None
+    return ask_of({**prompt, "kind": INTENTS[0], "answer": {"objects": fits}, "satisfying": fits}, scene, view)
+
+
 def _said(prompt: Mapping[str, Any], ask: Ask) -> frozenset[str]:
     """Return what is said of a round that refers to others: of categories, only those whose noun is in the words."""
-    if "said" in (prompt.get("facts") or {}):
+    if {"said", "goal"} & (prompt.get("facts") or {}).keys():
         return ask.said
     words = " ".join(re.findall(r"[a-z]+", prompt["prompt"].lower()))
     named = {

@@ -32,6 +32,7 @@ class MiniConfig:
     kinds: tuple[str, ...] = ("unknown",)  # of request; index 0 is "none of these"
     composes: bool = False  # whether it has compose.py; the first weights have not
     remembers: bool = False  # whether it has memory.py
+    listens: bool = False  # whether its choice hears the words of earlier rounds (words.py, `Earlier`)
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
@@ -42,10 +43,16 @@ class MiniConfig:
     def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
         """Return a network that also composes and knows these kinds of request; the known ones keep their places.
 
-        `remembers`: that it also remembers; one that does already goes on doing so.
+        `remembers`: that it also remembers earlier masks and hears earlier words; one that does already goes on so.
         """
         new = sorted(set(kinds) - set(self.kinds))
-        return replace(self, kinds=(*self.kinds, *new), composes=True, remembers=self.remembers or remembers)
+        return replace(
+            self,
+            kinds=(*self.kinds, *new),
+            composes=True,
+            remembers=self.remembers or remembers,
+            listens=self.listens or remembers,
+        )
 
     def speaking(self, words: Iterable[str]) -> MiniConfig:
         """Return a network that also answers in these words; those it knows keep their places."""

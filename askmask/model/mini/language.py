@@ -1,7 +1,7 @@
 """mini's prompt encoder: words and the picture's regions in one small transformer.
 
     once per picture:  Features -> Percept -> Instances -> region states and what each pair is (Seen)
-    once per prompt:   words -> text layers -> joint layers over words and regions; half-way, which region the
+    once per prompt:   words, beside those of earlier rounds -> text layers -> joint layers over words and regions; half-way, which region the
                        words speak *of* ("left of the mug": the mug), and what every other region is to that one
                        -> which regions, which part of them, whether anything matches
 
@@ -23,11 +23,12 @@ from askmask.model.mini.memory import Memory, Recalled, References
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
-from askmask.model.mini.words import MiniTokens, WordEmbedding, WordHasher
+from askmask.model.mini.words import FARTHEST, Earlier, MiniTokens, WordEmbedding, WordHasher
 from askmask.model.seams import TokenStates
 
 LIKELIEST = 1.0  # least logit of the likeliest region; chosen on validation views of an earlier network
 PAIR = 64  # numbers per pair of regions
+HUSHED = -2.0  # see `attend`
 NEVER = -30.0  # the logit of a region that is only padding
 
 
@@ -183,6 +184,11 @@ class Language(nn.Module):
         self.presence = nn.Sequential(nn.Linear(2 * width + 3, width), nn.GELU(), nn.Linear(width, 1))
         self.compose = Compose(config, evidence_width(config)) if config.composes else None
         self.memory = Memory(config, PAIR) if config.remembers else None
+        self.listen = nn.Embedding(FARTHEST + 1, width) if config.listens else None
+        # What is added to the attention that earlier words get, per layer: at first they hardly speak.
+        self.attend = nn.Parameter(torch.full((config.text_layers,), HUSHED)) if config.listens else None
+        if self.listen is not None:
+            nn.init.normal_(self.listen.weight, std=0.3)
 
     def see(self, regions: Regions) -> Seen:
         """Do the part that depends on the picture alone."""
@@ -221,16 +227,18 @@ class Language(nn.Module):
         tokens: MiniTokens,
         word_drop: float = 0.0,
         references: References | None = None,
+        earlier: Earlier | None = None,
     ) -> Choice:
-        """Answer B prompts, row by row about the regions of the same row of `seen`, and of `references`."""
+        """Answer B prompts, row by row about the regions of the same row of `seen`, and of `references`.
+
+        In the light of `earlier`, what was said before.
+        """
         words, real = self.embed(tokens, word_drop)
         batch, objects = len(tokens), seen.states.shape[1]
         words = torch.cat([self.summary.expand(batch, 1, -1), words], 1)  # [B, T, D], the summary first
         real = F.pad(real, (1, 0), value=True)
-        bias = words.new_zeros(real.shape).masked_fill(~real, -torch.inf)[:, None, None]
         drop = self.drop if self.training else 0.0
-        for layer in self.read:
-            words = layer(words, bias, drop)
+        words = self._read_words(words, real, earlier, word_drop, drop)
         read = self.reading(words[:, 0])
         match = self.reading.match(read, seen.names)
         length = words.shape[1]
@@ -315,6 +323,22 @@ class Language(nn.Module):
             spoken,
             among,
         )
+
+    def _read_words(
+        self, words: Tensor, real: Tensor, earlier: Earlier | None, word_drop: float, drop: float
+    ) -> Tensor:
+        """Put the words [B, T, D] through the text layers, beside the words of earlier rounds; these end here."""
+        length, hear = words.shape[1], words.new_zeros(len(self.read))
+        if self.listen is not None and self.attend is not None and earlier is not None:
+            heard, heard_real = self.embed(earlier.tokens, word_drop, earlier.place)
+            heard = heard + self.listen(earlier.ago.to(words.device))
+            words, real = torch.cat([words, heard], 1), torch.cat([real, heard_real], 1)
+            hear = self.attend
+        bias = words.new_zeros(real.shape).masked_fill(~real, -torch.inf)
+        for number, layer in enumerate(self.read):
+            less = F.pad(hear[number].expand(1, words.shape[1] - length), (length, 0))
+            words = layer(words, (bias + less)[:, None, None], drop)
+        return words[:, :length]
 
     def _of(self, summary: Tensor, regions: Tensor, real: Tensor) -> Tensor:
         """Return logits over regions, references and "none", [B, O + M + 1]: what the words speak of."""

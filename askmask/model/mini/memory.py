@@ -1,4 +1,4 @@
-"""What mini remembers of a conversation: each mask as a reference, whoever made it, and what regions are to it.
+"""What mini remembers of a conversation: its words, each mask as a reference, and what regions are to it.
 
     once per round:   masks -> evidence under each, how every region lies from it and overlaps with it
     once per prompt:  references join words and regions in the joint layers; half-way, which of them the words speak
@@ -28,6 +28,7 @@ from askmask.model.mini.instances import (
     shown_by,
 )
 from askmask.model.mini.perception import Percept
+from askmask.model.mini.words import Said
 
 OVERLAP = 3  # numbers per reference and region: IoU, share of the reference, share of the region
 SAME = (
@@ -41,7 +42,7 @@ GIVEN = 6.0  # what being named adds to the logit of a reference, to begin with
 
 @dataclass(frozen=True)
 class Remembered:
-    """The masks of one conversation so far, in the order they came."""
+    """The words of one conversation so far and its masks, whoever made them, in the order they came."""
 
     evidence: Tensor  # [M, E]
     relation: Tensor  # [M, O, RELATION]
@@ -50,9 +51,10 @@ class Remembered:
     place: Tensor  # [M] which mask of its answer it was
     many: Tensor  # [M] how many masks that answer had
     rounds: int  # so far; some may have found nothing
+    said: Said = Said()
 
     def then(self, evidence: Tensor, relation: Tensor, overlap: Tensor) -> Remembered:
-        """Return the memory after one more round, given what `refer` says of its masks."""
+        """Return the memory after one more round, given what `refer` says of its masks; its words go by `said`."""
         count, device = len(evidence), evidence.device
         return Remembered(
             torch.cat([self.evidence, evidence]),
@@ -62,6 +64,7 @@ class Remembered:
             torch.cat([self.place, torch.arange(count, device=device)]),
             torch.cat([self.many, torch.full((count,), count, device=device)]),
             self.rounds + 1,
+            self.said,
         )
 
     @classmethod

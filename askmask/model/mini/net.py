@@ -29,7 +29,7 @@ from askmask.model.mini.memory import References, Remembered, pad_memories, refe
 from askmask.model.mini.perception import Percept, Perception
 from askmask.model.mini.speech import HEARD, Speech
 from askmask.model.mini.spoken import read_again
-from askmask.model.mini.words import MiniTokens, split
+from askmask.model.mini.words import MiniTokens, Said, split
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Piece, Prompts
 
@@ -139,22 +139,39 @@ class MiniPromptEncoder(nn.Module):
         ]
 
     def remember(
-        self, prefix: MiniPrefix, features: Features, memory: Remembered | None, masks: Tensor
+        self,
+        prefix: MiniPrefix,
+        features: Features,
+        memory: Remembered | None,
+        masks: Tensor,
+        text: str = "",
+        reply: str = "",
     ) -> Remembered:
-        """Return a memory after one more round, which answered with `masks` [m, S/2, S/2]."""
+        """Return a memory after one more round: a prompt, its reply and the masks [m, S/2, S/2] of its answer."""
         assert prefix.percept is not None, "only a network that remembers keeps what pools under a mask"
         regions, numbers = prefix.instances.evidence.shape
         before = memory or Remembered.nothing(regions, numbers, masks.device)
+        before = replace(before, said=before.said.then(text, reply))
         if not len(masks):
             return replace(before, rounds=before.rounds + 1)
         found = refer(prefix.percept, features.maps, 0, prefix.instances, masks, self.config)
         return before.then(*found)
 
-    def encode(self, prefix: MiniPrefix, tokens: MiniTokens, references: References | None = None) -> Choice:
-        """Encode B prompts about the picture of `prefix`, each with its references; each row as if it were alone."""
+    def encode(
+        self,
+        prefix: MiniPrefix,
+        tokens: MiniTokens,
+        references: References | None = None,
+        said: Sequence[Said] = (),
+    ) -> Choice:
+        """Encode B prompts about the picture of `prefix`, each as if it were alone.
+
+        `references`: the masks that each may speak of; `said`: the words before each, () if there were none.
+        """
         count = len(tokens)
         masks = prefix.instances.masks.expand(count, -1, -1, -1)
-        choice = self.language(prefix.seen.expand(count), tokens, references=references)
+        earlier = self.words.earlier(said) if self.config.listens else None
+        choice = self.language(prefix.seen.expand(count), tokens, references=references, earlier=earlier)
         choice = replace(choice, presence=choice.presence - STRANGE * tokens.strange.to(choice.presence))
         return choice.on(masks, prefix.parts.expand(count, -1, -1, -1))
 
@@ -193,10 +210,12 @@ class Mini(AskMaskNet):
 
     @torch.no_grad()
     def remember(self, look: Look, memory: Remembered | None, round: PastRound) -> Remembered | None:
-        """Return the memory of a conversation after one more round; of its words nothing is kept."""
+        """Return the memory of a conversation after one more round."""
         if not self.remembers:
             return None
-        return self.prompt_encoder.remember(look.prefix, look.features, memory, round.masks)
+        return self.prompt_encoder.remember(
+            look.prefix, look.features, memory, round.masks, round.text, round.reply
+        )
 
     def ask(
         self,
@@ -221,7 +240,8 @@ class Mini(AskMaskNet):
     ) -> tuple[Choice, References | None, MaskOutput]:
         regions = look.prefix.seen.states.shape[1]
         references = pad_memories(memories, meant, regions) if self.remembers else None
-        choice = self.prompt_encoder.encode(look.prefix, tokens, references)
+        said = [Said() if memory is None else memory.said for memory in memories]
+        choice = self.prompt_encoder.encode(look.prefix, tokens, references, said)
         out = self._decoded(look, choice, multimask)
         return choice, references, replace(out, references=_spoken_of(choice))
 

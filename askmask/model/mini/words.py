@@ -7,7 +7,7 @@ Bojanowski et al., "Enriching word vectors with subword information", 2017.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
@@ -21,6 +21,8 @@ from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _GROUPS = (3, 4, 5)
+MOST_HEARD, MOST_OF_A_TEXT = 96, 24  # words of earlier rounds, in all and of each prompt or reply
+FARTHEST = 7  # rounds ago; what is farther is taken to be as far
 
 
 def split(prompt: str, limit: int) -> list[str]:
@@ -51,6 +53,27 @@ class MiniTokens(Tokens):
     strange: Tensor  # [B] bool: with a word that was never taught
 
 
+@dataclass(frozen=True)
+class Said:
+    """The words of a conversation so far: every prompt, and the reply to the last of them."""
+
+    prompts: tuple[str, ...] = ()
+    reply: str = ""
+
+    def then(self, prompt: str, reply: str) -> Said:
+        """Return it after one more round."""
+        return Said((*self.prompts, prompt)[-FARTHEST:], reply)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What was said before each of B prompts: the words of its conversation, and how many rounds ago each was said."""
+
+    tokens: MiniTokens  # [B, H]
+    place: Tensor  # [B, H] of each word in its text
+    ago: Tensor  # [B, H] 1 = the user, a round ago; 0 = the reply to that
+
+
 class WordHasher:
     """mini's tokenizer: hashes, and whether the vocabulary has every word."""
 
@@ -60,7 +83,27 @@ class WordHasher:
 
     def tokens(self, prompts: list[str]) -> MiniTokens:
         """Read B prompts of at most `limit` words; what is beyond goes unread."""
-        rows = [split(prompt, self.limit) for prompt in prompts]
+        strange = torch.tensor([self.vocabulary.strange(prompt) for prompt in prompts])
+        return self._tokens([split(prompt, self.limit) for prompt in prompts], strange)
+
+    def earlier(self, said: Sequence[Said]) -> Earlier | None:
+        """Read what was said before B prompts, of each at most MOST_HEARD words, the latest; None if nothing was."""
+        if not any(one.prompts or one.reply for one in said):
+            return None
+        rows: list[list[tuple[str, int, int]]] = []
+        for one in said:
+            texts = enumerate((one.reply, *reversed(one.prompts)))
+            words = [(w, at, ago) for ago, text in texts for at, w in enumerate(split(text, MOST_OF_A_TEXT)) if w]
+            rows.append(words[:MOST_HEARD])
+        longest = max(map(len, rows))
+        place, ago = torch.zeros(2, len(rows), longest, dtype=torch.long)
+        for number, row in enumerate(rows):
+            for column, (_, at, rounds) in enumerate(row):
+                place[number, column], ago[number, column] = at, min(rounds, FARTHEST)
+        tokens = self._tokens([[word for word, _, _ in row] for row in rows], torch.zeros(len(rows)).bool())
+        return Earlier(tokens, place, ago)
+
+    def _tokens(self, rows: list[list[str]], strange: Tensor) -> MiniTokens:
         longest = max(map(len, rows))
         hashes = [[word_hash(word) % self.words for word in row] for row in rows]
         groups = [piece_hashes(word) for row in rows for word in row]
@@ -69,7 +112,7 @@ class WordHasher:
             torch.tensor([[n < len(row) for n in range(longest)] for row in rows]),
             torch.tensor([piece % self.pieces for group in groups for piece in group]),
             torch.tensor([0, *(len(group) for group in groups[:-1])]).cumsum(0),
-            torch.tensor([self.vocabulary.strange(prompt) for prompt in prompts]),
+            strange,
         )
 
     def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> MiniTokens:
@@ -89,15 +132,20 @@ class WordEmbedding(nn.Module):
         nn.init.normal_(self.piece.weight, std=0.6)
         nn.init.normal_(self.place, std=0.1)
 
-    def forward(self, tokens: MiniTokens, drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Embed. In training, `drop` of the words lose their own vector, and a third as many go unread."""
+    def forward(
+        self, tokens: MiniTokens, drop: float = 0.0, place: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embed; `place` [B, L] of each word in its text, in order if none is given.
+
+        In training, `drop` of the words lose their own vector, and a third as many go unread.
+        """
         device = self.word.weight.device
         ids, placed = tokens.ids.to(device), tokens.real.to(device)  # [B, L]
         whole = self.word(ids[placed])  # [W, D]
         if drop:
             whole = whole * (torch.rand(len(whole), 1, device=device) >= drop)
         vectors = whole + self.piece(tokens.pieces.to(device), tokens.starts.to(device))
-        vectors = vectors + self.place[placed.nonzero()[:, 1]]
+        vectors = vectors + self.place[placed.nonzero()[:, 1] if place is None else place.to(device)[placed]]
         read = placed
         if drop:
             read = placed & (
