@@ -59,6 +59,7 @@ class Keep:
 
     logits: bool = False  # of the mask, float32 [H, W]
     alternatives: bool = False  # other readings of the same prompt, where the back-end has them
+    words: bool = True  # a reply, where the back-end writes one; without it, masks come sooner
 
 
 @dataclass(frozen=True, slots=True)

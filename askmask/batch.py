@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from askmask.answer import Answer
@@ -102,21 +103,24 @@ def run_batch(
     on_start: Callable[[int, int], None] = lambda done, total: None,
     allow_urls: bool = False,
     threshold: float | None = None,
+    words: bool = True,
 ) -> Iterator[Outcome]:
     """Answer the items not yet in `out`, writing as they come; yield an Outcome each.
 
     `on_start(done, total)` is told how much an earlier run has done. Prompts on one picture share its encoding.
     `source` and `unusable` are what was given to and got from `read_items`, `threshold` what the model was loaded
-    with if that is not its own. Raises SettingError if `out` holds
+    with if that is not its own, `words` whether replies are wanted. Raises SettingError if `out` holds
     results of other weights, another protocol or source, or another prompt under an item's id, and if another
     run is writing there; Stopped where no further item would fare better: those left are asked by the next run.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "model": model.name,
         "weights": model.backend.fingerprint,
         "protocol": model.backend.protocol_name,
         "source": str(Path(source).resolve()),
-    } | ({} if threshold is None else {"threshold": threshold})
+    }
+    facts |= {} if threshold is None else {"threshold": threshold}
+    facts |= {} if words else {"words": False}
     with output_folder(out, MADE_BY, facts) as folder, folder.log(RESULTS) as results:
         pictures = _Pictures()
         done = _finished(results.path)
@@ -129,7 +133,7 @@ def run_batch(
             outcomes = (
                 outcome
                 for image, group in groupby(todo, key=lambda item: item.image)
-                for outcome in _one_picture(model, image, list(group), allow_urls)
+                for outcome in _one_picture(model, image, list(group), allow_urls, words)
             )
             drawn = _drawn_now(items, folder.root, results.path, allow_urls) if overlays else ()
             for outcome in chain(drawn, outcomes):
@@ -166,7 +170,9 @@ def _draw(answer: Answer, path: Path) -> None:
         draw_answers([answer]).save(temporary, format="PNG")
 
 
-def _one_picture(model: Model, image: Path | str, items: list[Item], allow_urls: bool) -> Iterator[Outcome]:
+def _one_picture(
+    model: Model, image: Path | str, items: list[Item], allow_urls: bool, words: bool
+) -> Iterator[Outcome]:
     try:
         session = model.open(read_given(image, allow_urls=allow_urls) if isinstance(image, str) else image)
     except Exception as error:  # whatever is wrong with one picture, the others are asked
@@ -175,16 +181,16 @@ def _one_picture(model: Model, image: Path | str, items: list[Item], allow_urls:
     for first in range(0, len(items), AT_ONCE):
         group = items[first : first + AT_ONCE]
         try:
-            answers = session.ask_many([item.prompt for item in group])
+            answers = session.ask_many([item.prompt for item in group], words=words)
         except Exception:  # one of them is at fault: find out which
-            yield from (_one_prompt(session, item) for item in group)
+            yield from (_one_prompt(session, item, words) for item in group)
         else:
             yield from (Outcome(item, answer) for item, answer in zip(group, answers, strict=True))
 
 
-def _one_prompt(session: Session, item: Item) -> Outcome:
+def _one_prompt(session: Session, item: Item, words: bool) -> Outcome:
     try:
-        return Outcome(item, session.ask_many([item.prompt])[0])
+        return Outcome(item, session.ask_many([item.prompt], words=words)[0])
     except Stopped:
         raise
     except Exception as error:

@@ -191,6 +191,7 @@ class Session:
         points: Iterable[Sequence[float]] = (),
         boxes: Iterable[Box] = (),
         mask: Mask | None = None,
+        words: bool = True,
         keep_logits: bool = False,
         keep_alternatives: bool = False,
     ) -> Answer:
@@ -202,7 +203,7 @@ class Session:
 
         `points` are (x, y) or (x, y, inside) and together mean one thing; every box (x0, y0, x1, y1) means one thing;
         `mask` is a drawn mask to begin from. Raises PromptError for what cannot be asked; the conversation then stays
-        as it was.
+        as it was. Without `words`, a model that can leave out its reply (mini) does, and is several times as fast.
         """
         for event in self.stream(
             prompt,
@@ -210,7 +211,7 @@ class Session:
             points=points,
             boxes=boxes,
             mask=mask,
-            keep=Keep(logits=keep_logits, alternatives=keep_alternatives),
+            keep=Keep(logits=keep_logits, alternatives=keep_alternatives, words=words),
         ):
             if isinstance(event, Done):
                 return event.answer
@@ -232,16 +233,21 @@ class Session:
             yield from self._answer(full, self.rounds, keep, self._append)
 
     def ask_many(
-        self, prompts: Iterable[str | Prompt], *, keep_logits: bool = False, keep_alternatives: bool = False
+        self,
+        prompts: Iterable[str | Prompt],
+        *,
+        words: bool = True,
+        keep_logits: bool = False,
+        keep_alternatives: bool = False,
     ) -> list[Answer]:
-        """Answer prompts together, each as if it were the first; the conversation stays as it is."""
+        """Answer prompts together, each as if it were the first; the conversation stays as it is. See `ask`."""
         if isinstance(prompts, str):
             raise PromptError(
                 "ask_many takes a list of prompts", got="one text", do="Use ask, or put it in a list."
             )
         checked = [self.model.backend.check(self._prompt(prompt)) for prompt in prompts]
         state = self.model.backend.begin(self.model.view_of(self))
-        keep = Keep(logits=keep_logits, alternatives=keep_alternatives)
+        keep = Keep(logits=keep_logits, alternatives=keep_alternatives, words=words)
         answers = self.model.answers([Asked(state, prompt) for prompt in checked], keep)
         # Named as the first of a conversation of their own, whatever they refer to in this one.
         alone = (replace(answer.round, prompt=Prompt()) for answer in answers)

@@ -187,7 +187,7 @@ class NeuralBackend:
         """Answer prompts about one picture: all in words, or one of marks."""
         assert isinstance(view, NeuralView)
         spent, outs = 0.0, list[MaskOutput]()
-        steps = self._steps(view, [one for _, one in group])
+        steps = self._steps(view, [one for _, one in group], keep.words)
         while True:
             start = time.perf_counter()
             # Not around the yields: between them the thread is the caller's.
@@ -209,7 +209,7 @@ class NeuralBackend:
             yield from (Found(row, segment) for segment in answer.segments)
             yield Done(row, answer)
 
-    def _steps(self, view: NeuralView, asked: list[Asked]) -> Iterator[Piece | MaskOutput]:
+    def _steps(self, view: NeuralView, asked: list[Asked], words: bool) -> Iterator[Piece | MaskOutput]:
         """Run the network over prompts about one picture: words as they come, and masks."""
         if (prompt := asked[0].prompt).marks:
             for marks in self._marks(prompt, view.picture):
@@ -217,11 +217,17 @@ class NeuralBackend:
             return
         states = [one.state for one in asked]
         remembered = [state if isinstance(state, NeuralState) else NeuralState(view) for state in states]
+        tokens = self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked])
+        memories = [state.memory for state in remembered]
+        meant = [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)]
+        if not words:
+            yield self.net.ask(view.look, tokens, memories, meant, multimask=self.protocol.best_of_three)
+            return
         yield from self.net.stream(
             view.look,
-            self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked]),
-            [state.memory for state in remembered],
-            [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)],
+            tokens,
+            memories,
+            meant,
             multimask=self.protocol.best_of_three,
             least=self.config.presence_threshold if self._trained(prompt).get("presence") else 0.0,
             earlier=[said(state.rounds) for state in states],

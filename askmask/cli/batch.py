@@ -16,6 +16,7 @@ from askmask.cli.options import (
     ModelName,
     ProtocolName,
     Threshold,
+    WithWords,
     Yes,
     load_model,
     progress_bar,
@@ -51,6 +52,7 @@ def batch(
     model: ModelName = "mini",
     protocol: ProtocolName = None,
     threshold: Threshold = None,
+    words: WithWords = True,
     allow_urls: AllowUrls = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("askmask-batch"),
     overlays: Annotated[
@@ -88,6 +90,7 @@ def batch(
             source=source,
             unusable=bad,
             overlays=overlays,
+            words=words,
             on_start=start,
             allow_urls=allow_urls,
             threshold=threshold,

@@ -64,6 +64,10 @@ Rewrite = Annotated[
         show_default=False,
     ),
 ]
+WithWords = Annotated[
+    bool,
+    typer.Option("--words/--no-words", help="Whether a reply in words is wanted; mini is faster without."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")]
 
 

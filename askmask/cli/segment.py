@@ -16,6 +16,7 @@ from askmask.cli.options import (
     ModelName,
     ProtocolName,
     Threshold,
+    WithWords,
     Yes,
     load_model,
     with_pointing,
@@ -59,6 +60,7 @@ def segment(
     model: ModelName = "mini",
     protocol: ProtocolName = None,
     threshold: Threshold = None,
+    words: WithWords = True,
     allow_urls: AllowUrls = False,
     out: Annotated[
         Path | None,
@@ -88,7 +90,7 @@ def segment(
     if out is not None:
         check_free(out, SAVED_BY)
     loaded = load_model(model, protocol, device, dtype, yes, point, threshold)
-    answers, failed = _asked(loaded.open(picture), prompts)
+    answers, failed = _asked(loaded.open(picture), prompts, words)
     if not answers:
         raise failed[0][1]
     if out is not None:
@@ -107,17 +109,21 @@ def segment(
     _end(failed)
 
 
-def _asked(session: Session, prompts: list[str]) -> tuple[list[Answer], list[tuple[str, AskMaskError]]]:
+def _asked(
+    session: Session, prompts: list[str], words: bool
+) -> tuple[list[Answer], list[tuple[str, AskMaskError]]]:
     """Ask all prompts together; if that fails one by one, so that what can be answered is."""
     try:
-        return session.ask_many(prompts), []
+        return session.ask_many(prompts, words=words), []
     except AskMaskError as error:
         if len(prompts) == 1:
             return [], [(prompts[0], error)]
     answers, failed = [], []
     for prompt in prompts:
         try:
-            answers += session.ask_many([prompt])  # a reply that came is kept, and costs no second call
+            answers += session.ask_many(
+                [prompt], words=words
+            )  # a reply that came is kept, and costs no second call
         except AskMaskError as error:
             failed.append((prompt, error))
     return answers, failed

@@ -22,7 +22,7 @@ from askmask.model.mini.instances import evidence_width
 from askmask.model.mini.language import Choice, Seen
 from askmask.model.mini.memory import OVERLAP, References, Remembered, pad_memories
 from askmask.model.mini.net import Mini
-from askmask.model.mini.words import Said
+from askmask.model.mini.words import UNSAID, Said
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.prompts import Ask
@@ -63,7 +63,9 @@ class ConversationConfig(SelectionConfig):
     own_until: float = 0.5  # and at which all of `own` is reached
     damage: float = 0.25  # share of true masks before that are damaged
     given: float = 0.5  # share of rounds that are told what they refer to
-    unheard: float = 0.25  # share of rounds that do not hear the (true) reply before them: their own may be another
+    unheard: float = (
+        0.25  # share of rounds that do not hear the (true) reply before them: their own may be another
+    )
     nothing: float = (
         3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
     )
@@ -314,7 +316,7 @@ class ConversationTask(SelectionTask):
 
 def said_before(drawn: Drawn) -> list[Said]:
     """Return what each round of a dialogue has heard before it."""
-    said, found = Said(), []
+    said, found = UNSAID, []
     for round, unheard in zip(drawn.talk, drawn.unheard, strict=True):
         found.append(replace(said, reply="") if unheard else said)
         said = said.then(round.text, round.reply)

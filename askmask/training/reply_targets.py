@@ -15,7 +15,7 @@ import numpy as np
 from askmask.formats.dense import FLOOR, TABLE, WALL
 from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
-from askmask.model.mini.words import Said
+from askmask.model.mini.words import UNSAID, Said
 from askmask.training.prompts import NOBODY, ask_of
 from askmask.world.ground import Ground, Query
 from askmask.world.talks.memory import OF_THOSE
@@ -47,7 +47,7 @@ class AskedRound:
     refers: tuple[int, ...] = ()  # numbers of the masks answered before, in the order they came
     before: tuple[tuple[int, ...], ...] = ()  # things that each earlier round of its dialogue answered with
     earlier: str = ""  # all that was said before
-    said: Said = Said()  # what the choice hears of it
+    said: Said = UNSAID  # what the choice hears of it
 
     @property
     def alone(self) -> bool:
@@ -67,7 +67,7 @@ def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tupl
         rounds: list[AskedRound] = []
         before: list[tuple[int, ...]] = []
         earlier: list[str] = []
-        said = Said()
+        said = UNSAID
         for prompt in dialogue:
             asked = _asked(prompt, scene, view, before)
             if asked is None:

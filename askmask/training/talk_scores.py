@@ -17,7 +17,7 @@ from askmask.evaluation.scoring import Scored
 from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.memory import Remembered, pad_memories
 from askmask.model.mini.net import Mini
-from askmask.model.mini.words import Said
+from askmask.model.mini.words import UNSAID
 from askmask.training.mini_scores import ValView, prefix_now
 from askmask.training.prompts import ignored_mask
 from askmask.training.reference_cache import shrink
@@ -96,7 +96,7 @@ def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarr
     for round, truth in zip(talk.talk, talk.truth, strict=True):
         meant = _meant(round, kept, [len(masks) for masks in talk.truth]) if net.remembers else []
         references = pad_memories([memory], [meant], prefix.seen.states.shape[1]) if net.remembers else None
-        said = [Said() if memory is None else memory.said]
+        said = [UNSAID if memory is None else memory.said]
         choice = encoder.encode(prefix, encoder.words.tokens([round.text]), references, said)
         size = talk.ignored[0].shape
         shown = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[0, 0] > 0.5
@@ -111,9 +111,7 @@ def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarr
             before = 0 if memory is None else len(memory.evidence)
             kept.append(list(range(before, before + len(masks))))
             squares = _squares(masks, prefix.parts)
-            memory = encoder.remember(
-                prefix, talk.view.features, memory, squares, round.text, round.reply
-            )
+            memory = encoder.remember(prefix, talk.view.features, memory, squares, round.text, round.reply)
     return found
 
 

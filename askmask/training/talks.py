@@ -14,7 +14,10 @@ from askmask.imaging.mask import Mask
 from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of
 from askmask.world.phrases import NOUNS
 
-UNSETTLED = ("intent_ask", "intent_count")  # kinds whose intent several things may fit, none of them shown yet
+UNSETTLED = (
+    "intent_ask",
+    "intent_count",
+)  # kinds whose intent several things may fit, none of them shown yet
 TAKE_AWAY = ("minus", "remaining")  # kinds that take later answers they refer to from the first
 TOLD = (
     "name",
@@ -89,7 +92,9 @@ def _looked_for(prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mappi
     fits = (prompt.get("facts") or {}).get("fits")
     if prompt.get("kind") not in UNSETTLED or fits is None:
         return None
-    return ask_of({**prompt, "kind": INTENTS[0], "answer": {"objects": fits}, "satisfying": fits}, scene, view)
+    return ask_of(
+        {**prompt, "kind": INTENTS[0], "answer": {"objects": fits}, "satisfying": fits}, scene, view
+    )
 
 
 def _said(prompt: Mapping[str, Any], ask: Ask) -> frozenset[str]:

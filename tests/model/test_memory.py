@@ -11,13 +11,14 @@ import askmask
 from askmask import Answer, Mask, Session
 from askmask.backend import Asked, Keep
 from askmask.backends.neural import FORGETS, UNSHOWN
-from askmask.conversation import Prompt
+from askmask.conversation import Prompt, Round
 from askmask.errors import PromptError
 from askmask.formats.dense import read_shard
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.memory import Remembered, pad_memories, refer
 from askmask.model.mini.net import Mini
+from askmask.model.mini.words import FARTHEST, MOST_HEARD, Said, WordHasher
 from tests.training.discs import write_discs
 
 FOLLOWING = ["its lid", "the other one, please", "what is left of it"]
@@ -37,7 +38,7 @@ def net(plain):
     torch.manual_seed(5)
     net = Mini(plain.backend.net.config.grown((), remembers=True))
     net.load_state_dict(plain.backend.net.state_dict(), strict=False)
-    for parameter in net.language.memory.parameters():
+    for parameter in (*net.language.memory.parameters(), net.language.listen.weight):
         torch.nn.init.normal_(parameter, std=0.5)
     return net.eval()
 
@@ -236,3 +237,29 @@ def test_references_are_stored_with_the_answer(model, picture):
     again = Answer.from_dict(json.loads(json.dumps(answer.to_dict())))
     assert again == answer and again.references == answer.references
     assert replace(answer, round=replace(answer.round, references=())) != answer
+
+
+class TestWordsBefore:
+    def test_it_changes_the_answer_of_its_own_conversation_alone(self, model, picture):
+        view = model.backend.look(askmask.imaging.files.read_picture(picture))
+        alone = model.backend.begin(view)
+        rounds = [Round(prompt=Prompt(text=text), segments=()) for text in ("the red disc", "the blue disc")]
+        asked = [
+            Asked(state, Prompt(text="no, but a round one"))
+            for state in (alone, *(model.backend.extend(alone, round) for round in rounds))
+        ]
+        together = [answer.presence for answer in model.answers(asked)]
+        assert len({round(presence, 4) for presence in together}) == 3
+        for one, presence in zip(asked, together, strict=True):
+            assert model.answers([one])[0].presence == pytest.approx(presence, abs=1e-5)
+
+    def test_only_the_last_reply_and_the_latest_words_are_heard(self):
+        said = Said()
+        for number in range(12):
+            said = said.then(f"{number} " * 40, f"reply {number}")
+        assert said.reply == "reply 11" and len(said.prompts) == FARTHEST
+        hasher = WordHasher(100, 100, 48)
+        (heard, unheard), ago = hasher.earlier([said, Said()]).tokens.real, hasher.earlier([said]).ago
+        assert heard.sum() == MOST_HEARD and not unheard.any()
+        assert ago[0, 0] == 0 and (ago[0].diff() >= 0).all() and ago.max() == 4
+        assert hasher.earlier([Said(), Said()]) is None

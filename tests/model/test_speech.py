@@ -168,6 +168,16 @@ def test_a_broken_reply_leaves_the_masks_of_a_silent_network_and_a_notice(pictur
         assert other.reply is None and other.text == ""
 
 
+def test_a_model_that_speaks_can_be_asked_for_masks_alone(picture, tmp_path):
+    silent = loaded(built(replace(SPEAKS, replies=())), tmp_path / "silent").open(picture)
+    session = loaded(saying(built(), "mug", alone=True), tmp_path / "net").open(picture)
+    assert session.ask(PROMPTS[0]).reply and session.ask_many(PROMPTS[:1])[0].reply
+    quiet, plain = session.ask_many(PROMPTS, words=False), silent.ask_many(PROMPTS)
+    assert [one.reply for one in quiet] == [None] * len(PROMPTS)
+    assert [one.masks for one in quiet] == [one.masks for one in plain]
+    assert session.fork().ask(PROMPTS[0], words=False).reply is None
+
+
 def test_words_come_as_they_are_made_and_add_up_to_the_reply(picture, tmp_path):
     session = loaded(saying(built(), "mug"), tmp_path).open(picture)
     events = list(session.stream("the mug"))

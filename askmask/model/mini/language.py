@@ -1,9 +1,9 @@
 """mini's prompt encoder: words and the picture's regions in one small transformer.
 
     once per picture:  Features -> Percept -> Instances -> region states and what each pair is (Seen)
-    once per prompt:   words, beside those of earlier rounds -> text layers -> joint layers over words and regions; half-way, which region the
-                       words speak *of* ("left of the mug": the mug), and what every other region is to that one
-                       -> which regions, which part of them, whether anything matches
+    once per prompt:   words, with those of earlier rounds -> text layers -> joint layers over words and regions;
+                       half-way, which region the words speak *of* ("left of the mug": the mug), and what every other
+                       region is to that one -> which regions, which part of them, whether anything matches
 
 Letters as in seams.py; O regions (objects and stuff), P part names.
 """

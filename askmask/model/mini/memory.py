@@ -28,7 +28,7 @@ from askmask.model.mini.instances import (
     shown_by,
 )
 from askmask.model.mini.perception import Percept
-from askmask.model.mini.words import Said
+from askmask.model.mini.words import UNSAID, Said
 
 OVERLAP = 3  # numbers per reference and region: IoU, share of the reference, share of the region
 SAME = (
@@ -51,7 +51,7 @@ class Remembered:
     place: Tensor  # [M] which mask of its answer it was
     many: Tensor  # [M] how many masks that answer had
     rounds: int  # so far; some may have found nothing
-    said: Said = Said()
+    said: Said = UNSAID
 
     def then(self, evidence: Tensor, relation: Tensor, overlap: Tensor) -> Remembered:
         """Return the memory after one more round, given what `refer` says of its masks; its words go by `said`."""

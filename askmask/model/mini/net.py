@@ -29,7 +29,7 @@ from askmask.model.mini.memory import References, Remembered, pad_memories, refe
 from askmask.model.mini.perception import Percept, Perception
 from askmask.model.mini.speech import HEARD, Speech
 from askmask.model.mini.spoken import read_again
-from askmask.model.mini.words import MiniTokens, Said, split
+from askmask.model.mini.words import UNSAID, MiniTokens, Said, split
 from askmask.model.net import AskMaskNet, Look
 from askmask.model.seams import Features, Marks, MaskOutput, PastRound, Piece, Prompts
 
@@ -240,7 +240,7 @@ class Mini(AskMaskNet):
     ) -> tuple[Choice, References | None, MaskOutput]:
         regions = look.prefix.seen.states.shape[1]
         references = pad_memories(memories, meant, regions) if self.remembers else None
-        said = [Said() if memory is None else memory.said for memory in memories]
+        said = [UNSAID if memory is None else memory.said for memory in memories]
         choice = self.prompt_encoder.encode(look.prefix, tokens, references, said)
         out = self._decoded(look, choice, multimask)
         return choice, references, replace(out, references=_spoken_of(choice))

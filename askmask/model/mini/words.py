@@ -65,6 +65,9 @@ class Said:
         return Said((*self.prompts, prompt)[-FARTHEST:], reply)
 
 
+UNSAID = Said()
+
+
 @dataclass(frozen=True)
 class Earlier:
     """What was said before each of B prompts: the words of its conversation, and how many rounds ago each was said."""
@@ -88,14 +91,16 @@ class WordHasher:
 
     def earlier(self, said: Sequence[Said]) -> Earlier | None:
         """Read what was said before B prompts, of each at most MOST_HEARD words, the latest; None if nothing was."""
-        if not any(one.prompts or one.reply for one in said):
-            return None
         rows: list[list[tuple[str, int, int]]] = []
         for one in said:
             texts = enumerate((one.reply, *reversed(one.prompts)))
-            words = [(w, at, ago) for ago, text in texts for at, w in enumerate(split(text, MOST_OF_A_TEXT)) if w]
+            words = [
+                (w, at, ago) for ago, text in texts for at, w in enumerate(split(text, MOST_OF_A_TEXT)) if w
+            ]
             rows.append(words[:MOST_HEARD])
-        longest = max(map(len, rows))
+        longest = max(map(len, rows), default=0)
+        if not longest:
+            return None
         place, ago = torch.zeros(2, len(rows), longest, dtype=torch.long)
         for number, row in enumerate(rows):
             for column, (_, at, rounds) in enumerate(row):
