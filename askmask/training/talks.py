@@ -14,10 +14,9 @@ from askmask.imaging.mask import Mask
 from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of
 from askmask.world.phrases import NOUNS
 
-UNSETTLED = (
-    "intent_ask",
-    "intent_count",
-)  # kinds whose intent several things may fit, none of them shown yet
+# Kinds of rounds in words alone: several things may fit the intent, none of them shown yet; something is said of what
+# was shown.
+UNSETTLED, EXPLAINED = ("intent_ask", "intent_count"), "intent_words"
 TAKE_AWAY = ("minus", "remaining")  # kinds that take later answers they refer to from the first
 TOLD = (
     "name",
@@ -34,7 +33,7 @@ for _category, _pairs in NOUNS.items():
 class TalkRound:
     """One round of a dialogue. `ask` is None where no regions can tell what is asked for.
 
-    Where the answer is in words alone, what fits the intent so far is asked for, if that is known.
+    Where the answer is in words alone, what these words are about is asked for, if that is known.
     """
 
     text: str
@@ -63,7 +62,8 @@ def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[Ta
 def _round(
     prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any], before: Sequence[TalkRound]
 ) -> TalkRound:
-    asked = ask_of(prompt, scene, view) if prompt["answer"] is not None else _looked_for(prompt, scene, view)
+    shown = prompt["answer"] is not None
+    asked = ask_of(prompt, scene, view) if shown else _looked_for(prompt, scene, view, before)
     keys = () if prompt["answer"] is None else tuple(keys_of(prompt["answer"]))
     by_answer = []
     for reference in prompt.get("refers_to") or ():
@@ -78,7 +78,7 @@ def _round(
         prompt["prompt"],
         prompt.get("reply") or "",
         asked,
-        prompt["answer"] is not None,
+        shown,
         keys,
         refers,
         less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
@@ -87,10 +87,17 @@ def _round(
     )
 
 
-def _looked_for(prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any]) -> Ask | None:
-    """Return what fits an intent where the assistant asks back or counts."""
-    fits = (prompt.get("facts") or {}).get("fits")
-    if prompt.get("kind") not in UNSETTLED or fits is None:
+def _looked_for(
+    prompt: Mapping[str, Any], scene: Mapping[str, Any], view: Mapping[str, Any], before: Sequence[TalkRound]
+) -> Ask | None:
+    """Return what fits an intent where the assistant asks back or counts, and what is spoken of where it explains."""
+    kind, fits = prompt.get("kind"), (prompt.get("facts") or {}).get("fits")
+    if kind == EXPLAINED:
+        shown = [before[reference["round"]].ask for reference in prompt["refers_to"]]
+        fits = sorted(id for ask in shown if ask is not None for id in ask.ids)
+    elif kind not in UNSETTLED:
+        return None
+    if fits is None:
         return None
     return ask_of(
         {**prompt, "kind": INTENTS[0], "answer": {"objects": fits}, "satisfying": fits}, scene, view
