@@ -91,8 +91,10 @@ def results(found: dict, latency: dict) -> str:
     told = [
         f'"Found" for {said(found["target accuracy"])} of prompts with a target (floor .90), "nothing" for '
         f"{said(found['no-target accuracy'])} of those without (floor .80). One core, 192 px: first prompt "
-        f"{latency['first_prompt_ms']['median']:.0f} ms, further prompts "
-        f"{latency['further_prompt_ms']['median']:.0f} ms (median; `latency.json`).",
+        f"{milliseconds(latency['masks']['first_prompt_ms'])}, further prompts "
+        f"{milliseconds(latency['masks']['further_prompt_ms'])} for masks alone, "
+        f"{milliseconds(latency['masks_and_words']['first_prompt_ms'])} and "
+        f"{milliseconds(latency['masks_and_words']['further_prompt_ms'])} with words (median; `latency.json`).",
         f"**Against shortcuts.** On the {hard['iou']['prompts']} hard prompts of physics mini scores "
         f"{said(hard['iou'])}; the better of each prompt's own shortcuts, drawn with perfect masks, "
         f"{said(hard['best_shortcut'])}; the difference, paired over scenes, is {said(hard['above_shortcut'])}. "
@@ -101,6 +103,10 @@ def results(found: dict, latency: dict) -> str:
         f"below {listed(below)}.",
     ]
     return "\n".join(rows) + "\n\n" + "\n\n".join(wrapped(text) for text in told)
+
+
+def milliseconds(times: dict) -> str:
+    return f"{times['median']:.0f} ms"
 
 
 def card(found: dict) -> str:

@@ -1,4 +1,4 @@
-"""Time `mini` on one core: the first prompt on a picture, and further ones, at full resolution.
+"""Time `mini` on one core: the first prompt on a picture, and further ones, for masks alone and with words.
 
 python benchmarks/mini_latency.py [--model mini] [--size 192] [--repeat 30] [--out results/mini/latency.json]
 """
@@ -29,23 +29,29 @@ def main():
     torch.set_num_threads(1)
     model = askmask.load(options.model, device="cpu")
     noise = np.random.default_rng(0).integers(0, 255, (options.size, options.size, 3), dtype=np.uint8)
-    first, further = [], []
+    asked = options.picture or noise
+    times = {words: ([], []) for words in (False, True)}
     for _ in range(options.repeat):
-        began = time.perf_counter()
-        session = model.open(options.picture or noise)
-        session.ask("the red mug left of the tallest bottle")
-        first.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        session.ask("what could I take away without anything falling?")
-        further.append(time.perf_counter() - began)
+        for words, (first, further) in times.items():
+            began = time.perf_counter()
+            session = model.open(asked)
+            session.ask("the red mug left of the tallest bottle", words=words)
+            first.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            session.ask("what could I take away without anything falling?", words=words)
+            further.append(time.perf_counter() - began)
     found = {
         "model": model.name,
         "size_hw": list(session.picture.size),
         "threads": 1,
         "machine": platform.processor() or platform.machine(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
-        "first_prompt_ms": {k: round(1000 * v, 1) for k, v in summary(first).items()},
-        "further_prompt_ms": {k: round(1000 * v, 1) for k, v in summary(further).items()},
+    } | {
+        name: {
+            which: {k: round(1000 * v, 1) for k, v in summary(spent).items()}
+            for which, spent in zip(("first_prompt_ms", "further_prompt_ms"), times[words], strict=True)
+        }
+        for name, words in (("masks", False), ("masks_and_words", True))
     }
     from askmask.runs.whole_files import write_json
 
