@@ -5,14 +5,13 @@
 Single prompts are asked alone, dialogues in order with the model's own answers before. `kind`: whether something is
 shown, nothing matches, or words alone answer. Claims are held against the facts of the scene (world/talks/claims.py);
 those that the facts do not decide count for nothing. `phrase`: whether the thing under a mask fits the words that the
-reply ties to it. gIoU beside that of the same network without replies says what the replies do to the masks.
+reply ties to it. gIoU beside that of the same network asked for masks alone says what the replies do to the masks.
 Intervals: bootstrap over scenes, 95 %.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import platform
 import time
 from collections import Counter, defaultdict
@@ -28,7 +27,6 @@ from askmask.evaluation.text_scores import Reference, text_scores
 from askmask.formats.dense import read_shard, shards
 from askmask.history import translated
 from askmask.runs.whole_files import write_json
-from askmask.session import Model
 from askmask.training.reply_targets import singles_of, to_say
 from askmask.world.ground import ground_of
 from askmask.world.prompts import to_round
@@ -36,14 +34,6 @@ from askmask.world.talks.claims import claims
 from askmask.world.talks.replies import called
 
 SHOWN, NOTHING, ALONE = "shown", "nothing", "words alone"
-
-
-def silent(model):
-    """The same model without replies."""
-    backend = copy.copy(model.backend)
-    backend.net = copy.copy(backend.net)
-    backend.net._modules = dict(backend.net._modules) | {"speech": None}
-    return Model(backend)
 
 
 def kind_of(answer):
@@ -102,13 +92,15 @@ def row_of(prompt, answer, ground, shard, at, *, about=(), among=(), wanted=None
     return row
 
 
-def singles(model, quiet, shard, at, scene, view, ground):
+def singles(model, shard, at, scene, view, ground):
     """Yield a row for each single prompt."""
     prompts = view["prompts"]
     texts = [prompt["prompt"] for prompt in prompts]
     asked = {one.text: one for one in singles_of(scene, view)}
-    session, other = model.open(shard.rgb[at]), quiet.open(shard.rgb[at])
-    for prompt, answer, plain in zip(prompts, session.ask_many(texts), other.ask_many(texts), strict=True):
+    session = model.open(shard.rgb[at])
+    for prompt, answer, plain in zip(
+        prompts, session.ask_many(texts), session.ask_many(texts, words=False), strict=True
+    ):
         one = asked.get(prompt["prompt"])
         rng = np.random.default_rng([scene["seed"], len(prompt["prompt"])])
         said = None if one is None else to_say(one, ground, one.ids, one.part, rng)
@@ -135,7 +127,7 @@ def dialogue(model, shard, at, talk, ground):
 
 def rows_of(model, folder, limit):
     """Yield one dict per reply."""
-    quiet, views = silent(model), 0
+    views = 0
     for path in shards(folder):
         shard = read_shard(path)
         for at in range(len(shard.rgb)):
@@ -144,7 +136,7 @@ def rows_of(model, folder, limit):
             views += 1
             scene, view = shard.facts(at)
             ground = ground_of(scene, view)
-            rows = [*singles(model, quiet, shard, at, scene, view, ground)]
+            rows = [*singles(model, shard, at, scene, view, ground)]
             for talk in view.get("dialogues", ()):
                 rows += dialogue(model, shard, at, talk, ground)
             yield from (row | {"scene": scene["seed"]} for row in rows)
