@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 LOG = logging.getLogger("askmask")
 SHOWN = 3  # places of a kind that are named
+LONGEST = 600  # letters of a place: a file's name in it may be of any length
 # Control characters, changes of writing direction, and bytes of a name that are no text.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _said: set[str] = set()
@@ -31,7 +32,10 @@ class Notes:
         self.counts[kind] += count
         places = self.places.setdefault(kind, [])
         if place and len(places) < SHOWN:
-            places.append(str(place))
+            told = str(place)
+            places.append(
+                told if len(told) <= LONGEST else f"{told[: LONGEST // 2]}...{told[-LONGEST // 2 :]}"
+            )
 
     def lines(self) -> list[str]:
         """Return one line per kind, in order of first occurrence: "5 x KIND (first: PLACE; PLACE; PLACE)"."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from askmask.imaging.mask import Mask
-from askmask.training.prompts import NOBODY, Ask, ask_of
+from askmask.training.prompts import NOBODY, Ask, ask_of, of_facts
 from askmask.world.phrases import NOUNS
 
 TAKE_AWAY = ("minus", "remaining")  # kinds that take later answers they refer to from the first
@@ -38,6 +38,7 @@ class TalkRound:
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
 
 
+@of_facts
 def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[TalkRound, ...]]:
     """Return the dialogues of a view."""
     found = []
