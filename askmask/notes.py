@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
 
 LOG = logging.getLogger("askmask")
 SHOWN = 3  # places of a kind that are named
+LONGEST = 600  # letters of a place: a file's name in it may be of any length
+# Control characters, changes of writing direction, and bytes of a name that are no text.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _said: set[str] = set()
+
+
+def visible(text: str) -> str:
+    """Return the text with what could steer a terminal made visible."""
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Notes:
@@ -23,7 +32,10 @@ class Notes:
         self.counts[kind] += count
         places = self.places.setdefault(kind, [])
         if place and len(places) < SHOWN:
-            places.append(str(place))
+            told = str(place)
+            places.append(
+                told if len(told) <= LONGEST else f"{told[: LONGEST // 2]}...{told[-LONGEST // 2 :]}"
+            )
 
     def lines(self) -> list[str]:
         """Return one line per kind, in order of first occurrence: "5 x KIND (first: PLACE; PLACE; PLACE)"."""
@@ -39,7 +51,7 @@ class Notes:
 
 
 def say_once(text: str, tell: Callable[[str], None] = LOG.warning) -> None:
-    """Tell a text that was not told before in this process."""
+    """Tell a text that was not told before in this process; what in it could steer a terminal is made visible."""
     if text not in _said:
         _said.add(text)
-        tell(text)
+        tell(visible(text))

@@ -13,7 +13,7 @@ from askmask.conversation import Example, Round
 from askmask.errors import DataError
 from askmask.formats import open_dataset
 from askmask.formats.catalogue import LOADERS
-from askmask.formats.reading import found_in, naming, size_of
+from askmask.formats.reading import found_in, item, naming, size_of
 from askmask.notes import Notes
 from askmask.runs.json_text import read_object, read_rows
 from askmask.runs.manifest import made_by
@@ -80,13 +80,13 @@ def _batch(folder: Path, at: str | Path | None, notes: Notes) -> Iterator[Exampl
     """Read results.jsonl, one Example per answer; what failed is counted."""
     for number, row in read_rows(folder / batch.RESULTS):
         where = f"{folder / batch.RESULTS}, line {number}"
-        with naming(where):
+        with item(where, notes):
             answer = Answer.from_dict(row)
             image = _picture(row["image"], folder, at)
             example = Example(id=str(row["id"]), image=image, rounds=(_round_of(answer, notes, where),),
                               independent=True, size=answer.size, source=answer.model)  # fmt: skip
             _check_sizes(example)
-        yield example
+            yield example
     failed = folder / batch.FAILED
     for number, row in read_rows(failed) if failed.is_file() else ():
         notes.add("prompts left out: they failed", f"{failed}, line {number}: {str(row.get('reason'))[:80]}")

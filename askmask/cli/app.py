@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from importlib import import_module
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from askmask.errors import AskMaskError
+from askmask.notes import STEERING, visible
 
 app = typer.Typer(
     name="askmask",
@@ -103,16 +103,7 @@ def say_json(value: Any, *, indent: int) -> None:
     from askmask.runs.json_text import json_text
 
     for line in json_text(value, indent=indent).split("\n"):
-        typer.echo(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
-
-
-def visible(text: str) -> str:
-    """Return the text with what could steer the terminal made visible."""
-    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-# Control characters, changes of writing direction, and bytes of a name that are no text.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+        typer.echo(STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
 def in_one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app, in_one_line, say, visible
+from askmask.cli.app import app, in_one_line, say
 from askmask.cli.options import (
     Device,
     Dtype,
@@ -22,6 +22,7 @@ from askmask.cli.options import (
     with_rewriting,
 )
 from askmask.errors import AskMaskError
+from askmask.notes import visible
 
 if TYPE_CHECKING:
     from askmask.chat.lines import Line

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from askmask.cli.app import visible
 from askmask.conversation import CONCEPTS
+from askmask.notes import visible
 
 
 def status_table(run: Path, report: Any) -> Group:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askmask.cli.app import app, say, say_json, visible
+from askmask.cli.app import app, say, say_json
 from askmask.cli.options import (
     Device,
     Dtype,
@@ -28,6 +28,7 @@ from askmask.cli.options import (
 )
 from askmask.cli.options import ProtocolName as NetProtocol
 from askmask.cli.score import ProtocolName, about_run, print_scores, print_words, score_run
+from askmask.notes import visible
 from askmask.runs.whole_files import write_json
 
 if TYPE_CHECKING:

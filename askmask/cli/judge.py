@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askmask.cli.app import app, say, say_json
-from askmask.errors import DataError
+from askmask.errors import DataError, SettingError
+from askmask.runs.json_text import read_object
 from askmask.runs.whole_files import write_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 JUDGE_HELP = """Have a model grade the dialogues of RUN: PR, LC, CC, TR from 1 to 5, and the win rate against others.
 
 Temperature 0, every question --repeats times, pairs in both orders; replies that cannot be read are counted. Every
-reply is kept in RUN/judge.sqlite: the same command again calls nobody.
+reply is kept in RUN/judge.sqlite: the same command again calls nobody. A dialogue that cannot be asked about is
+counted and named, and the exit code is 1.
 
 Examples:
 
@@ -50,6 +52,9 @@ def judge_command(
     from askmask.evaluation.judge import VlmJudge, judge_dialogues, win_rate
     from askmask.vlm.opening import ModelChoice
 
+    if not run.is_dir():
+        raise DataError("RUN must be a folder of `askmask eval`", got=run)
+    kept = out or _free(run / "judged.json")
     ours = _dialogues(run, gt, pictures)[:limit]
     theirs = _dialogues(against, gt, pictures)[:limit]
     if not ours:
@@ -61,10 +66,10 @@ def judge_command(
             "against": "the true dialogues" if against is None else against.name,
             "win_rate": win_rate(judge, ours, theirs, repeats=repeats),
         }
-    write_json(out or run / "judged.json", data, indent=2)
+    write_json(kept, data, indent=2)
     if as_json:
         say_json(data, indent=2)
-        return
+        return _end(data)
     grades, pairs = data["grades"], data["win_rate"]
     say(f"{grades['n']} dialogues, judged by {grades['judge']}, {repeats} times each")
     for name, what in (("PR", "progress"), ("LC", "coherence"), ("CC", "fits the picture"), ("TR", "target")):
@@ -78,6 +83,24 @@ def judge_command(
     say(
         f"not read: {unread[0]} of {grades['replies']} grades, {unread[1]} of {pairs['comparisons']} comparisons"
     )
+    _end(data)
+
+
+def _free(path: Path) -> Path:
+    """Return the path unless somebody else's file lies there: it would be written over unasked."""
+    if path.exists() and not {"grades", "win_rate"} <= read_object(path).keys():
+        raise SettingError(
+            f"{path} is in the way and was not written by `askmask judge`", do="Choose another --out."
+        )
+    return path
+
+
+def _end(data: dict[str, Any]) -> None:
+    failed = data["win_rate"]["failed"] | data["grades"]["failed"]
+    for name, reason in failed.items():
+        say(f"failed  {name}: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _dialogues(run: Path | None, gt: str, pictures: bool) -> list[Dialogue]:

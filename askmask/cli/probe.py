@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from askmask.cli.app import app, say, say_json, visible
+from askmask.cli.app import app, say, say_json
 from askmask.cli.options import (
     Device,
     Dtype,
@@ -20,6 +20,7 @@ from askmask.cli.options import (
     with_pointing,
     with_rewriting,
 )
+from askmask.notes import visible
 
 PROBE_HELP = """Probe MODEL on the conversations of DATASET: ask in two ways, and compare the answers.
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,7 +22,7 @@ from askmask.engine.templates import TEMPLATE_PACKAGES
 from askmask.engine.values import RESULT_OF, Failure, Value
 from askmask.errors import DataError
 from askmask.runs.manifest import check_free, output_folder
-from askmask.vlm.ledger import Ledger, connect_to_read
+from askmask.vlm.ledger import Ledger
 
 SCHEMA = 1
 MADE_BY = "askmask engine run"
@@ -41,7 +40,6 @@ CREATE TABLE IF NOT EXISTS failures (
     reason TEXT NOT NULL, keys TEXT NOT NULL, PRIMARY KEY (sha256, stage, unit));
 CREATE INDEX IF NOT EXISTS stage_states ON stages (stage, state);
 """
-_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _CALL_COLUMNS = "key, stage, model, state, worst_usd, cost_usd, input_tokens, output_tokens, started, seconds"
 
 
@@ -64,6 +62,7 @@ class RunStore(Ledger):
 
     FILE = "run.sqlite"
     tables = Ledger.tables + _TABLES
+    what = "an engine run"
     made_by = MADE_BY
     result_of: ClassVar[Mapping[str, type[Value]]] = (
         RESULT_OF  # the stages in their order, and what each gives
@@ -84,8 +83,6 @@ class RunStore(Ledger):
         elif not self.path.is_file():
             raise DataError("no engine run there", got=self.folder, do=f"Start one: {self.made_by} --help")
         with self._naming():
-            if self.path.is_file():
-                self._check_ours()
             super().__init__(self.path, read_only=read_only)
             found = self.meta("schema")
             if found is None and not read_only:
@@ -116,13 +113,6 @@ class RunStore(Ledger):
                     raise error
         finally:
             self.close()
-
-    def _check_ours(self) -> None:
-        """Keep our tables out of another program's database."""
-        with closing(connect_to_read(self.path)) as db:
-            found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if other := sorted(found - set(_TABLE.findall(self.tables))):
-            raise DataError(f"{self.path}: not an engine run", got=f"tables {other[:4]}")
 
     # -- meta ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, Field
 
 from askmask.conversation import Example, Round, Segment
-from askmask.errors import DataError
+from askmask.errors import AskMaskError, DataError, Stopped
 from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.truth import item_id
 from askmask.imaging.mask import union_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from askmask.vlm.pictures import Sendable
 
 RUBRIC = ("PR", "LC", "CC", "TR")
+GONE_AFTER = 3  # dialogues in a row that a server left without a reply: the rest would wait in vain
+MOST_TOLD = 20  # reasons of dialogues that could not be asked about
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -196,23 +199,27 @@ def _answered(
 def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int = 3) -> dict[str, Any]:
     """Ask for the four scores `repeats` times each; return means, deviations between repeats, and failures.
 
-    A dialogue none of whose replies can be read counts in `n` and in `n_unread`, and in no mean.
+    A dialogue none of whose replies can be read counts in `n` and in `n_unread`, and in no mean; one that could not
+    be asked about counts in `n` and in `n_failed`. Raises Stopped where no other dialogue would fare better.
     """
     template = _template("judge_dialogue.md")
+    failed = _Failed()
     values: dict[str, list[float]] = {name: [] for name in RUBRIC}
     spreads: dict[str, list[float]] = {name: [] for name in RUBRIC}
     asked = unread_replies = unread = 0
     for dialogue in dialogues:
         text = template.format(target=dialogue.target, dialogue=_script(dialogue.rounds))
-        grades = []
-        for repeat in range(repeats):
-            asked += 1
-            about = {"dialogue": dialogue.id, "repeat": repeat}
-            grade = parse_grades(judge.ask(text, dialogue.pictures(), about=about, repeat=repeat))
-            if grade is None:
-                unread_replies += 1
-            else:
-                grades.append(grade)
+        with failed.of(dialogue):
+            pictures = dialogue.pictures()
+            replies = [
+                judge.ask(text, pictures, about={"dialogue": dialogue.id, "repeat": repeat}, repeat=repeat)
+                for repeat in range(repeats)
+            ]
+        if dialogue.id in failed.reasons:
+            continue
+        read = [parse_grades(reply) for reply in replies]
+        grades = [grade for grade in read if grade is not None]
+        asked, unread_replies = asked + len(read), unread_replies + len(read) - len(grades)
         unread += not grades
         for name in RUBRIC if grades else ():
             values[name].append(statistics.fmean(grade[name] for grade in grades))
@@ -220,6 +227,7 @@ def judge_dialogues(judge: Judge, dialogues: Sequence[Dialogue], *, repeats: int
     return {
         "n": len(dialogues),
         "n_unread": unread,
+        **failed.counted(),
         "replies": asked,
         "replies_unread": unread_replies,
         **{name: statistics.fmean(values[name]) if values[name] else None for name in RUBRIC},
@@ -235,7 +243,8 @@ def win_rate(
     """Compare dialogues of the same ids pairwise, each pair in both orders, `repeats` times.
 
     A comparison is one pair in both orders. It is won if won in both, lost if lost in both; everything else that could
-    be read is a tie and counts one half. Comparisons with an unread reply count in `n_unread` and not in the rate.
+    be read is a tie and counts one half. Comparisons with an unread reply count in `n_unread` and not in the rate,
+    dialogues that could not be asked about in `n_failed`.
     """
     others = {dialogue.id: dialogue for dialogue in theirs}
     if len(others) != len(theirs) or {d.id for d in ours} != others.keys() or len(ours) != len(others):
@@ -243,18 +252,54 @@ def win_rate(
             "both sides must hold the same dialogues, each once", got=f"{len(ours)} and {len(theirs)}"
         )
     template = _template("judge_pair.md")
+    failed = _Failed()
     wins = losses = ties = unread = 0
     for mine in ours:
-        for repeat in range(repeats):
-            verdict = _compared(judge, template, mine, others[mine.id], repeat)
-            unread += verdict is None
-            wins, losses, ties = wins + (verdict == 1), losses + (verdict == -1), ties + (verdict == 0)
+        verdicts: list[int | None] = []
+        with failed.of(mine):
+            verdicts = [
+                _compared(judge, template, mine, others[mine.id], repeat) for repeat in range(repeats)
+            ]
+        unread += verdicts.count(None)
+        wins, losses, ties = wins + verdicts.count(1), losses + verdicts.count(-1), ties + verdicts.count(0)
     read = wins + losses + ties
     return {
-        "n": len(ours), "comparisons": len(ours) * repeats, "n_unread": unread,
+        "n": len(ours), "comparisons": read + unread, "n_unread": unread, **failed.counted(),
         "wins": wins, "losses": losses, "ties": ties, "win_rate": (wins + 0.5 * ties) / read if read else None,
         **_made_by(judge, template, repeats),
     }  # fmt: skip
+
+
+class _Failed:
+    """The dialogues that could not be asked about, and why; the others are judged."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self._in_a_row = 0
+
+    @contextmanager
+    def of(self, dialogue: Dialogue) -> Iterator[None]:
+        """Take what is wrong with one dialogue as its state. Lets through what concerns all of them."""
+        from askmask.vlm.errors import CallFailed
+
+        try:
+            yield
+        except Stopped:
+            raise
+        except AskMaskError as error:
+            self._in_a_row += isinstance(error, CallFailed) and error.retryable
+            if self._in_a_row >= GONE_AFTER:
+                raise
+            self.reasons[dialogue.id] = str(error)
+        else:
+            self._in_a_row = 0
+
+    def counted(self) -> dict[str, Any]:
+        """Return how many there were, and the first reasons."""
+        return {
+            "n_failed": len(self.reasons),
+            "failed": dict(list(self.reasons.items())[:MOST_TOLD]),
+        }
 
 
 def _compared(judge: Judge, template: str, mine: Dialogue, other: Dialogue, repeat: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from askmask.errors import DataError
 from askmask.evaluation.text_scores import Reference, references_of
 from askmask.evaluation.truth import Truth, read_truths, truths_of
 from askmask.formats import open_dataset
@@ -18,12 +19,24 @@ from askmask.runs.manifest import MANIFEST
 def open_truths(source: str | Path, notes: Notes | None = None) -> Iterator[Truth]:
     """Yield the labelled items of a ground-truth JSONL, of own files, or of NAME:ROOT[@SPLIT].
 
-    A malformed line of a ground-truth JSONL raises DataError. What a reader of data sets leaves out, `notes` counts.
+    A malformed line of a ground-truth JSONL raises DataError, as does a source without any labelled item. What a
+    reader of data sets leaves out, `notes` counts.
     """
     path = Path(source)
     if path.is_file() and path.suffix == ".jsonl" and kind_of(path) == "truth":
-        return read_truths(path)
-    return truths_of(open_dataset(str(source), notes=notes))
+        return _some(read_truths(path), source)
+    return _some(truths_of(open_dataset(str(source), notes=notes)), source)
+
+
+def _some(truths: Iterator[Truth], source: str | Path) -> Iterator[Truth]:
+    empty = True
+    for truth in truths:
+        empty = False
+        yield truth
+    if empty:
+        raise DataError(
+            "the ground truth holds no labelled item", got=source, do="Check the path and the split."
+        )
 
 
 def open_references(source: str | Path) -> Iterator[Reference]:

@@ -34,7 +34,7 @@ from askmask.formats.reading import (
     Frames,
     NoTruth,
     found_in,
-    naming,
+    item,
     read_bytes,
     rounds_of,
     size_of,
@@ -68,7 +68,7 @@ def read_cvat(
     frames = Frames(exif=exif)
     for number, element in enumerate(_parsed(path).iter("image")):
         where = f"{path}, image {number}"
-        with naming(where):
+        with item(where, notes):
             stated = size_of(*(int(text_of(element.get(side), side)) for side in ("height", "width")))
             name = text_of(element.get("name"), "name")
             image = found_in((folder / "images", folder), name)

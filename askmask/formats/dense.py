@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def shards(folder: str | Path) -> list[Path]:
 def read_shard(path: str | Path) -> Shard:
     """Read one shard by its .npz. Raises DataError for a damaged file, or pixels and facts that disagree."""
     path = Path(path)
-    scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
+    scenes = read_facts(path)
     try:
         with np.load(path, allow_pickle=False) as data:
             held = sum(one.file_size for one in data.zip.infolist())
@@ -90,8 +91,6 @@ def read_shard(path: str | Path) -> Shard:
     except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on damaged files
         raise DataError(f"{path} is no shard of dense truth", got=error) from error
     with naming(str(path)):
-        if any(row.get("format", FORMAT) > FORMAT for row in scenes):
-            raise DataError(f"a newer format than {FORMAT}", do="Upgrade askmask.")
         for name, (kind, axes) in ARRAYS.items():
             if arrays[name].dtype != np.dtype(kind) or arrays[name].ndim != axes:
                 got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
@@ -105,10 +104,50 @@ def read_shard(path: str | Path) -> Shard:
             or not all(0 <= s < len(scenes) and v < len(scenes[s]["views"]) for s, v in views)
         ):
             raise DataError("its pixels and its facts do not belong together")
-        for scene, view in views:
-            for prompt in scenes[scene]["views"][view].get("prompts", ()):
-                _check_answer(prompt["answer"])
     return Shard(**arrays, scenes=scenes)
+
+
+def read_facts(path: str | Path) -> list[dict[str, Any]]:
+    """Read the facts alone of a shard, given by its .npz. Raises DataError naming the line."""
+    facts, found = Path(path).with_suffix(".jsonl"), []
+    for number, scene in read_rows(facts):
+        with naming(f"{facts}, line {number}"):
+            if scene.get("format", FORMAT) > FORMAT:
+                raise DataError(f"a newer format than {FORMAT}", do="Upgrade askmask.")
+            _check_scene(scene)
+        found.append(scene)
+    return found
+
+
+_THING = {"id": int, "category": str, "colour": str, "parts": list, "attributes": dict}
+_PART = {"id": int, "name": str}
+_PROMPT = {"prompt": str, "concept": str}
+_IDS = ("satisfying", "candidates", "ignore")  # of a prompt, where it has them
+
+
+def _check_scene(scene: Mapping[str, Any]) -> None:
+    """Raise what `naming` tells for facts that lack what every reader of them goes by."""
+    for thing in scene["objects"]:
+        _check(thing, _THING)
+        for part in thing["parts"]:
+            _check(part, _PART)
+    for view in scene["views"]:
+        for prompt in chain(view["prompts"], *view.get("dialogues", ())):
+            _check(prompt, _PROMPT)
+            for name in _IDS:
+                if any(type(number) is not int for number in prompt.get(name) or ()):
+                    raise DataError(f"{name!r} must be a list of ids", got=repr(prompt[name])[:80])
+            if prompt["answer"] is not None:
+                _check_answer(prompt["answer"])
+
+
+def _check(row: Mapping[str, Any], fields: Mapping[str, type]) -> None:
+    for name, kind in fields.items():
+        if type(row[name]) is not kind or (name == "id" and not 0 < row[name] < 256):
+            raise DataError(f"{name!r} must be {_SAID[kind]}", got=repr(row[name])[:80])
+
+
+_SAID = {int: "a number from 1 to 255", str: "text", list: "a list", dict: "a table"}
 
 
 def _check_answer(answer: Mapping[str, Any]) -> None:

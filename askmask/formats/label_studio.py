@@ -35,7 +35,7 @@ from askmask.formats.reading import (
     Frames,
     NoTruth,
     inside,
-    naming,
+    item,
     read_json,
     rounds_of,
     score_of,
@@ -75,7 +75,7 @@ def read_label_studio(
     frames = Frames(exif=exif)
     for number, task in enumerate(tasks):
         where = f"{path}, task {number}"
-        with naming(where):
+        with item(where, notes):
             image, source, results = _picture_of(task["data"], folder), *_results_of(task, notes, where)
             regions, nothing, size = [], [], None
             for result in results:

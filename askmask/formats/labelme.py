@@ -35,7 +35,7 @@ from askmask.formats.reading import (
     NO_PIXEL,
     Frames,
     found_in,
-    naming,
+    item,
     read_json,
     rounds_of,
     score_of,
@@ -133,13 +133,14 @@ def read_labelme(
     """
     root = Path(root)
     files = sorted(root.rglob("*.json")) if root.is_dir() else [root]
-    rows = ((path, read_json(path)) for path in files if not path.name.startswith("."))
     frames, found = Frames(exif=exif), False
-    for path, data in rows:
-        if not isinstance(data.get("shapes"), list):
-            continue
-        found, where = True, str(path)
-        with naming(where):
+    for path in (path for path in files if not path.name.startswith(".")):
+        where = str(path)
+        with item(where, notes):
+            data = read_json(path)
+            if not isinstance(data.get("shapes"), list):
+                continue
+            found = True
             image = found_in([path.parent, *([Path(pictures)] if pictures else [])], data["imagePath"])
             stated = size_of(data["imageHeight"], data["imageWidth"])
             turn = frames.orientation(image, stated)
@@ -173,7 +174,7 @@ def read_labelme(
                 source="labelme",
                 rounds=rounds_of(segments.values(), [text_of(text, "nothing") for text in nothing]),
             )
-    if not found:
+    if not found and not notes.counts:
         raise DataError("no LabelMe file", got=root, do="Give the folder that holds its JSON files.")
 
 

@@ -81,6 +81,8 @@ def naming(place: str) -> Iterator[None]:
         raise DataError(f"{place}: {error}") from error
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise DataError(f"{place}: not as documented", got=str(error)[:200]) from error
+    except OSError as error:  # a name of 5,000 letters, a folder that may not be entered
+        raise DataError(f"{place}: a file it names cannot be looked at", got=error.strerror) from error
     except MemoryError as error:
         raise DataError(f"{place}: it asks for more memory than there is") from error
 

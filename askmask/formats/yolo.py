@@ -30,6 +30,7 @@ from askmask.formats.reading import (
     NO_PIXEL,
     choose_split,
     inside,
+    item,
     naming,
     read_bytes,
     read_yaml,
@@ -83,43 +84,46 @@ def read_yolo(
     if split is None:
         raise DataError(f"{path}: no folder of pictures", do='It names one as "train", "val" or "test".')
     for image in list_pictures(folders[split]):
-        labels = _labels_of(image)
-        if not labels.is_file():
-            continue
-        size = read_header(image).size
-        regions = []
-        for number, line in enumerate(
-            read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1
-        ):
-            if not line.strip():
+        with item(str(image), notes):
+            labels = _labels_of(image)
+            if not labels.is_file():
                 continue
-            where = f"{labels}, line {number}"
-            with naming(where):
-                kind, *values = line.split()
-                corners = np.array([float(value) for value in values])
-                if len(corners) in (4, 5):
-                    notes.add(BOX_ALONE, where)
+            size = read_header(image).size
+            regions = []
+            for number, line in enumerate(
+                read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1
+            ):
+                if not line.strip():
                     continue
-                if len(corners) < 6 or len(corners) % 2:
-                    raise DataError("a polygon needs three corners or more", got=f"{len(corners)} numbers")
-                name = text_of(names[int(kind)], "names")
-                mask = Mask.from_polygons([corners.reshape(-1, 2) * (size[1], size[0])], size)
-                if not mask:
-                    notes.add(NO_PIXEL, where)
-                    continue
-                regions.append((name, "", Segment(mask=mask)))
-        if not regions:
-            notes.add("pictures left out: no line is written about them", labels)
-            continue
-        yield Example(
-            id=f"yolo-{split}-{image.relative_to(folders[split]).with_suffix('').as_posix()}",
-            image=str(image),
-            size=size,
-            independent=True,
-            source="yolo-seg",
-            split=split,
-            rounds=rounds_of(regions),
-        )
+                where = f"{labels}, line {number}"
+                with naming(where):
+                    kind, *values = line.split()
+                    corners = np.array([float(value) for value in values])
+                    if len(corners) in (4, 5):
+                        notes.add(BOX_ALONE, where)
+                        continue
+                    if len(corners) < 6 or len(corners) % 2:
+                        raise DataError(
+                            "a polygon needs three corners or more", got=f"{len(corners)} numbers"
+                        )
+                    name = text_of(names[int(kind)], "names")
+                    mask = Mask.from_polygons([corners.reshape(-1, 2) * (size[1], size[0])], size)
+                    if not mask:
+                        notes.add(NO_PIXEL, where)
+                        continue
+                    regions.append((name, "", Segment(mask=mask)))
+            if not regions:
+                notes.add("pictures left out: no line is written about them", labels)
+                continue
+            yield Example(
+                id=f"yolo-{split}-{image.relative_to(folders[split]).with_suffix('').as_posix()}",
+                image=str(image),
+                size=size,
+                independent=True,
+                source="yolo-seg",
+                split=split,
+                rounds=rounds_of(regions),
+            )
 
 
 def write_yolo(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:

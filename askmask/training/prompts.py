@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from askmask.errors import DataError
 from askmask.formats.dense import TABLE, answer_masks
+from askmask.formats.reading import naming
 from askmask.model.mini.compose import MIDDLE, ORDERS, SPREAD
 from askmask.model.mini.pairs import FACTS
 from askmask.model.mini.perception import SURFACE
@@ -49,6 +51,9 @@ FIRST_OF = {
     "biggest": "large", "smallest": "small", "lowest": "low", "highest": "high",
 }  # fmt: skip
 
+Facts = Mapping[str, Any]
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -81,6 +86,18 @@ class Ask:
         return self.concept in LITERAL and len(self.text.split()) <= LITERAL_WORDS
 
 
+def of_facts(read: Callable[[Facts, Facts], T]) -> Callable[[Facts, Facts], T]:
+    """Name the scene in whatever its facts or its view's, which are another's, make go wrong."""
+
+    @wraps(read)
+    def named(scene: Facts, view: Facts) -> T:
+        with naming(f"dense truth, scene {scene.get('seed')}"):
+            return read(scene, view)
+
+    return named
+
+
+@of_facts
 def asks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[Ask]:
     """Return a view's prompts; those whose answer names no object (free-form masks) keep their candidates."""
     found = (ask_of(prompt, scene, view) for prompt in view["prompts"])
@@ -206,6 +223,7 @@ def of_target(ask: Ask, owner: np.ndarray) -> int:
     return int(found[0]) if len(found) else -100
 
 
+@of_facts
 def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
     """Return what any two objects are to each other by id, bool [n + 1, n + 1, FACTS] (pairs.py says which)."""
     most = max(item["id"] for item in scene["objects"])
@@ -225,6 +243,7 @@ def pair_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
     return table
 
 
+@of_facts
 def measure_table(scene: Mapping[str, Any], view: Mapping[str, Any]) -> np.ndarray:
     """Return the quantities of compose.py by object id, standardised, float32 [n + 1, Q]; n + 1 = 0 if not measured."""
     if "camera" not in view:

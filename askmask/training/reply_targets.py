@@ -15,8 +15,12 @@ import numpy as np
 from askmask.formats.dense import FLOOR, TABLE, WALL
 from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
+<<<<<<< HEAD
 from askmask.model.mini.words import UNSAID, Said
 from askmask.training.prompts import NOBODY, ask_of
+=======
+from askmask.training.prompts import NOBODY, ask_of, of_facts
+>>>>>>> hostile
 from askmask.world.ground import Ground, Query
 from askmask.world.talks.memory import OF_THOSE
 from askmask.world.talks.replies import told
@@ -55,11 +59,13 @@ class AskedRound:
         return self.reply is not None and self.reply.kind == ALONE
 
 
+@of_facts
 def singles_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[AskedRound]:
     """Return the single prompts of a view."""
     return [round for prompt in view["prompts"] if (round := _asked(prompt, scene, view)) is not None]
 
 
+@of_facts
 def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[AskedRound, ...]]:
     """Return the dialogues of a view, each up to its first round that things cannot tell."""
     found = []

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from askmask.formats.dense import shards
+from askmask.formats.dense import read_facts, shards
 from askmask.model.mini.compose import ORDERS
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import names_of
-from askmask.runs.json_text import read_rows
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
@@ -73,7 +72,7 @@ class SeenView:
 
 def facts_of(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Return (the scene, its view) that each row of a shard shows, without its pixels."""
-    scenes = [row for _, row in read_rows(path.with_suffix(".jsonl"))]
+    scenes = read_facts(path)
     with np.load(path, allow_pickle=False) as data:
         scene, view = data["scene"], data["view"]
     for row in range(len(scene)):

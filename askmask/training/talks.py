@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from askmask.imaging.mask import Mask
-from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of
+from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of, of_facts
 from askmask.world.phrases import NOUNS
 
 # Kinds of rounds in words alone: several things may fit the intent, none of them shown yet; something is said of what
@@ -47,6 +47,7 @@ class TalkRound:
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
 
 
+@of_facts
 def talks_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tuple[TalkRound, ...]]:
     """Return the dialogues of a view."""
     found = []

@@ -6,6 +6,7 @@ sent and settled after. Replies hold nothing that depends on time or order, and 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -28,19 +29,23 @@ CREATE TABLE IF NOT EXISTS calls (
     started REAL NOT NULL, seconds REAL);
 """
 IN_MEMORY = ":memory:"
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 
 
 class Ledger:
     """Replies by key, and what each call was, cost and took. `path`: a file, or in memory.
 
-    Raises DataError for a file that is none or cannot be opened.
+    Raises DataError for a file that is none, is another program's, or cannot be opened.
     """
 
     tables = _TABLES
+    what = "a store of calls and replies"
 
     def __init__(self, path: str | Path = IN_MEMORY, *, read_only: bool = False):
         self.path = Path(path)
         try:
+            if path != IN_MEMORY and self.path.is_file():
+                self._check_ours()
             if read_only:
                 self._db = connect_to_read(Path(path))
             else:
@@ -51,10 +56,17 @@ class Ledger:
                     self._db.executescript(self.tables)
         except sqlite3.Error as error:
             raise DataError(
-                f"{path} cannot be opened as a store of calls and replies",
+                f"{path} cannot be opened as {self.what}",
                 got=str(error),
                 do="Check the folder's rights and free space; put a damaged file back from a copy.",
             ) from error
+
+    def _check_ours(self) -> None:
+        """Keep our tables out of another program's database."""
+        with closing(connect_to_read(self.path)) as db:
+            found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if other := sorted(found - set(_TABLE.findall(self.tables))):
+            raise DataError(f"{self.path}: not {self.what}", got=f"tables {other[:4]}")
 
     def close(self) -> None:
         """Close the file; the log is folded back into it."""

@@ -89,7 +89,9 @@ class SentFile:
         """Read a file. Raises DataError for another suffix or more than 20 MB, PictureError for no picture."""
         path = Path(path)
         media = _MEDIA.get(path.suffix.lower())
-        if media is None or not path.is_file() or path.stat().st_size > MOST_FILE_BYTES:
+        if not path.is_file():
+            raise DataError("no such file", got=path)
+        if media is None or path.stat().st_size > MOST_FILE_BYTES:
             raise DataError(
                 f"a JPEG, PNG or WebP file of at most {MOST_FILE_BYTES >> 20} MB is needed", got=path
             )

@@ -20,6 +20,7 @@ import numpy as np
 from askmask import conversation
 from askmask.errors import SettingError
 from askmask.formats import dense, own
+from askmask.formats.reading import naming
 from askmask.runs.json_text import read_object
 from askmask.runs.manifest import OutputFolder, check_same, output_folder
 from askmask.runs.whole_files import open_whole, whole_file, write_json
@@ -262,9 +263,10 @@ def reask(path: Path, asking: Asking = USUAL) -> int:
     shard = dense.read_shard(path)
     for row in range(len(shard.view)):
         scene, seen = shard.facts(row)
-        surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
-        which = scene["seed"], int(shard.view[row]), scene["split"]
-        seen |= ask(scene["objects"], seen, surface, *which, asking)
+        with naming(f"{path}, view {row}"):
+            surface = surface_of(shard.objects[row], shard.depth[row], seen["camera"], scene["objects"])
+            which = scene["seed"], int(shard.view[row]), scene["split"]
+            seen |= ask(scene["objects"], seen, surface, *which, asking)
     dense.write_facts(path, shard.scenes)
     return len(shard.scenes)
 

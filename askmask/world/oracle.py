@@ -23,6 +23,7 @@ from PIL import Image
 
 from askmask.errors import DataError, SettingError
 from askmask.formats.dense import FLOOR, TABLE, answer_masks, read_shard, shards
+from askmask.formats.reading import naming
 from askmask.imaging.mask import Mask
 from askmask.world.seen_masks import seen_mask, shrink_mask
 
@@ -207,7 +208,9 @@ def read_truth(folder: str | Path) -> Iterator[TrueScene]:
         shard = read_shard(path)
         for row in range(len(shard.rgb)):
             scene, view = shard.facts(row)
-            yield _scene_of(shard.rgb[row], shard.objects[row], shard.parts[row], scene, view)
+            with naming(f"{path}, view {row}"):
+                found = _scene_of(shard.rgb[row], shard.objects[row], shard.parts[row], scene, view)
+            yield found
     if not paths:
         yield from _simulate_again(folder)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from askmask.errors import DataError, SettingError
 from askmask.formats import dense
+from askmask.formats.reading import naming
 from askmask.runs.whole_files import write_text
 from askmask.world.engine import gl_name, load_mujoco
 from askmask.world.generate import Plan
@@ -82,10 +83,10 @@ def stored(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
         shard = dense.read_shard(path)
         for k, facts in enumerate(shard.scenes):
             rows = np.flatnonzero(shard.scene == k)
-            yield (
-                facts["seed"],
-                hashes(facts, [(shard.rgb[r], shard.objects[r], shard.parts[r]) for r in rows]),
-            )
+            with naming(f"{path}, scene {k}"):
+                seed = int(facts["seed"])
+                found = hashes(facts, [(shard.rgb[r], shard.objects[r], shard.parts[r]) for r in rows])
+            yield seed, found
 
 
 def known(name: str) -> dict[str, Any]:

@@ -143,3 +143,36 @@ def test_a_judge_is_asked_thrice_and_in_both_orders_and_never_twice(prist, askma
     asked = calls()
     assert asked == 9 + 3 * 3 * 2
     assert json.loads(askmask(*call).out) == data and calls() == asked
+
+
+def test_one_dialogue_that_cannot_be_judged_leaves_the_others(prist, askmask):  # noqa: F811
+    judge = recorded(prist.parent)
+    rows = [json.loads(line) for line in judge.read_text().splitlines()]
+    rest = [row for row in rows if row["inputs"].get("dialogue") != "prist-test-1"]
+    judge.write_text("".join(json.dumps(row) + "\n" for row in rest))
+    call = ["judge", prist, "--gt", GT, "--vlm", "replay", "--repeats", "1", "--json", "--model", judge]
+    ran = askmask(*call)
+    grades, pairs = (json.loads(ran.out)[name] for name in ("grades", "win_rate"))
+    assert ran.code == 1 and "failed  prist-test-1: request: no recorded reply" in ran.err
+    assert (grades["n"], grades["n_failed"], grades["replies"], grades["PR"]) == (3, 1, 2, 4)
+    assert (pairs["n_failed"], pairs["comparisons"], pairs["wins"]) == (1, 2, 2)
+    judge.write_text("".join(json.dumps(row) + "\n" for row in rows))  # its reply is there now
+    again = askmask(*call)
+    assert again.code == 0 and json.loads(again.out)["grades"]["n_failed"] == 0
+
+
+def test_a_judge_writes_over_nobodys_files(prist, askmask):  # noqa: F811
+    call = ["judge", prist, "--gt", GT, "--vlm", "replay", "--model", recorded(prist.parent)]
+    (prist / "judged.json").write_text('{"mine": 1}')
+    ran = askmask(*call)
+    assert ran.code == 2 and "judged.json is in the way" in ran.err
+    assert (prist / "judged.json").read_text() == '{"mine": 1}'
+    (prist / "judged.json").unlink()
+    with sqlite3.connect(prist / "judge.sqlite") as db:
+        db.execute("CREATE TABLE songs (name TEXT)")
+    before = (prist / "judge.sqlite").read_bytes()
+    ran = askmask(*call)
+    assert ran.code == 2 and "not a store of calls and replies; got tables ['songs']" in ran.err
+    assert (prist / "judge.sqlite").read_bytes() == before
+    ran = askmask("judge", prist / "predictions-0.jsonl", *call[2:])
+    assert ran.code == 2 and "RUN must be a folder" in ran.err

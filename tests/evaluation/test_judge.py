@@ -144,6 +144,19 @@ def test_what_may_pass_is_tried_again_and_what_cannot_is_told(server, judge_of):
     assert "secret-key" not in str(caught.value) and len(server.asked) == 4
 
 
+def test_a_picture_that_is_gone_costs_its_dialogue_and_a_server_that_is_gone_the_run(server, judge_of):
+    server.answer = lambda body: (200, '{"PR": 1, "LC": 1, "CC": 1, "TR": 1}')
+    talks = [dialogue("a", image="gone.png"), *(dialogue(name) for name in "bcdef")]
+    result = judge_dialogues(judge_of(server), talks, repeats=1)
+    assert (result["n_failed"], result["replies"], result["PR"]) == (1, 5, 1)
+    assert "no such file; got gone.png" in result["failed"]["a"]
+    server.asked.clear()
+    server.answer = lambda body: (503, "busy")
+    with pytest.raises(AskMaskError, match="busy"):
+        judge_dialogues(judge_of(server, attempts=1), talks, repeats=1)
+    assert len(server.asked) == 3
+
+
 def test_a_key_is_needed(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)

@@ -111,6 +111,13 @@ def test_what_is_left_out_is_said_once_and_the_rest_is_read(tmp_path, caplog):
     assert "image 1, category 2)" in caplog.text
 
 
+def test_what_is_said_of_a_file_cannot_steer_the_terminal(tmp_path, caplog):
+    rows = [{"segmentation": [box_ring(0, 0, 4, 4)]}, {"category_id": "\x1b]0;t\x07\u202e"}]
+    read_and_said = list(open_dataset(coco(tmp_path, rows)))
+    assert len(read_and_said) == 1 and "\\x1b]0;t\\x07\\u202e" in caplog.text
+    assert not set("\x1b\x07\u202e") & set("".join(caplog.messages))
+
+
 def test_a_prompt_of_which_one_instance_has_no_mask_is_left_out_whole(tmp_path):
     with pytest.raises(DataError, match="nothing of it can be used"):
         read(coco(tmp_path, [{"segmentation": [box_ring(0, 0, 4, 4)]}, {"segmentation": []}]))
@@ -605,11 +612,11 @@ def test_damaged_shards_are_named(tmp_path):
     pixels = np.zeros((1, 4, 4), np.uint8)
     shard = dense.Shard(
         rgb=np.zeros((1, 4, 4, 3), np.uint8), objects=pixels, parts=pixels, depth=pixels.astype(np.float16),
-        scene=np.zeros(1, np.int32), view=np.zeros(1, np.uint8), scenes=[{"format": 1, "views": [{}]}],
+        scene=np.zeros(1, np.int32), view=np.zeros(1, np.uint8), scenes=[{"format": 1, "objects": [], "views": [{"prompts": []}]}],
     )  # fmt: skip
     path = tmp_path / "shard-00000.npz"
     dense.write_shard(path, shard)
-    assert dense.read_shard(path).facts(0)[1] == {}
+    assert dense.read_shard(path).facts(0)[1] == {"prompts": []}
     whole = path.read_bytes()
     random = np.random.default_rng(0)
     for _ in range(60):

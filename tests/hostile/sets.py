@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from askmask.conversation import Example
+from askmask.errors import AskMaskError
 from askmask.formats import open_dataset
 from askmask.imaging.mask import Mask
 
@@ -287,15 +290,48 @@ def _dense(root: Path) -> None:
 
 
 def _read_dense(root: Path) -> int:
+    """Read shards as training does: pixels, what is asked, and what things are to each other."""
     from askmask.formats.dense import read_shard, shards
+    from askmask.training.prompts import asks_of, measure_table, pair_table
+    from askmask.training.reply_targets import dialogues_of, singles_of
+    from askmask.training.talks import talks_of
+    from askmask.training.vocabulary import Vocabulary
 
     count = 0
     for path in shards(root):
         shard = read_shard(path)
+        words = Vocabulary.of(shard.scenes)
         for row in range(len(shard.rgb)):
-            for prompt in shard.facts(row)[1]["prompts"]:
+            scene, view = shard.facts(row)
+            words.tables(scene["objects"])
+            for prompt in view["prompts"]:
                 count += len(shard.answer_masks(row, prompt))
+            for told in (asks_of, singles_of, dialogues_of, talks_of, pair_table, measure_table):
+                count += len(told(scene, view))
     return count
+
+
+def _world(root: Path) -> None:
+    """A scene of the simulated world, with single prompts, a conversation and a dialogue."""
+    for path in (Path(__file__).parent / "world").iterdir():
+        shutil.copy(path, root)
+
+
+def _read_world(root: Path) -> int:
+    """Read a scene of the world as its oracle, its hashes and its new prompts do."""
+    from askmask.world.generate import reask
+    from askmask.world.oracle import read_truth
+    from askmask.world.record import Asking
+    from askmask.world.tabletop import stored
+
+    count = _read_dense(root) + len(list(read_truth(root))) + len(list(stored(root)))
+    with tempfile.TemporaryDirectory(dir=root.parent.parent, prefix="asked-") as anew:  # it writes
+        for path in root.glob("shard-*"):
+            shutil.copy(path, anew)
+        try:
+            return count + sum(reask(path, Asking(4, 2, 1, 1)) for path in sorted(Path(anew).glob("*.npz")))
+        except AskMaskError as error:  # said of the copy
+            raise type(error)(str(error).replace(anew, str(root))) from error
 
 
 def _score(root: Path) -> None:
@@ -489,6 +525,7 @@ SETS: dict[str, FileSet] = {
     "yolo-seg": FileSet(_tool("yolo-seg"), dataset("yolo-seg:ROOT"), ("data.yaml", "labels/train/a.txt")),
     "session": FileSet(_session, _read_source("talk.json"), ("talk.json",)),
     "answers": FileSet(_answers, _read_source("result.json"), ("result.json",)),
+    "world": FileSet(_world, _read_world, ("shard-00000.jsonl", "shard-00000.npz")),
     "dense": FileSet(_dense, _read_dense, ("shard-00000.npz", "shard-00000.jsonl")),
     "score": FileSet(_score, _read_score, ("truth.jsonl", "predictions.jsonl", "m.png")),
     "batch": FileSet(_questions, _read_questions, ("q.jsonl",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -143,6 +144,29 @@ def test_a_damaged_shard_is_named(whole, tmp_path):
     (tmp_path / path.with_suffix(".jsonl").name).write_bytes(path.with_suffix(".jsonl").read_bytes())
     with pytest.raises(DataError, match=path.name):
         dense.read_shard(tmp_path / path.name)
+
+
+@pytest.mark.parametrize(
+    ("of_scene", "of_view"),
+    [
+        ({"objects": 5}, {}), ({"objects": [{"id": 300}]}, {}), ({"seed": None}, {}), ({"views": [{}]}, {}),
+        ({}, {"camera": None}), ({}, {"size": "x"}), ({}, {"objects": 5}), ({}, {"prompts": [{"answer": None}]}),
+    ],
+)  # fmt: skip
+def test_facts_of_a_stranger_are_refused_by_name_and_stay(tmp_path, of_scene, of_view):
+    from tests.hostile.sets import SETS
+
+    SETS["world"].write(tmp_path)
+    path = tmp_path / "shard-00000.npz"
+    facts = path.with_suffix(".jsonl")
+    assert reask(path, Asking(prompts=2)) == 1
+    scene = json.loads(facts.read_text())
+    scene["views"][0] |= of_view
+    facts.write_text(json.dumps(scene | of_scene) + "\n")
+    before = facts.read_bytes()
+    with pytest.raises(DataError, match=r"shard-00000"):
+        reask(path, Asking(prompts=2))
+    assert facts.read_bytes() == before
 
 
 def test_without_a_way_to_draw_the_package_to_install_is_named(monkeypatch):
