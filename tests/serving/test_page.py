@@ -301,7 +301,9 @@ def test_things_are_added_and_masks_mended_by_box_point_and_lasso(opened, colour
     page.wait("return document.querySelector('.round .problem')")
     assert "Nothing was found at that place. Draw around what is meant." in page.text(".problem")
     assert len(session(page, colours)["rounds"]) == 4
-    page.run("[...document.querySelectorAll('.round button')].find((one) => one.textContent === 'Dismiss').click()")
+    page.run(
+        "[...document.querySelectorAll('.round button')].find((one) => one.textContent === 'Dismiss').click()"
+    )
     page.wait_rounds(4)
     page.faults()  # that call was refused, which the console says
 
@@ -420,6 +422,33 @@ def test_it_says_when_nothing_matches_and_when_asking_fails(opened, colours):
     page.run("document.querySelector('.round .problem').parentElement.querySelector('button').click()")
     page.wait_rounds(1)
     page.faults()  # the refusal itself stands in the console: a status of 422 is no fault of the page
+
+
+def test_what_is_no_picture_is_said_under_its_own_name(opened, tmp_path):
+    opened.run("document.querySelector('#home').click()")
+    (tmp_path / "notes.png").write_bytes(b"no picture")
+    opened.choose_file("#file", tmp_path / "notes.png")
+    opened.wait("return document.querySelector('#toast').textContent.includes('not a picture')")
+    assert opened.text("#toast") == "notes.png: not a picture that can be read. Use PNG or JPEG."
+    opened.faults()  # it was refused, which the console says
+
+
+def test_conversations_of_before_can_be_told_apart_on_a_phone(opened, colours):
+    opened.ask("the red one")
+    opened.wait_rounds(1)
+    opened.size(390, 844, 2, mobile=True)
+    opened.run("document.querySelector('#home').click()")
+    opened.wait("return document.querySelector('.sessions b')")
+    opened.pause(0.1)
+    for what in ("b", "small"):
+        cut = opened.run(
+            "const it = document.querySelector('.sessions ' + arguments[0]); return it.scrollWidth - it.clientWidth",
+            what,
+        )
+        assert cut <= 0, what
+    wide = opened.run("return document.documentElement.scrollWidth")
+    assert wide <= 390
+    opened.size(1200, 800)
 
 
 def test_with_the_keyboard_alone(page, colours):
@@ -553,6 +582,20 @@ def test_mini_says_that_a_photograph_is_not_its_own(page, mini, tmp_path):
     page.ask("the mug")
     page.wait_rounds(1)
     assert "--model point" in page.text("#banner")
+    page.ask("the bowl")
+    page.wait_rounds(2)
+    assert len([text for text in page.texts(".notice") if "unlike" in text]) == 1, (
+        "said once, not at each round"
+    )
+    page.pause(0.1)
+    place = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+    below, above = page.run(place, "#left"), page.run(place, "#banner")
+    assert above["bottom"] <= below["top"] + 1, "it lies beside the picture, not over it"
+    page.run("document.querySelector('#banner button').click()")
+    page.wait("return document.querySelector('#banner').hidden")
+    page.pause(0.1)
+    assert page.run(place, "#left")["top"] < below["top"]
+    assert page.faults() == []
 
 
 def test_the_page_of_the_api_lists_every_call(page, colours):
