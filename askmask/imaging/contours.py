@@ -2,64 +2,106 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 # Directed unit edges keep the mask on their right (y grows downward): the top edge runs east, and so on.
-_STEP = {"E": (1, 0), "S": (0, 1), "W": (-1, 0), "N": (0, -1)}
-_RIGHT_TURN = {"E": "S", "S": "W", "W": "N", "N": "E"}
-_LEFT_TURN = {after: before for before, after in _RIGHT_TURN.items()}
+_EAST, _SOUTH, _WEST, _NORTH = range(4)
+_RIGHT, _STRAIGHT, _LEFT = 1, 0, 3  # added to a heading
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """Closed loops, and of each what it lies in. A loop's corners are [x0, y0, x1, y1, ...]."""
+
+    loops: list[list[float]]
+    part: list[int]  # the loop that runs around the part that a loop bounds: its own number, for an outer one
 
 
 def boundary_loops(array: np.ndarray) -> list[list[float]]:
     """Trace bool [H, W] into closed loops [x0, y0, x1, y1, ...] with corners at pixel corners.
 
-    Regions that touch at a corner only become separate loops (4-connectivity).
+    Regions that touch at a corner only become separate loops (4-connectivity). Loops come in the order of their first
+    edge that runs east, row by row.
     """
+    return _traced(array).loops
+
+
+def _traced(array: np.ndarray) -> _Traced:
     padded = np.pad(np.asarray(array, dtype=bool), 1)
     inside = padded[1:-1, 1:-1]
-    edges: dict[tuple[int, int], set[str]] = {}
+    across = padded.shape[
+        1
+    ]  # more than the corners of a row: no step leads from one row's end to the next row
 
-    def add(cells: np.ndarray, dx: int, dy: int, heading: str) -> None:
-        for y, x in zip(*np.nonzero(cells), strict=True):
-            edges.setdefault((int(x) + dx, int(y) + dy), set()).add(heading)
+    def edges(cells: np.ndarray, dx: int, dy: int, heading: int) -> np.ndarray:
+        y, x = np.nonzero(cells)
+        return 4 * ((y + dy) * across + x + dx) + heading
 
-    add(inside & ~padded[:-2, 1:-1], 0, 0, "E")
-    add(inside & ~padded[1:-1, 2:], 1, 0, "S")
-    add(inside & ~padded[2:, 1:-1], 1, 1, "W")
-    add(inside & ~padded[1:-1, :-2], 0, 1, "N")
+    # An edge is a number: the corner that it leaves, times four, and its heading.
+    edge = np.concatenate(
+        [
+            edges(inside & ~padded[:-2, 1:-1], 0, 0, _EAST),
+            edges(inside & ~padded[1:-1, 2:], 1, 0, _SOUTH),
+            edges(inside & ~padded[2:, 1:-1], 1, 1, _WEST),
+            edges(inside & ~padded[1:-1, :-2], 0, 1, _NORTH),
+        ]
+    )
+    if not len(edge):
+        return _Traced([], [])
+    edge.sort()
+    corner, heading = edge // 4, edge % 4
+    ahead = corner + np.array([1, across, -1, -across])[heading]
+    after = np.zeros(len(edge), np.int64)
+    # At a crossing keep to the same pixel: what turns right is written last, over the others.
+    for turn in (_LEFT, _STRAIGHT, _RIGHT):
+        wanted = 4 * ahead + (heading + turn) % 4
+        place = np.searchsorted(edge, wanted).clip(max=len(edge) - 1)
+        there = edge[place] == wanted
+        after[there] = place[there]
+    turns = np.zeros(len(edge), bool)
+    turns[after] = heading[after] != heading
 
-    loops = []
-    while edges:
-        start = next(iter(edges))
-        point, heading = start, next(iter(edges[start]))
-        corners: list[tuple[int, int]] = []
-        previous = None
-        while True:
-            headings = edges[point]
-            headings.discard(heading)
-            if not headings:
-                del edges[point]
-            if heading != previous:
-                corners.append(point)
-            previous = heading
-            point = (point[0] + _STEP[heading][0], point[1] + _STEP[heading][1])
-            # At a crossing keep to the same pixel: turn right first.
-            options = edges.get(point, ())
-            for turn in (_RIGHT_TURN[heading], heading, _LEFT_TURN[heading]):
-                if turn in options:
-                    heading = turn
-                    break
-            else:
-                break
-        # The loop closed; its first corner may lie in the middle of a straight side.
-        if len(corners) > 2 and _collinear(corners[-1], corners[0], corners[1]):
-            corners.pop(0)
-        loops.append([float(v) for corner in corners for v in corner])
-    return loops
+    y, x = np.divmod(corner, across)
+    corners = list(zip(x.astype(float).tolist(), y.astype(float).tolist(), strict=True))
+    follows, is_corner = after.tolist(), turns.tolist()
+    loop_of = [-1] * len(edge)
+    loops: list[list[float]] = []
+    for first in np.flatnonzero(heading == _EAST).tolist():
+        if loop_of[first] >= 0:
+            continue
+        loop: list[float] = []
+        at = first
+        while loop_of[at] < 0:
+            loop_of[at] = len(loops)
+            if is_corner[at]:
+                loop += corners[at]
+            at = follows[at]
+        loops.append(loop)
+    return _Traced(loops, _parts_of(np.array(loop_of), edge, heading, x, across, len(loops)))
 
 
-def _collinear(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
-    return (b[0] - a[0]) * (c[1] - b[1]) == (b[1] - a[1]) * (c[0] - b[0])
+def _parts_of(
+    loop_of: np.ndarray, edge: np.ndarray, heading: np.ndarray, x: np.ndarray, across: int, count: int
+) -> list[int]:
+    """Return for each loop the outer loop of the part that it bounds.
+
+    Above the top of a hole lies a pixel of its part. Going left from there one comes to an edge of the same part: its
+    outer loop's, or that of a hole whose top is higher up.
+    """
+    area = np.bincount(loop_of, np.select([heading == _SOUTH, heading == _NORTH], [x, -x], 0), count)
+    north = np.flatnonzero(heading == _NORTH)
+    west = np.flatnonzero(heading == _WEST)
+    holes, first = np.unique(loop_of[west], return_index=True)  # edges are sorted: the first is at the top
+    holes, first = holes[area[holes] < 0], first[area[holes] < 0]
+    top = edge[west[first]]  # it leaves the right end of the pixel's lower side
+    left = north[np.searchsorted(edge[north], top - 4 - _WEST + _NORTH, "right") - 1]
+    part = np.arange(count).tolist()
+    by_row = np.argsort(top // 4 // across, kind="stable")
+    for hole, beside in zip(holes[by_row].tolist(), loop_of[left[by_row]].tolist(), strict=True):
+        part[hole] = part[beside]
+    return part
 
 
 def polygons(array: np.ndarray) -> list[list[list[tuple[float, float]]]]:
@@ -69,22 +111,17 @@ def polygons(array: np.ndarray) -> list[list[list[tuple[float, float]]]]:
     polygon is valid as OGC's simple features (and with it GeoJSON) have it. Shells run clockwise on screen, holes the
     other way. The even-odd rule over all rings gives back exactly `array`.
     """
-    rings = [ring for loop in boundary_loops(array) for ring in _untouching(loop)]
-    areas = [_signed_area(ring) for ring in rings]
-    shells = [[ring] for ring, area in zip(rings, areas, strict=True) if area > 0]
-    boxes = [_box(shell) for (shell,) in shells]
-    for hole in (ring for ring, area in zip(rings, areas, strict=True) if area < 0):
-        # Half a pixel beside an edge of the hole lies a pixel of the part that the hole is in.
-        (x0, y0), (x1, y1) = hole[0], hole[1]
-        dx, dy = np.sign(x1 - x0), np.sign(y1 - y0)
-        x, y = x0 + dx / 2 - dy / 2, y0 + dy / 2 + dx / 2
-        around = (
-            n
-            for n, (left, top, right, bottom) in enumerate(boxes)
-            if left < x < right and top < y < bottom and _contains(shells[n][0], x, y)
-        )
-        shells[min(around, key=lambda n: _signed_area(shells[n][0]))].append(hole)
-    return shells
+    traced = _traced(array)
+    found: dict[int, list[list[tuple[float, float]]]] = {}  # by the part's outer loop: its shell first
+    for number, (loop, part) in enumerate(zip(traced.loops, traced.part, strict=True)):
+        rings = _untouching(loop)
+        if number == part and len(rings) > 1:
+            rings.sort(key=_signed_area, reverse=True)  # one is the shell, the others holes that touch it
+        if number == part:
+            found[part] = [*rings, *found.get(part, ())]
+        else:
+            found.setdefault(part, []).extend(rings)
+    return [found[part] for number, part in enumerate(traced.part) if number == part]
 
 
 def one_ring(polygon: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
@@ -105,10 +142,13 @@ def one_ring(polygon: list[list[tuple[float, float]]]) -> list[tuple[float, floa
 
 def _untouching(loop: list[float]) -> list[list[tuple[float, float]]]:
     """Cut a loop wherever it comes back to a corner it was at: the pieces touch, none touches itself."""
+    corners = list(zip(loop[::2], loop[1::2], strict=True))
+    if len(set(corners)) == len(corners):
+        return [corners]
     pieces: list[list[tuple[float, float]]] = []
     ring: list[tuple[float, float]] = []
     seen: dict[tuple[float, float], int] = {}
-    for corner in zip(loop[::2], loop[1::2], strict=True):
+    for corner in corners:
         if corner in seen:
             at = seen[corner]
             pieces.append(ring[at:])
@@ -125,17 +165,3 @@ def _signed_area(ring: list[tuple[float, float]]) -> float:
     """Return the area inside a ring, positive where it runs clockwise on screen."""
     x, y = np.array(ring).T
     return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
-
-
-def _box(ring: list[tuple[float, float]]) -> tuple[float, float, float, float]:
-    corners = np.array(ring)
-    return (*corners.min(0), *corners.max(0))
-
-
-def _contains(ring: list[tuple[float, float]], x: float, y: float) -> bool:
-    """Whether a point that lies on no edge is inside a ring of level and upright edges."""
-    corners = np.array(ring)
-    before = np.roll(corners, 1, axis=0)
-    upright = (corners[:, 0] == before[:, 0]) & (corners[:, 0] > x)
-    crossed = (corners[:, 1] > y) != (before[:, 1] > y)
-    return bool((upright & crossed).sum() % 2)

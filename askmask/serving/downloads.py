@@ -74,7 +74,7 @@ def conversation_page(picture: Picture, stands: Standing) -> str:
         for segment in _segments(round):
             colours.append(colour_for(small, fit(segment.mask, small.shape[:2]), colours))
             colour = "#{:02x}{:02x}{:02x}".format(*colours[-1])
-            path = " ".join(_path(ring) for ring in segment.mask.polygons())
+            path = "".join(_path(loop) for loop in segment.mask.polygons())
             shapes.append(
                 f'<path data-m="{_text(segment.id)}" d="{path}" fill="{colour}" stroke="{colour}"/>'
             )
@@ -129,9 +129,12 @@ def _chosen(now: Moment, rounds: set[str] | None) -> list[Mapping[str, Any]]:
     return [round for round in now.rounds if rounds is None or round["id"] in rounds]
 
 
-def _path(ring: list[float]) -> str:
-    corners = " ".join(f"{x:g} {y:g}" for x, y in zip(ring[::2], ring[1::2], strict=True))
-    return f"M{corners}Z"
+def _path(loop: list[float]) -> str:
+    """Write a loop along pixel edges as the steps that lead around it: half as long as its corners."""
+    parts = [f"M{loop[0]:g} {loop[1]:g}"]
+    for x0, y0, x1, y1 in zip(loop[::2], loop[1::2], loop[2::2], loop[3::2], strict=False):
+        parts.append(f"h{x1 - x0:g}" if y0 == y1 else f"v{y1 - y0:g}")
+    return f"{''.join(parts)}z"
 
 
 def _text(text: Any) -> str:

@@ -274,6 +274,8 @@ class Service:
         def act(session: Session, job: Job) -> Mapping[str, Any]:
             self._room(session)
             drawn = None if call.mask is None else mask_from_wire(call.mask, session.picture.size)
+            if drawn is not None and not drawn:
+                raise PromptError("what is drawn holds no pixel", do="Draw around a region.")
             if call.how == "new":
                 if drawn is None:
                     raise PromptError(
@@ -294,6 +296,8 @@ class Service:
                 if not drawn:
                     raise PromptError("nothing was found at that place", do="Draw around what is meant.")
             mended = old.mask | drawn if call.how == "add" else old.mask - drawn
+            if not mended:
+                raise PromptError("nothing would be left of the mask", do="Remove its round instead.")
             session.add(mended, name=call.name or old.name)
             return {session.rounds[-1].id: facts}
 
@@ -374,9 +378,13 @@ def _mended_by_model(session: Session, call: AddCall, old: Any) -> Answer | None
     if call.boxes and call.how == "cut":
         return None  # a box says what is meant, never what is not
     try:
-        return session.ask(points=points, boxes=[tuple(b) for b in call.boxes], mask=old.mask, about=old.id)  # type: ignore[misc]
+        answer = session.ask(points=points, boxes=[tuple(b) for b in call.boxes], mask=old.mask, about=old.id)  # type: ignore[misc]
     except PromptError:
         return None
+    if answer.mask and answer.mask != old.mask:
+        return answer
+    session.undo()  # nothing, or what was there before, takes the place of no mask
+    return None
 
 
 def _about_by_id(session: Session, prompt: Prompt) -> Prompt:

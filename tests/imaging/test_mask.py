@@ -68,6 +68,31 @@ def test_polygons_by_the_even_odd_rule_are_the_mask(array):
     assert (filled == array).all()
 
 
+@given(arrays)
+@settings(max_examples=60, deadline=None)
+def test_parts_are_the_connected_regions_each_with_its_own_holes(array):
+    ndimage = pytest.importorskip("scipy.ndimage", reason="labels the regions to compare with")
+    labels, count = ndimage.label(array)
+    regions = {tuple(map(tuple, np.argwhere(labels == n + 1).tolist())) for n in range(count)}
+    rows, columns = np.mgrid[: array.shape[0], : array.shape[1]] + 0.5
+    found = set()
+    for rings in Mask.from_array(array).parts():
+        filled = np.zeros(array.shape, bool)
+        for ring in rings:
+            assert len(set(ring)) == len(ring) >= 4  # touches itself nowhere
+            for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
+                filled ^= (columns > x0) & (x0 == x1) & (rows > min(y0, y1)) & (rows < max(y0, y1))
+        found.add(tuple(map(tuple, np.argwhere(filled).tolist())))
+    assert found == regions
+
+
+def test_the_outlines_of_sixty_thousand_specks_are_found_in_a_moment():
+    specks = Mask.from_array(np.random.default_rng(0).random((800, 1100)) < 0.08)
+    start = time.process_time()
+    assert len(specks.parts()) > 55_000
+    assert time.process_time() - start < 4  # it was seven, and grew with the square of their number
+
+
 def test_boxes_are_half_open_and_none_for_the_empty_mask():
     assert Mask.from_array(grid("....", ".##.", "..#.")).box == (1, 1, 3, 3)
     assert Mask.empty((3, 4)).box is None

@@ -255,6 +255,68 @@ def test_ask_light_refer_mend_undo_fork_reload_and_take_away(opened, colours):
     assert page.run("return document.querySelector('path[data-m]').classList.contains('lit')")
 
 
+def test_things_are_added_and_masks_mended_by_box_point_and_lasso(opened, colours):
+    page = opened
+
+    def mark(tool, *corners):
+        choose_tool(page, tool)
+        places = [on_screen(page, *corner) for corner in corners]
+        page.drag(places) if len(places) > 1 else page.click_at(*places[0])
+
+    def last(count):
+        page.wait_rounds(count)
+        made = session(page, colours)["rounds"][-1]
+        return made, Mask.from_dict(made["segments"][0]["mask"]["rle"])
+
+    def box(name):
+        x0, y0, x1, y1 = (SCALE * v for v in BOXES[name])
+        return (x0 - 4, y0 - 4), (x1 + 4, y1 + 4)
+
+    mark("box", *box("red"))
+    first, mask = last(1)
+    assert mask == truth("red") and first["answer"]["found"] and "m1" in page.text(".chip")
+
+    page.run("document.querySelector('.chip').click()")
+    page.wait("return !document.querySelector('#mend').hidden")
+    page.run("document.querySelector('[name=how][value=add]').click()")
+    assert page.text("#mend label:nth-child(2)") == "Add to m1"
+    mark("box", *box("green"))
+    added, mask = last(2)
+    assert mask == truth("red") | truth("green") and added["answer"]["replaces"] == ["m1"]
+    assert [chip.inner_text() for chip in page.all(".chip.replaced")] == ["m1"]
+    assert page.texts(".asked")[1].split() == ["Add", "to", "m1", "1", "box"]
+
+    page.wait("return document.querySelector('#about li')")  # what was mended is chosen, to be mended further
+    page.run("document.querySelector('[name=how][value=cut]').click()")
+    mark("point", middle("red"))
+    cut, mask = last(3)
+    assert mask == truth("green") and cut["answer"]["replaces"] == [added["segments"][0]["id"]]
+
+    page.run("document.querySelector('[name=how][value=add]').click()")
+    mark("lasso", (80, 160), (120, 160), (120, 200), (80, 200), (80, 160))
+    drawn, mask = last(4)
+    assert abs(mask.area - truth("green").area - 1600) <= 160 and drawn["segments"][0]["source"] == "user"
+
+    mark("box", (300, 200), (360, 240))  # where nothing is
+    page.wait("return document.querySelector('.round .problem')")
+    assert "Nothing was found at that place. Draw around what is meant." in page.text(".problem")
+    assert len(session(page, colours)["rounds"]) == 4
+    page.run(
+        "[...document.querySelectorAll('.round button')].find((one) => one.textContent === 'Dismiss').click()"
+    )
+    page.wait_rounds(4)
+    page.faults()  # that call was refused, which the console says
+
+    page.run("document.querySelector('[name=how][value=new]').click()")
+    mark("point", middle("blue"))
+    other, mask = last(5)
+    assert mask == truth("blue") and "replaces" not in other["answer"]
+    for left in (4, 3, 2, 1):
+        page.run("document.querySelector('#undo').click()")
+        page.wait_rounds(left)
+    assert page.all(".chip.replaced") == [] and page.texts(".chip") == ["m1"]
+
+
 def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, colours, tmp_path):
     page = opened
     page.ask("the red one")
@@ -360,6 +422,33 @@ def test_it_says_when_nothing_matches_and_when_asking_fails(opened, colours):
     page.run("document.querySelector('.round .problem').parentElement.querySelector('button').click()")
     page.wait_rounds(1)
     page.faults()  # the refusal itself stands in the console: a status of 422 is no fault of the page
+
+
+def test_what_is_no_picture_is_said_under_its_own_name(opened, tmp_path):
+    opened.run("document.querySelector('#home').click()")
+    (tmp_path / "notes.png").write_bytes(b"no picture")
+    opened.choose_file("#file", tmp_path / "notes.png")
+    opened.wait("return document.querySelector('#toast').textContent.includes('not a picture')")
+    assert opened.text("#toast") == "notes.png: not a picture that can be read. Use PNG or JPEG."
+    opened.faults()  # it was refused, which the console says
+
+
+def test_conversations_of_before_can_be_told_apart_on_a_phone(opened, colours):
+    opened.ask("the red one")
+    opened.wait_rounds(1)
+    opened.size(390, 844, 2, mobile=True)
+    opened.run("document.querySelector('#home').click()")
+    opened.wait("return document.querySelector('.sessions b')")
+    opened.pause(0.1)
+    for what in ("b", "small"):
+        cut = opened.run(
+            "const it = document.querySelector('.sessions ' + arguments[0]); return it.scrollWidth - it.clientWidth",
+            what,
+        )
+        assert cut <= 0, what
+    wide = opened.run("return document.documentElement.scrollWidth")
+    assert wide <= 390
+    opened.size(1200, 800)
 
 
 def test_with_the_keyboard_alone(page, colours):
@@ -493,6 +582,20 @@ def test_mini_says_that_a_photograph_is_not_its_own(page, mini, tmp_path):
     page.ask("the mug")
     page.wait_rounds(1)
     assert "--model point" in page.text("#banner")
+    page.ask("the bowl")
+    page.wait_rounds(2)
+    assert len([text for text in page.texts(".notice") if "unlike" in text]) == 1, (
+        "said once, not at each round"
+    )
+    page.pause(0.1)
+    place = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+    below, above = page.run(place, "#left"), page.run(place, "#banner")
+    assert above["bottom"] <= below["top"] + 1, "it lies beside the picture, not over it"
+    page.run("document.querySelector('#banner button').click()")
+    page.wait("return document.querySelector('#banner').hidden")
+    page.pause(0.1)
+    assert page.run(place, "#left")["top"] < below["top"]
+    assert page.faults() == []
 
 
 def test_the_page_of_the_api_lists_every_call(page, colours):

@@ -122,6 +122,42 @@ def test_drawn_masks_are_added_and_mend_others(colours):
     assert lost.status_code == 404 and "m1" in lost.json()["error"]["do"]
 
 
+@pytest.mark.parametrize("model", ["colours", "second"])  # one mends outlines itself, one does not
+def test_marks_add_to_a_mask_and_cut_from_it(colours, model):
+    session = colours.open(model=model)
+    colours.ask(session, "the red one")
+    url = f"/v1/sessions/{session}/segments"
+    post = lambda **call: colours.client.post(url, json=call)  # noqa: E731
+    x0, y0, x1, y1 = BOXES["green"]
+    box, point = {"boxes": [[x0, y0, x1, y1]]}, {"points": [[(x0 + x1) / 2, (y0 + y1) / 2]]}
+    both = box_mask("red") | box_mask("green")
+    added = post(**box, of="m1", how="add").json()["rounds"][-1]
+    assert mask_of(added["segments"][0]) == both and added["answer"]["replaces"] == ["m1"]
+    cut = post(**point, of=added["segments"][0]["id"], how="cut").json()["rounds"][-1]
+    assert mask_of(cut["segments"][0]) == box_mask("red")
+    again = post(**point, of=cut["segments"][0]["id"], how="add").json()["rounds"][-1]
+    assert mask_of(again["segments"][0]) == both
+    less = post(**box, of=again["segments"][0]["id"], how="cut").json()["rounds"][-1]
+    assert mask_of(less["segments"][0]) == box_mask("red")
+
+
+@pytest.mark.parametrize("model", ["colours", "second"])
+def test_nothing_never_takes_the_place_of_a_mask(colours, model):
+    session = colours.open(model=model)
+    colours.ask(session, "the red one")
+    x0, y0, x1, y1 = BOXES["red"]
+    url = f"/v1/sessions/{session}/segments"
+    whole = {"points": [[(x0 + x1) / 2, (y0 + y1) / 2]], "of": "m1", "how": "cut"}
+    line = {"mask": {"polygons": [[[[2, 2], [9, 2], [5, 2]]]]}}
+    all_of_it = {"mask": {"polygons": [[[[0, 0], [48, 0], [48, 32], [0, 32]]]]}, "of": "m1", "how": "cut"}
+    beside = {"boxes": [[40, 24, 46, 30]], "of": "m1", "how": "add"}
+    for call in (whole, all_of_it, beside, line, line | {"of": "m1", "how": "add"}):
+        refused = colours.client.post(url, json=call)
+        assert refused.status_code == 422, refused.text
+        rounds = colours.client.get(f"/v1/sessions/{session}").json()["rounds"]
+        assert [r["id"] for r in rounds] == ["r1"] and mask_of(rounds[0]["segments"][0]) == box_mask("red")
+
+
 def test_a_fork_and_another_model(colours):
     session = colours.open()
     colours.ask(session, "the red one")

@@ -11,7 +11,8 @@ export class Refused extends Error {
   }
 }
 
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+const capital = (text) => (/^\S+: /.test(text) ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}`); // or a file's name
+const sentence = (text) => `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
 const KEPT = "askmask-key";
 const TRIES = 6;
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));

@@ -19,6 +19,11 @@ function header(app) {
   one("#home").addEventListener("click", () => app.home());
   one("#undo").addEventListener("click", () => app.undo());
   one("#help").addEventListener("click", () => one("#help-dialog").showModal());
+  one("#banner button").addEventListener("click", () => {
+    app.conversation.told = one("#banner p").textContent;
+    refresh(app);
+    one("#prompt").focus();
+  });
   one("#compare").addEventListener("click", () => (app.other ? app.compareWith(null) : compare(app)));
   one("#model").addEventListener("change", (event) => change(app, event.target.value));
   for (const entry of all("[data-file]")) {
@@ -118,8 +123,8 @@ function refresh(app) {
   const found = chosen.length === 1 && conversation.segment(chosen[0]);
   if (found) for (const name of all("b", mend)) name.textContent = conversation.nameOf(found.segment);
   const unlike = conversation?.all.flatMap((round) => round.answer?.notices ?? []).find((text) => /unlike/.test(text));
-  one("#banner").hidden = !unlike;
-  one("#banner").textContent = unlike ?? "";
+  one("#banner").hidden = !unlike || conversation.told === unlike;
+  if (one("#banner p").textContent !== (unlike ?? "")) one("#banner p").textContent = unlike ?? "";
 }
 
 function keyDialog() {

@@ -21,6 +21,7 @@ export class Conversation {
       heard: [],
       shapes: new Map(),
       busy: 0,
+      told: null, // the notice that was closed
     });
     this.take(inOrder(session));
   }

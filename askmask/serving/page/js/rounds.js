@@ -23,12 +23,14 @@ export class Rounds {
       }
     }
     let before = null;
+    const said = [new Set(), new Set()]; // notices of each conversation: what was said once is not said at every round
     for (const round of wanted) {
       const twin = other && twins.round(round.id);
-      const state = JSON.stringify([round, twin, replaced, Boolean(conversation.backdrop), this.editing === round.id]);
+      const notices = [fresh(round, said[0]), fresh(twin, said[1])];
+      const state = JSON.stringify([round, twin, notices, replaced, Boolean(conversation.backdrop), this.editing === round.id]);
       let item = this.items.get(round.id);
       if (!item || item.state !== state) {
-        const element = this.element(round, twin);
+        const element = this.element(round, twin, notices);
         if (item) item.element.replaceWith(element);
         item = { element, state };
         this.items.set(round.id, item);
@@ -62,13 +64,13 @@ export class Rounds {
     }
   }
 
-  element(round, twin) {
+  element(round, twin, notices) {
     return make(
       "li.round",
       { "data-round": round.id },
       this.editing === round.id ? this.editor(round) : this.asked(round),
-      this.answer(round, this.app.conversation),
-      this.app.other ? this.twin(twin) : null,
+      this.answer(round, this.app.conversation, notices[0]),
+      this.app.other ? this.twin(twin, notices[1]) : null,
       round.pending ? null : this.actions(round),
     );
   }
@@ -128,7 +130,7 @@ export class Rounds {
     return form;
   }
 
-  answer(round, conversation) {
+  answer(round, conversation, notices) {
     const { answer } = round;
     const replaced = conversation.replaced;
     const chips = (round.segments ?? []).map((segment) => this.chip(segment, conversation, replaced.has(segment.id)));
@@ -140,7 +142,7 @@ export class Rounds {
       round.reply ? make("p.reply", { dir: "auto" }, round.reply) : null,
       !round.pending && round.segments && !round.segments.length ? nothing(answer ?? undefined) : null,
       chips.length ? make("ul.chips", { "aria-label": `Masks of ${round.prompt.text || round.id}` }, chips) : null,
-      (answer?.notices ?? []).map((text) => make("p.notice", {}, text)),
+      notices.map((text) => make("p.notice", {}, text)),
       round.stale ? this.stale() : null,
       answer?.model ? make("p.facts", {}, facts(answer)) : null,
       round.failed ? make("p.row", {}, button("Dismiss", () => conversation.dismiss(round))) : null,
@@ -158,13 +160,13 @@ export class Rounds {
     );
   }
 
-  twin(round) {
+  twin(round, notices) {
     const { other } = this.app;
     return make(
       "div.twin",
       {},
       make("h3", {}, other.model),
-      round ? this.answer(round, other) : make("p.quiet", {}, "This model could not be asked that."),
+      round ? this.answer(round, other, notices) : make("p.quiet", {}, "This model could not be asked that."),
     );
   }
 
@@ -224,6 +226,13 @@ export class Rounds {
     this.editing = round.id;
     this.show();
   }
+}
+
+/** A round's notices that were not `said` before; from now on they were. */
+function fresh(round, said) {
+  const found = (round?.answer?.notices ?? []).filter((text) => !said.has(text));
+  for (const text of found) said.add(text);
+  return found;
 }
 
 /** That nothing matches; and how near it was, where that was a question of chance and the model has learnt to say it. */
