@@ -49,13 +49,13 @@ def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNe
     from askmask.model.sam2 import Sam2Segmenter
     from askmask.model.talk.adapter import TalkAdapter
     from askmask.model.talk.config import TalkConfig
-    from askmask.model.talk.encoder import TalkPromptEncoder
     from askmask.model.talk.net import TalkNet
+    from askmask.model.talk.qwen import QwenTalkEncoder
 
     if published_text or config.protocol != "native":
         raise CheckpointError("a network that talks has the protocol native alone", do="Load it with that.")
     segmenter = Sam2Segmenter(dict(config.segmenter))
-    encoder = TalkPromptEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
+    encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
     talk = TalkConfig.from_dict(config.conversation or {})
     return TalkNet(segmenter, encoder, TalkAdapter(talk, encoder.width, segmenter.channels))
 
