@@ -78,7 +78,7 @@ class TalkPromptEncoder(nn.Module):
 
     @abstractmethod
     def positions(self, ids: Tensor, real: Tensor, grids: Tensor) -> tuple[Tensor, int]:
-        """Return positions of streams [B, L] that begin with a picture, and how far those of the first differ from 1-D."""
+        """Return positions of streams [B, L] that begin with a picture, and how far the first's are from 1-D."""
 
     @abstractmethod
     def counted(self, places: Tensor) -> Tensor:
