@@ -32,6 +32,7 @@ from askmask.model.threads import at_most
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
+WORDS_ALONE = "this model remembers words, no masks: what the prompt refers to was not used"
 UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
 GARBLED = "the words of the reply are not tied to its masks"
 SURE = 0.5  # least probability of a reference that the words alone gave
@@ -337,6 +338,8 @@ class NeuralBackend:
             return ()
         if not self.net.remembers:
             return (FORGETS,)
+        if not self.net.refers:
+            return (WORDS_ALONE,)
         segments = (segment.id for round in one.state.rounds for segment in round.segments or ())
         shown = {*segments, *(round.id for round in one.state.rounds)}  # a round may have found nothing
         return () if shown.issuperset(one.prompt.refers_to) else (UNSHOWN,)

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate import init_empty_weights
 
 from askmask.errors import CheckpointError
 from askmask.model.config import NetConfig
 from askmask.model.net import AskMaskNet
+
+if TYPE_CHECKING:
+    from askmask.model.talk.encoder import TalkPromptEncoder
 
 TOKENIZER = "tokenizer"  # the folder beside the weights
 # While it builds without weights, accelerate changes how every module of the process takes parameters. Who builds
@@ -46,18 +50,33 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
 
 
 def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    from askmask.model.talk.qwen import QwenTalkEncoder
+
+    encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
+    return _talk_net(config, encoder, published_text)
+
+
+def _miras(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
+    from askmask.model.miras.encoder import MirasEncoder
+
+    with _nothing_drawn():
+        encoder = MirasEncoder(config.prompt_encoder, config.lora, folder / TOKENIZER)
+    return _talk_net(config, encoder, published_text)
+
+
+def _talk_net(config: NetConfig, encoder: TalkPromptEncoder, published_text: bool) -> AskMaskNet:
     from askmask.model.sam2 import Sam2Segmenter
     from askmask.model.talk.adapter import TalkAdapter
+    from askmask.model.talk.aligned import AlignedAdapter
     from askmask.model.talk.config import TalkConfig
-    from askmask.model.talk.encoder import TalkPromptEncoder
     from askmask.model.talk.net import TalkNet
 
     if published_text or config.protocol != "native":
         raise CheckpointError("a network that talks has the protocol native alone", do="Load it with that.")
-    segmenter = Sam2Segmenter(dict(config.segmenter))
-    encoder = TalkPromptEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
     talk = TalkConfig.from_dict(config.conversation or {})
-    return TalkNet(segmenter, encoder, TalkAdapter(talk, encoder.width, segmenter.channels))
+    segmenter = Sam2Segmenter(dict(config.segmenter))
+    kind = TalkAdapter if talk.refers else AlignedAdapter
+    return TalkNet(segmenter, encoder, kind(talk, encoder.width, segmenter.channels))
 
 
 @contextmanager
@@ -81,4 +100,4 @@ def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
     return Mini(MiniConfig.from_dict(dict(config.segmenter)))
 
 
-BACKENDS = {"sam2-qwen2.5-vl": _sam2_qwen, "mini": _mini}
+BACKENDS = {"sam2-qwen2.5-vl": _sam2_qwen, "sam2-miras": _miras, "mini": _mini}

@@ -36,7 +36,7 @@ class NetConfig:
     """What a checkpoint's config.json holds."""
 
     name: str  # what results are labelled with
-    backend: str  # "sam2-qwen2.5-vl" or "mini"
+    backend: str  # one of build.py's
     segmenter: Mapping[str, Any]  # settings of the visual back-end
     prompt_encoder: Mapping[str, Any]  # settings of the language back-end
     lora: Mapping[str, Any] | None = None  # {r, alpha, dropout, targets}

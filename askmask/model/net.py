@@ -42,6 +42,7 @@ class AskMaskNet(nn.Module):
     segmenter: Segmenter
     prompt_encoder: PromptEncoder
     remembers = False  # whether earlier rounds of a conversation change its answers
+    refers = True  # of one that does: whether masks that a prompt is said to be about change its answer
     threads: int | None = (
         None  # of the processor, in `at_most`'s words: what is fastest for a network of this size
     )

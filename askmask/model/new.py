@@ -60,7 +60,7 @@ def new_network(
     vlm, segmenter, out = Path(vlm), Path(segmenter), Path(out)
     if rank < 1 or alpha < 1:
         raise CheckpointError("rank and alpha of LoRA must be at least 1", got=f"{rank} and {alpha}")
-    sizes, sam2 = _read_segmenter(segmenter)
+    sizes, sam2 = read_segmenter(segmenter)
     language = {backbone_name(key): value for key, value in read_shards(vlm).items()}
     head = language.pop("lm_head.weight", None)
     config = NetConfig(
@@ -70,12 +70,10 @@ def new_network(
         prompt_encoder=vlm_settings(vlm),
         lora=lora_settings(rank, alpha),
     )
-    for given in (vlm, segmenter):
-        if given.resolve().is_relative_to(out.resolve()):
-            raise CheckpointError(f"{given} lies in {out}, which is to be written", do="Choose another OUT.")
+    check_apart(out, vlm, segmenter)
     with new_checkpoint(out) as fresh:
         copy_tokenizer(vlm, fresh / TOKENIZER)
-        wanted = _wanted(config, fresh)
+        wanted = shapes_wanted(config, fresh)
         state = {f"segmenter.model.{key}": value.float() for key, value in sam2.items()}
         state |= _with_fresh_parts(wanted, language, seed)
         if problems := compare_keys(wanted, {key: tuple(value.shape) for key, value in state.items()}):
@@ -88,10 +86,7 @@ def new_network(
             "made_by": "askmask new",
             "origin": {"vlm": vlm.name, "segmenter": segmenter.name},
             "licence": "of the base weights: check it where you got them",
-            "sources": [
-                {"file": path.name, "bytes": path.stat().st_size, "sha256": remembered_sha256(path)}
-                for path in (*_weight_files(vlm), *_weight_files(segmenter))
-            ],
+            "sources": sources_of(vlm, segmenter),
             "head": "the embeddings, transposed" if tied else HEAD if head is not None else "none",
             "seed": seed,
         }
@@ -101,7 +96,7 @@ def new_network(
 
 def read_shards(folder: Path) -> dict[str, Tensor]:
     """Read all safetensors files of a folder. Raises CheckpointError for one that is missing or damaged."""
-    files = _weight_files(folder)
+    files = weight_files(folder)
     index = folder / "model.safetensors.index.json"
     listed = set(read_object(index).get("weight_map", {}).values()) if index.is_file() else set()
     if not files or (lacking := sorted(listed - {path.name for path in files})):
@@ -119,11 +114,28 @@ def read_shards(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def _weight_files(place: Path) -> list[Path]:
+def check_apart(out: Path, *bases: Path) -> None:
+    """Raise CheckpointError if a base lies where the new network is to be written."""
+    for given in bases:
+        if given.resolve().is_relative_to(out.resolve()):
+            raise CheckpointError(f"{given} lies in {out}, which is to be written", do="Choose another OUT.")
+
+
+def sources_of(*bases: Path) -> list[dict[str, Any]]:
+    """Return name, size and hash of all files of weights of some bases."""
+    return [
+        {"file": path.name, "bytes": path.stat().st_size, "sha256": remembered_sha256(path)}
+        for base in bases
+        for path in weight_files(base)
+    ]
+
+
+def weight_files(place: Path) -> list[Path]:
+    """Return the files of weights of a folder, or the one that is given."""
     return sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
 
 
-def _read_segmenter(place: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_segmenter(place: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the sizes of a SAM2 and its weights by transformers' names."""
     if place.is_file():
         published = read_state(place, "model")
@@ -148,14 +160,15 @@ def _read_segmenter(place: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {part: whole[part] for part in SAM2_PARTS}, state
 
 
-def _wanted(config: NetConfig, folder: Path) -> dict[str, tuple[int, ...]]:
+def shapes_wanted(config: NetConfig, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return key -> shape of a network whose tokenizer is in `folder`. Raises CheckpointError if there is none."""
     try:
         net = build_net(config, folder)
     except AskMaskError:
         raise
     except Exception as error:  # as above
         raise CheckpointError(
-            "the two configs and the tokenizer make no network",
+            "the configs and the tokenizer make no network",
             got=f"{type(error).__name__}: {str(error)[:200]}",
         ) from error
     return {key: tuple(value.shape) for key, value in net.state_dict().items()}
@@ -165,6 +178,18 @@ def _with_fresh_parts(
     wanted: Mapping[str, tuple[int, ...]], language: Mapping[str, Tensor], seed: int
 ) -> dict[str, Tensor]:
     """Return the language side by the network's names, with LoRA that changes nothing yet, and a fresh adapter."""
+    state = with_fresh_lora(wanted, language, seed)
+    channels, width = wanted["adapter.to_sparse.weight"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = Adapter(width, channels)
+    return state | {f"adapter.{key}": value for key, value in adapter.state_dict().items()}
+
+
+def with_fresh_lora(
+    wanted: Mapping[str, tuple[int, ...]], language: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    """Return a language model by the network's names, with LoRA that changes nothing yet."""
     random = torch.Generator().manual_seed(seed)
     given = dict(language)
     state: dict[str, Tensor] = {}
@@ -174,13 +199,8 @@ def _with_fresh_parts(
             state[key] = (torch.rand(shape, generator=random) * 2 - 1) / shape[1] ** 0.5
         elif ".lora_B." in key:
             state[key] = torch.zeros(shape)
-        elif key.startswith("prompt_encoder.") and name in given:
+        elif key.startswith("prompt_encoder.base.") and name in given:
             state[key] = given.pop(name)
-    state |= {
+    return state | {
         f"prompt_encoder.base.{name}": value for name, value in given.items()
     }  # to be named as unexpected
-    channels, width = wanted["adapter.to_sparse.weight"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapter = Adapter(width, channels)
-    return state | {f"adapter.{key}": value for key, value in adapter.state_dict().items()}

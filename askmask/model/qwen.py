@@ -13,7 +13,7 @@ import copy
 import inspect
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -264,16 +264,7 @@ class QwenWords:
             cut = self._ids(prompt[:MAX_PROMPT_CHARS], truncation=True, max_length=MAX_PROMPT_TOKENS)
             sent = self.tokenizer.decode(cut, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             return self._ids(sent)
-        if len(prompt) > MAX_PROMPT_CHARS:
-            raise PromptError(
-                f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
-            )
-        words = self._ids(prompt, split_special_tokens=True)
-        if len(words) > MAX_PROMPT_TOKENS:
-            raise PromptError(
-                f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it."
-            )
-        return words
+        return written(prompt, lambda text: self._ids(text, split_special_tokens=True))
 
     def _ids(self, text: str, **how: Any) -> list[int]:
         with self._turn:
@@ -310,6 +301,20 @@ class QwenWords:
             grow = (self.min_pixels / (height * width)) ** 0.5
             fit_h, fit_w = (-int(-length * grow // unit) * unit for length in (height, width))
         return fit_h, fit_w
+
+
+def written(prompt: str, write: Callable[[str], list[int]]) -> list[int]:
+    """Return what `write` makes of a prompt. Raises PromptError if that, or the prompt, is too long."""
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise PromptError(
+            f"a prompt has at most {MAX_PROMPT_CHARS} characters", got=len(prompt), do="Shorten it."
+        )
+    words = write(prompt)
+    if len(words) > MAX_PROMPT_TOKENS:
+        raise PromptError(
+            f"a prompt has at most {MAX_PROMPT_TOKENS} tokens", got=len(words), do="Shorten it."
+        )
+    return words
 
 
 def with_lora(model: nn.Module, lora: Mapping[str, Any]) -> nn.Module:

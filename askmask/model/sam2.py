@@ -90,6 +90,12 @@ class Sam2Segmenter(nn.Module):
         real = torch.ones(sparse.shape[1:3], dtype=torch.bool, device=sparse.device)
         return Prompts(sparse[0], real, dense, torch.zeros(1, dtype=torch.long, device=sparse.device))
 
+    @property
+    def unmarked(self) -> Tensor:
+        """The dense prompt where no mask is given, [1, C]."""
+        dense: Tensor = self.model.prompt_encoder.no_mask_embed.weight
+        return dense
+
     def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
         """Decode Q masks to logits [Q, K, S/4, S/4]: K = 1, the supervised token, or with `multimask` 3.
 

@@ -186,7 +186,7 @@ class DialogueTask:
             iou = float(iou_of(logits[:, 0], target, counted).mean())
         figures = {"mask": float(mask.detach()), "iou": iou}
         rows = [row for row, numbers in enumerate(talks.spoken) if numbers]
-        if rows:
+        if rows and shown.again is not None:
             true = torch.stack([batch.targets[list(talks.spoken[row])].amax(0) for row in rows]).to(device)
             again = shown.again.logits[rows, 0].float()
             reference = mask_loss(again, true, dice=config.dice_weight)

@@ -48,8 +48,7 @@ class TalkAdapter(Adapter):
         self.roles = nn.Parameter(0.02 * torch.randn(ROLES, channels))
         self.pad = nn.Parameter(0.02 * torch.randn(channels))
         if config.align == "attention":
-            heads = next(n for n in range(HEADS, 0, -1) if channels % n == 0)
-            self.align = nn.MultiheadAttention(channels, heads, batch_first=True)
+            self.align = nn.MultiheadAttention(channels, heads_for(channels), batch_first=True)
         if config.inject == "adapter":
             self.reference = nn.Sequential(
                 nn.Conv2d(1, channels // 4, 2, stride=2),
@@ -104,3 +103,8 @@ class TalkAdapter(Adapter):
 
     def _normed(self, states: Tensor) -> Tensor:
         return self.txt_norm(states.to(self.txt_norm.weight.dtype))
+
+
+def heads_for(channels: int) -> int:
+    """Return how many heads attend to a phrase."""
+    return next(n for n in range(HEADS, 0, -1) if channels % n == 0)

@@ -9,6 +9,7 @@ from typing import Any
 from askmask.errors import CheckpointError
 
 CHOICES = {
+    "adapter": ("askmask", "miras"),
     "box": ("fourier", "linear", "text", "none"),
     "align": ("attention", "seg", "mean", "tokens"),
     "inject": ("adapter", "native", "none"),
@@ -27,6 +28,9 @@ class TalkConfig:
     # How the masks that a prompt refers to reach the decoder: a gated "adapter", SAM2's own mask prompt ("native"), or
     # only through the language side ("none").
     inject: str = "adapter"
+    # How states become prompts: ours, (REF, SEG) with what is remembered; or MIRAS's, one token for each mask, made of
+    # the state of its [SEG] and the words before it, with nothing remembered but words.
+    adapter: str = "askmask"
 
     def __post_init__(self) -> None:
         if type(self.mask_tokens) is not int or not 0 <= self.mask_tokens <= 4:
@@ -36,10 +40,26 @@ class TalkConfig:
                 raise CheckpointError(
                     f"{name} is one of {', '.join(known)}", got=repr(getattr(self, name))[:80]
                 )
+        if not self.refers and (self.mask_tokens, self.box, self.inject) != (0, "none", "none"):
+            raise CheckpointError(
+                "adapter=miras remembers no masks",
+                got=f"mask_tokens={self.mask_tokens}, box={self.box}, inject={self.inject}",
+                do="Add mask_tokens=0 box=none inject=none.",
+            )
+
+    @property
+    def refers(self) -> bool:
+        """Whether replies say what a mask is about, [REF], and masks that are referred to change answers."""
+        return self.adapter != "miras"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def miras(cls) -> TalkConfig:
+        """Return MIRAS's own."""
+        return cls(adapter="miras", mask_tokens=0, box="none", inject="none")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TalkConfig:

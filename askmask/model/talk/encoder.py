@@ -1,4 +1,6 @@
-"""Qwen2.5-VL as a conversation needs it: its head, the rows of signs, and embeddings in the place of tokens.
+"""A language model as a conversation needs it: its head, the rows of signs, and embeddings in the place of tokens.
+
+What is a model's own: how it sees pictures and counts positions. `qwen.py` beside this has Qwen2.5-VL's.
 
 Letters: B streams, L their tokens, D width, V numbers that a reply may hold.
 """
@@ -6,9 +8,9 @@ Letters: B streams, L their tokens, D width, V numbers that a reply may hold.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from askmask.model.qwen import QwenPromptEncoder
 from askmask.model.seams import Features
 from askmask.model.talk.memory import Seen
 from askmask.model.talk.words import BOX, MASK, OBJ, SIGNS, TalkWords, check_length
@@ -30,7 +31,7 @@ class TalkPrefix:
 
     cache: Any  # key-value cache, batch 1
     length: int  # tokens in it
-    next_position: int  # of the next token, in Qwen's 3-D counting
+    next_position: int  # of the next token, as the model counts
     seen: Seen
 
 
@@ -44,22 +45,46 @@ class Written:
     places: Tensor  # [P, 2]: which mask, which of its tokens, for each [MASK] and [BOX] in reading order
 
 
-class TalkPromptEncoder(QwenPromptEncoder):
+class TalkPromptEncoder(nn.Module):
     """The language back-end of conversations."""
 
     words: TalkWords
+    width: int  # D
+    base: Any  # the model, of which `language` reads vectors
+    head: nn.Linear | None  # None: the embeddings
+    _cache_argument: str  # its name among the arguments of `language`
 
-    def __init__(self, config: dict[str, Any], lora: Mapping[str, Any] | None, folder: str | Path):
-        super().__init__(config, lora, folder)
-        table = self.base.get_input_embeddings().weight
-        self.head = (
-            None
-            if config.get("tie_word_embeddings")
-            else nn.Linear(table.shape[1], table.shape[0], bias=False)
-        )
+    @property
+    def table(self) -> Tensor:
+        """The embeddings of the tokenizer's own tokens."""
+        table: Tensor = self.base.get_input_embeddings().weight
+        return table
 
-    def _reading(self, folder: str | Path, config: Any, published_text: bool) -> TalkWords:
-        return TalkWords(folder, config)
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.table.device
+
+    # -- what a language model brings -------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def language(self) -> Any:
+        """What reads vectors."""
+
+    @abstractmethod
+    def see(self, pixels: Tensor, grids: Tensor) -> list[Seen]:
+        """Encode pictures as `words.picture` cuts them, one row of `grids` for each."""
+
+    @abstractmethod
+    def positions(self, ids: Tensor, real: Tensor, grids: Tensor) -> tuple[Tensor, int]:
+        """Return positions of streams [B, L] that begin with a picture, and how far the first's are from 1-D."""
+
+    @abstractmethod
+    def counted(self, places: Tensor) -> Tensor:
+        """Return positions of words, 1-D [B, n], as the model takes them."""
+
+    # -- reading ----------------------------------------------------------------------------------------------
 
     def begin(self, rgb: np.ndarray, signs: Tensor) -> TalkPrefix:
         """Run the template and the picture, uint8 [H, W, 3]."""
@@ -71,35 +96,18 @@ class TalkPromptEncoder(QwenPromptEncoder):
         )
         positions, delta = self.positions(ids, written.real, grid)
         out = self._run(self.embed(written, signs, seen), positions, None, None, True)
-        return TalkPrefix(out[self._cache_argument], ids.shape[1], ids.shape[1] + int(delta), seen[0])
-
-    def see(self, pixels: Tensor, grids: Tensor) -> list[Seen]:
-        """Encode pictures: patches as `QwenWords.picture` cuts them, one row of `grids` for each."""
-        out = self.base.get_image_features(pixels.to(self.device), grids.to(self.device), return_dict=True)
-        side = self.words.merge
-        sizes = [(int(rows) // side, int(columns) // side) for _, rows, columns in grids.tolist()]
-        return [Seen(tokens, size) for tokens, size in zip(out.pooler_output, sizes, strict=True)]
-
-    def positions(self, ids: Tensor, real: Tensor, grids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the 3-D positions [3, B, L] of streams that begin with a picture, and how far they differ from 1-D."""
-        kinds = ids.eq(self.words.image_id).int()
-        found: tuple[Tensor, Tensor] = self.base.get_rope_index(
-            input_ids=ids,
-            image_grid_thw=grids.to(ids.device),
-            mm_token_type_ids=kinds,
-            attention_mask=real.long(),
-        )
-        return found
+        return TalkPrefix(out[self._cache_argument], ids.shape[1], ids.shape[1] + delta, seen[0])
 
     def embed(self, written: Written, signs: Tensor, seen: Sequence[Seen] = ()) -> Tensor:
         """Return the vectors of streams, [B, L, D]: of words, signs, pictures and remembered masks."""
         ids, first = written.ids, self.words.first
-        own = ids >= first
-        vectors = self.base.get_input_embeddings()(ids.masked_fill(own, 0))
-        vectors = torch.where(own[..., None], signs.to(vectors.dtype)[(ids - first).clamp(min=0)], vectors)
+        own, shown = ids >= first, ids.eq(self.words.image_id)
+        vectors = self.base.get_input_embeddings()(ids.masked_fill(own | shown, 0))
+        rows = signs.to(vectors.dtype)[(ids - first).clamp(min=0, max=len(SIGNS) - 1)]
+        vectors = torch.where(own[..., None], rows, vectors)
         if seen:
             pictures = torch.cat([one.tokens for one in seen]).to(vectors.dtype)
-            vectors = vectors.masked_scatter(ids.eq(self.words.image_id)[..., None], pictures)
+            vectors = vectors.masked_scatter(shown[..., None], pictures)
         if len(written.places):
             mask, slot = written.places.unbind(1)
             there = (ids.eq(first + MASK) | ids.eq(first + BOX)).nonzero(as_tuple=True)
@@ -136,14 +144,14 @@ class TalkPromptEncoder(QwenPromptEncoder):
         places = start.to(vectors.device)[:, None] + torch.arange(count, device=vectors.device)
         before = torch.ones(batch, prefix.length, dtype=torch.long, device=vectors.device)
         attention = torch.cat([before, real.to(vectors.device).long()], 1)
-        positions = (places + prefix.next_position).expand(3, batch, count)
+        positions = self.counted(places + prefix.next_position)
         states: Tensor = self._run(vectors, positions, attention, cache, True).last_hidden_state
         return states
 
     def _run(
         self, vectors: Tensor, positions: Tensor, attention: Tensor | None, cache: Any, keep: bool
     ) -> Any:
-        return self.base.language_model(
+        return self.language(
             inputs_embeds=vectors,
             position_ids=positions,
             attention_mask=attention,
@@ -153,7 +161,7 @@ class TalkPromptEncoder(QwenPromptEncoder):
 
     def next(self, states: Tensor, sayable: Tensor) -> Tensor:
         """Return the logits of what comes next, [n, V], from states [n, D]. `sayable`: rows of the signs of replies."""
-        table = self.base.get_input_embeddings().weight if self.head is None else self.head.weight
+        table = self.table if self.head is None else self.head.weight
         words = F.linear(states, table[: self.words.first])
         never = words.new_full((len(words), OBJ), -torch.inf)
         signs = F.linear(states, sayable.to(states.dtype))
@@ -166,6 +174,14 @@ class TalkPromptEncoder(QwenPromptEncoder):
         numbers = torch.tensor([self.words._ids(letter)[0] for letter in LETTERS], device=self.device)
         vectors: Tensor = self.base.get_input_embeddings()(numbers)
         return vectors
+
+    def prefix(self, rgb: np.ndarray, features: Features | None = None) -> Any:
+        """Refuse, as `encode_pairs` does."""
+        raise TypeError("a network that talks begins a conversation with `begin`")
+
+    def encode(self, prefix: Any, tokens: Any) -> Any:
+        """Refuse, as `encode_pairs` does."""
+        raise TypeError("a network that talks is asked through `TalkNet`")
 
     def encode_pairs(self, features: Features | None, tokens: Any) -> Any:
         """Refuse: prompts of a network that talks are read as conversations of one round, by `TalkNet`."""

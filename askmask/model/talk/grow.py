@@ -56,7 +56,10 @@ def grow(source: str | Path, out: str | Path, talk: TalkConfig | None = None, *,
     )
     tied = bool(config.prompt_encoder.get("tie_word_embeddings"))
     with new_checkpoint(out) as fresh:
-        _add_signs(source / TOKENIZER, fresh / TOKENIZER)
+        for path in (source / TOKENIZER).iterdir():
+            if path.is_file():
+                copy_file(path, fresh / TOKENIZER / path.name)
+        add_signs(source / TOKENIZER, fresh / TOKENIZER)
         if not tied:
             state["prompt_encoder.head.weight"] = _head(source, state)
         channels, width = state["adapter.to_sparse.weight"].shape
@@ -86,14 +89,14 @@ def _head(source: Path, state: dict[str, Tensor]) -> Tensor:
     return state[TABLE].clone()
 
 
-def _add_signs(source: Path, target: Path) -> None:
+def add_signs(source: Path, target: Path, *more: str) -> None:
+    """Write the tokenizer of a folder with the signs of a conversation, and what is needed `more`, into another."""
     from transformers import AddedToken, AutoTokenizer
 
-    for path in source.iterdir():
-        if path.is_file():
-            copy_file(path, target / path.name)
     tokenizer = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
     signs = [AddedToken(sign, special=True, normalized=False) for sign in SIGNS]
     if tokenizer.add_tokens(signs, special_tokens=True) != len(SIGNS):
         raise CheckpointError(f"{source}: the tokenizer has some of {', '.join(SIGNS)} already")
+    others = [AddedToken(name, special=True, normalized=False) for name in more]
+    tokenizer.add_tokens(others, special_tokens=True)
     tokenizer.save_pretrained(target)

@@ -1,4 +1,4 @@
-"""TalkNet: Qwen2.5-VL and SAM2 in a conversation. Remembers masks; replies in words with masks in them.
+"""TalkNet: a language model that sees, and SAM2, in a conversation. Remembers masks; replies in words and masks.
 
     once per round:   memory, words, reply, masks -> memory: the stream grows, its key-value cache is kept
     once per prompt:  words -> reply, number by number -> the whole reply read once more -> masks
@@ -25,6 +25,7 @@ from askmask.model.protocols import MASK_LOGIT
 from askmask.model.sam2 import Sam2Segmenter
 from askmask.model.seams import Features, MaskOutput, PastRound, Piece, Reply, Tokens
 from askmask.model.talk.adapter import Asked, TalkAdapter
+from askmask.model.talk.aligned import AlignedAdapter
 from askmask.model.talk.encoder import TalkPrefix, TalkPromptEncoder, Written
 from askmask.model.talk.memory import Seen
 from askmask.model.talk.saying import Making
@@ -47,7 +48,7 @@ class Shown:
     """Masks that replies show."""
 
     out: MaskOutput  # of (REF, SEG)
-    again: MaskOutput  # of (REF, PAD): what each is about
+    again: MaskOutput | None  # of (REF, PAD): what each is about; None from a network that does not say so
 
 
 class TalkNet(AskMaskNet):
@@ -55,8 +56,14 @@ class TalkNet(AskMaskNet):
 
     segmenter: Sam2Segmenter
     prompt_encoder: TalkPromptEncoder
-    adapter: TalkAdapter
+    adapter: TalkAdapter | AlignedAdapter
     remembers = True
+
+    def __init__(
+        self, segmenter: Sam2Segmenter, encoder: TalkPromptEncoder, adapter: TalkAdapter | AlignedAdapter
+    ):
+        super().__init__(segmenter, encoder, adapter)
+        self.refers = encoder.words.refers = adapter.config.refers
 
     @torch.no_grad()
     def look(self, rgb: np.ndarray, pixels: Tensor) -> Look:
@@ -178,7 +185,9 @@ class TalkNet(AskMaskNet):
         shown = self.show(look.features, states, marks, about, multimask=multimask)
         number = [n for one in said for n in range(len(one.marks))]
         spans = torch.tensor(number, dtype=torch.long, device=self.device)
-        references = _overlaps(shown.again, memory.masks, [meant[mark.row] for mark in marks])
+        references = None
+        if shown.again is not None:
+            references = _overlaps(shown.again, memory.masks, [meant[mark.row] for mark in marks])
         return replace(shown.out, span=spans, references=references), said
 
     def show(
@@ -195,8 +204,11 @@ class TalkNet(AskMaskNet):
         `about`: for each of `marks`, the masks [n, 4h, 4w] that its prompt refers to, n = 0 where to none.
         """
         if not marks:
-            return Shown(self._none(3 if multimask else 1), self._none(1))
+            return Shown(self._none(3 if multimask else 1), self._none(1) if self.refers else None)
         asked = self._asked(states, marks)
+        if isinstance(self.adapter, AlignedAdapter):
+            targets = self.adapter.targets(asked, self.segmenter.unmarked)
+            return Shown(self.segmenter.decode(features, targets, multimask=multimask), None)
         targets = self.adapter.targets(asked, self._injected(about))
         return Shown(
             self.segmenter.decode(features, targets, multimask=multimask),
@@ -274,10 +286,12 @@ def _overlaps(again: MaskOutput, masks: Tensor, meant: Sequence[Sequence[int]]) 
 
 def _joined(parts: Sequence[MaskOutput], replies: tuple[Reply, ...]) -> MaskOutput:
     """Bring the answers of groups together; their memories may hold more or fewer masks."""
-    most = max(part.references.shape[1] for part in parts if part.references is not None)
+    most = max((part.references.shape[1] for part in parts if part.references is not None), default=0)
     tensors: dict[str, Any] = {}
     for name in ("logits", "scores", "presence_logits", "row", "span", "references"):
         values = [getattr(part, name) for part in parts]
+        if any(value is None for value in values):
+            continue
         if name == "references":
             values = [F.pad(value, (0, most - value.shape[1])) for value in values]
         tensors[name] = torch.cat(values)

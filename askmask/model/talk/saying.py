@@ -12,6 +12,7 @@ import torch
 from askmask.model.grammar import circles
 from askmask.model.seams import Piece
 from askmask.model.talk.adapter import TalkAdapter
+from askmask.model.talk.aligned import AlignedAdapter
 from askmask.model.talk.encoder import TalkPrefix, TalkPromptEncoder, Written
 from askmask.model.talk.words import LONGEST_REPLY, MOST_MASKS, SEG, Writer
 
@@ -20,7 +21,11 @@ class Making:
     """Replies to B prompts that go on from one conversation; iterate for their words, then read `ids`."""
 
     def __init__(
-        self, encoder: TalkPromptEncoder, adapter: TalkAdapter, prefix: TalkPrefix, written: Written
+        self,
+        encoder: TalkPromptEncoder,
+        adapter: TalkAdapter | AlignedAdapter,
+        prefix: TalkPrefix,
+        written: Written,
     ):
         self.encoder, self.adapter, self.prefix, self.written = encoder, adapter, prefix, written
         count = len(written.ids)

@@ -16,7 +16,7 @@ class Mark:
     """A mask of a reply: where its signs stand among the tokens of stream `row`."""
 
     row: int
-    ref: int
+    ref: int  # where there is one, else its [SEG]
     seg: int
     first: int  # its [OBJ]; its [SEG] if it has no words
     mask: int = -1  # its number in the conversation, where it is known
@@ -85,9 +85,8 @@ class Stream:
         start, said = len(self.ids), self.words.read(ids)
         for at, phrase in enumerate(said.marks):
             number = self.masks + order[at] if order else -1
-            self.marks.append(
-                Mark(0, start + phrase.last - 1, start + phrase.last, start + phrase.first, number)
-            )
+            seg = start + phrase.last
+            self.marks.append(Mark(0, seg - self.words.refers, seg, start + phrase.first, number))
             self.about.append(self._meant)
             self.spoken.append(self._spoken)
         self.ids += ids

@@ -13,21 +13,23 @@ Source: SegLLM (ICLR 2025) for the memory; MIRAS (ACL 2025) for the span.
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from askmask.errors import CheckpointError, PromptError
 from askmask.model.grammar import Phrase, PhraseReader, told
-from askmask.model.qwen import CLOSING, END_OF_TURN, QwenWords
+from askmask.model.seams import Tokens
 
 SIGNS = ("[MASK]", "[BOX]", "[OBJ]", "[REF]", "[SEG]", "[NONE]")
 MASK, BOX, OBJ, REF, SEG, NONE = range(len(SIGNS))
-USER, ASSISTANT = "<|im_start|>user\n", "<|im_start|>assistant\n"
 LONGEST_REPLY = 512  # numbers; what is longer is cut
 MOST_MASKS = 32  # in one reply
 MOST_TOKENS = 16_384  # of a conversation, picture included
@@ -50,20 +52,76 @@ class Said:
         return () if self.trouble else self.phrases
 
 
-class TalkWords(QwenWords):
-    """Qwen's tokenizer with the signs of a conversation added."""
+class TalkWords(ABC):
+    """A tokenizer with the signs of a conversation added. How turns look besides is the language model's own."""
 
-    def __init__(self, folder: str | Path, config: Any):
-        super().__init__(folder, config, published_text=False)
+    tokenizer: Any
+    image_id: int  # of each token of the picture
+    end_id: int  # of the end of a turn
+    pad_id: int
+    opening = ""  # what a reply that has words begins with, and is no part of its text
+    refers = True  # whether [REF] stands before each [SEG]
+    _turn: threading.Lock  # of those who use the tokenizer
+
+    # -- what a language model brings -------------------------------------------------------------------------
+
+    @abstractmethod
+    def picture(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Cut uint8 [H, W, 3] into what the language side sees, and the grid [1, 3] of that (1, rows, columns)."""
+
+    @abstractmethod
+    def head(self, grid: Tensor) -> list[int]:
+        """Write all up to the end of the picture."""
+
+    @abstractmethod
+    def bare(self, prompt: str) -> list[int]:
+        """Write the words of a prompt. Raises PromptError for too many."""
+
+    @abstractmethod
+    def tail(self, prompt: str) -> list[int]:
+        """Write the words of a prompt, and what closes the user's turn."""
+
+    @abstractmethod
+    def tokens(self, prompts: list[str]) -> Tokens:
+        """Bring the `tail` of some prompts together."""
+
+    @property
+    @abstractmethod
+    def user(self) -> list[int]:
+        """What stands before the user's words in all turns but the first."""
+
+    @property
+    @abstractmethod
+    def after(self) -> list[int]:
+        """What comes between the user's words and the answer."""
+
+    @property
+    @abstractmethod
+    def closing(self) -> list[int]:
+        """What stands between the end of an answer and the memory of its masks."""
+
+    @abstractmethod
+    def _ids(self, text: str, **how: Any) -> list[int]:
+        """Write text as it is."""
+
+    # -- the signs --------------------------------------------------------------------------------------------
+
+    def find_signs(self, folder: str | Path) -> None:
+        """Find the numbers of the signs in the tokenizer of a folder. Raises CheckpointError if it lacks them."""
         found = self.tokenizer.convert_tokens_to_ids(list(SIGNS))
-        self.first: int = found[0] or 0  # number of the first sign; those before it are Qwen's own
+        self.first: int = found[0] or 0  # number of the first sign; those before it are the tokenizer's own
         if found != list(range(self.first, self.first + len(SIGNS))) or self.first < 1:
             raise CheckpointError(f"{folder}: the tokenizer lacks the signs of a conversation", got=found)
-        special = {*self.tokenizer.all_special_ids, self.image_id, self.end_id}
-        kept = {self.end_id, *(self.first + sign for sign in (OBJ, REF, SEG, NONE))}
-        # What a reply may hold: words, and the signs of replies.
-        self.sayable = torch.tensor([n in kept or n not in special for n in range(self.size)])
-        self.sayable[list(found[:OBJ])] = False
+        special = {*self.tokenizer.all_special_ids, self.image_id} - {self.end_id}
+        self._sayable = torch.tensor([n not in special for n in range(self.size)])
+        self._sayable[self.first :] = torch.tensor([sign >= OBJ for sign in range(len(SIGNS))])
+
+    @property
+    def sayable(self) -> Tensor:
+        """What a reply may hold, [V] bool: words, and the signs of replies."""
+        allowed = self._sayable.clone()
+        allowed[self.sign(REF)] = self.refers
+        return allowed
 
     @property
     def size(self) -> int:
@@ -81,12 +139,7 @@ class TalkWords(QwenWords):
 
         `slots`: how many tokens for a mask and for its box.
         """
-        return [*(self._ids(USER) if begun else ()), *self.memory(references, slots)]
-
-    @property
-    def after(self) -> list[int]:
-        """What comes between the user's words and the answer."""
-        return self._ids(ASSISTANT)
+        return [*(self.user if begun else ()), *self.memory(references, slots)]
 
     def memory(self, masks: int, slots: tuple[int, int]) -> list[int]:
         """Write the places of some masks."""
@@ -101,6 +154,9 @@ class TalkWords(QwenWords):
         """
         places = [(len(text), len(text)) if span is None else span for span in spans]
         order = sorted(range(len(places)), key=lambda number: (places[number][::-1], number))
+        shift = len(self.opening) if text else 0
+        text = self.opening[:shift] + text
+        places = [(start + shift, end + shift) for start, end in places]
         ids: list[int] = [self.sign(NONE)] if nothing else []
         at, last = 0, None
         for number in order:
@@ -116,13 +172,8 @@ class TalkWords(QwenWords):
                 else:
                     ids += self._plain(text[at:end])
                 at, last = max(at, end), (start, end)
-            ids += [self.sign(REF), self.sign(SEG)]
+            ids += [self.sign(REF), self.sign(SEG)] if self.refers else [self.sign(SEG)]
         return [*ids, *self._plain(text[at:]), self.end_id], order
-
-    @property
-    def closing(self) -> list[int]:
-        """What stands between the end of an answer and the memory of its masks."""
-        return self._ids(CLOSING.removeprefix(END_OF_TURN))
 
     def _plain(self, text: str) -> list[int]:
         return self._ids(text, split_special_tokens=True) if text else []
@@ -149,7 +200,7 @@ class TalkWords(QwenWords):
             if sign == OBJ:
                 reader.obj(at)
             elif sign == SEG:
-                if at and ids[at - 1] == self.sign(REF):
+                if not self.refers or (at and ids[at - 1] == self.sign(REF)):
                     reader.seg(at, len(text))
                 else:
                     reader.troubles.append("a mask does not say what it is about")
@@ -165,7 +216,12 @@ class TalkWords(QwenWords):
         troubles = [*reader.troubles, *([] if ended else ["it has no end"])]
         if nothing and reader.phrases:
             troubles.append("it shows what it says is not there")
-        return Said(text, tuple(reader.phrases), nothing, told(troubles))
+        shift = len(self.opening) if self.opening and text.startswith(self.opening) else 0
+        phrases = [
+            replace(one, span=(max(0, one.span[0] - shift), max(0, one.span[1] - shift)))
+            for one in reader.phrases
+        ]
+        return Said(text[shift:], tuple(phrases), nothing, told(troubles))
 
     def text(self, ids: Sequence[int]) -> str:
         """Return words as text; bytes that are none become U+FFFD."""
@@ -191,9 +247,16 @@ class Writer:
 
     def __init__(self, words: TalkWords):
         self.words, self.kept, self.shown = words, list[int](), ""
+        self._opening = words.opening
 
     def add(self, number: int) -> str:
         """Take one more number; return what that adds to the text."""
+        piece = self._more(number)
+        if piece:
+            piece, self._opening = piece.removeprefix(self._opening), ""
+        return piece
+
+    def _more(self, number: int) -> str:
         if number >= self.words.first or number == self.words.end_id:
             piece, self.kept = self.words.text(self.kept)[len(self.shown) :], []
             self.shown = ""
