@@ -166,11 +166,15 @@ def until(done, process=None, *, seconds: float = LONG):
 
 def serve(fd: int, modules: tuple[str, ...]) -> None:
     """Import the modules, then fork a child for each message until the door closes."""
+    import gc
     import importlib
 
+    gc.disable()
     for name in modules:
         with contextlib.suppress(ImportError):  # of an extra that is not installed
             importlib.import_module(name)
+    gc.freeze()  # a child that looked for garbage among all this would copy it besides
+    gc.enable()
     door = socket.socket(fileno=fd)
     while True:
         data, fds, *_ = socket.recv_fds(door, 1 << 20, 4)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate import init_empty_weights
+from torch.overrides import TorchFunctionMode
 
 from askmask.errors import CheckpointError
 from askmask.model.config import NetConfig
@@ -23,14 +24,46 @@ TOKENIZER = "tokenizer"  # the folder beside the weights
 BUILDING = threading.Lock()
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out drawing what has no storage: it is done in Python, and first imports torch's whole compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if (
+            getattr(func, "__name__", "") in _DRAW
+        ):  # by name: transformers puts its own in the place of torch's
+            drawn = given["tensor"] if "tensor" in given else args[0]
+            if drawn.is_meta:
+                return drawn
+        return func(*args, **given)
+
+
+_DRAW = {"kaiming_uniform_", "normal_", "trunc_normal_", "uniform_"}
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Build modules whose parameters have no storage (meta device); buffers are real.
+
+    Those that are not saved (rotary frequencies) are computed while building.
+    """
+    with BUILDING, init_empty_weights(include_buffers=False), _NothingDrawn():
+        yield
+
+
 def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = False) -> AskMaskNet:
     """Build the network of a config, its weights not yet there (meta device). `folder` holds the tokenizer."""
     if config.backend not in BACKENDS:
         raise CheckpointError(
             "no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}."
         )
-    # Buffers are real: those that are not saved (rotary frequencies) are computed while building.
-    with BUILDING, init_empty_weights(include_buffers=False):
+    with without_weights():
         return BACKENDS[config.backend](config, Path(folder), published_text)
 
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import nn
 
 from askmask.errors import SettingError
 from askmask.model.adapter import Adapter
-from askmask.model.build import BUILDING
+from askmask.model.build import without_weights
 from askmask.model.new import lora_settings
 from askmask.model.published import SAM2_SIZES, sam2_config
 from askmask.model.qwen import with_lora
@@ -79,7 +78,7 @@ def _on_meta(text: Mapping[str, Any], rank: int, talking: bool) -> nn.Module:
         "vision_config": _VISION | {"out_hidden_size": width},
     }
     heads, global_blocks, windows = SAM2_SIZES[LARGE]
-    with BUILDING, init_empty_weights(include_buffers=False):
+    with without_weights():
         language: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**vlm))
         language = with_lora(language.to(torch.bfloat16), lora_settings(rank))
         segmenter = Sam2Segmenter(sam2_config(*LARGE, heads, global_blocks, windows))

@@ -15,12 +15,8 @@ import numpy as np
 from askmask.formats.dense import FLOOR, TABLE, WALL
 from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
-<<<<<<< HEAD
 from askmask.model.mini.words import UNSAID, Said
-from askmask.training.prompts import NOBODY, ask_of
-=======
 from askmask.training.prompts import NOBODY, ask_of, of_facts
->>>>>>> hostile
 from askmask.world.ground import Ground, Query
 from askmask.world.talks.memory import OF_THOSE
 from askmask.world.talks.replies import told

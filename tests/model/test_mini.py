@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import askmask
 from askmask.errors import CheckpointError, PictureError
 from askmask.imaging.files import read_picture
+from askmask.model.build import build_net
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -113,6 +115,21 @@ def test_gradients_reach_language_adapter_and_decoder(mini_folder, picture):
     (out.logits.square().mean() + out.presence_logits.square().mean()).backward()
     for part in (net.language.embed.word, net.adapter.to_sparse, net.segmenter.decoder.blocks[0].mlp):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_nothing_is_drawn_for_weights_that_are_about_to_be_read(mini_folder):
+    """On the meta device torch draws in Python, and to do so imports its compiler: a third of a command's time."""
+    asked = set()
+
+    class Heard(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            asked.add(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    with Heard():
+        build_net(NetConfig.load(mini_folder), mini_folder)
+    assert torch.ops.aten.empty in asked
+    assert not {torch.ops.aten.normal_, torch.ops.aten.uniform_} & asked
 
 
 def test_config_of_a_newer_version_is_refused():
