@@ -257,8 +257,30 @@ def _mini(
 
 
 def started_from(start: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return the weights of all parts of `start`, a later one's in place of an earlier one's."""
-    return {name: value for one in start for name, value in newest(one)["model"].items()}
+    """Return the weights of all that is in `start`, a later one's in place of an earlier one's.
+
+    Of one written `RUN@segmenter+adapter`, only the weights whose names begin so. Raises CheckpointError if none does.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for one in start:
+        place, parts = split_start(one)
+        weights = newest(place)["model"]
+        some = (
+            {name: value for name, value in weights.items() if name.startswith(parts)} if parts else weights
+        )
+        if not some:
+            known = ", ".join(sorted({name.partition(".")[0] for name in weights}))
+            raise CheckpointError(f"{place} has no such part", got=one, do=f"Its parts: {known}.")
+        found |= some
+    return found
+
+
+def split_start(one: str) -> tuple[str, tuple[str, ...]]:
+    """Return which run or folder one of `start` names, and the beginnings of the weights wanted of it, () for all."""
+    if "@" not in one or Path(one).exists():
+        return one, ()
+    place, _, parts = one.rpartition("@")
+    return place, tuple(f"{part}." for part in parts.split("+"))
 
 
 def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
@@ -266,7 +288,7 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     if (own := folder.root / "model.json").exists():
         return MiniConfig.from_dict(read_object(own))
     found: list[MiniConfig] = []
-    for one in start:
+    for one in (split_start(one)[0] for one in start):
         root = Path(one)
         place = root / "model.json" if root.is_dir() else root.parent.parent / "model.json"
         if (exported := _exported(one)) is not None:

@@ -12,7 +12,7 @@ from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.runs.whole_files import write_json
 from askmask.training.recipes import mini_phase_one
-from askmask.training.run import _load, model_of
+from askmask.training.run import _load, model_of, started_from
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
 
@@ -30,6 +30,19 @@ def test_of_several_runs_the_later_ones_weights_count(tmp_path):
     assert net.weight.tolist() == [[1, 1]] and net.bias.tolist() == [0]
     with pytest.raises(CheckpointError, match="bias"):
         _load(net, (part,), wanted=("weight", "bias"))
+
+
+def test_of_a_run_only_the_parts_that_are_named_count(tmp_path):
+    words = saved(tmp_path / "words", **{"0.weight": torch.zeros(1, 2), "1.weight": torch.zeros(1, 1)})
+    masks = saved(tmp_path / "masks", **{"0.weight": torch.ones(1, 2), "1.weight": torch.ones(1, 1)})
+    (tmp_path / "odd@name").mkdir()
+    odd = saved(tmp_path / "odd@name", **{"1.weight": torch.ones(1, 1)})
+    found = started_from((words, f"{masks}@1"))
+    assert found["0.weight"].tolist() == [[0, 0]] and found["1.weight"].tolist() == [[1]]
+    assert set(started_from((f"{masks}@0+1",))) == {"0.weight", "1.weight"}
+    assert set(started_from((odd,))) == {"1.weight"}  # a folder of that name is that folder
+    with pytest.raises(CheckpointError, match=r"Its parts: 0, 1"):
+        started_from((f"{masks}@segmenter",))
 
 
 def test_a_forgotten_name_between_commas_is_named():
