@@ -74,11 +74,10 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
     from askmask.model.qwen import QwenPromptEncoder
     from askmask.model.sam2 import Sam2Segmenter
 
-    with _nothing_drawn():
-        segmenter = Sam2Segmenter(dict(config.segmenter))
-        prompt_encoder = QwenPromptEncoder(
-            dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
-        )
+    segmenter = Sam2Segmenter(dict(config.segmenter))
+    prompt_encoder = QwenPromptEncoder(
+        dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
+    )
     return AskMaskNet(segmenter, prompt_encoder, Adapter(prompt_encoder.width, segmenter.channels))
 
 
@@ -92,8 +91,7 @@ def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNe
 def _miras(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
     from askmask.model.miras.encoder import MirasEncoder
 
-    with _nothing_drawn():
-        encoder = MirasEncoder(config.prompt_encoder, config.lora, folder / TOKENIZER)
+    encoder = MirasEncoder(config.prompt_encoder, config.lora, folder / TOKENIZER)
     return _talk_net(config, encoder, published_text)
 
 
@@ -110,20 +108,6 @@ def _talk_net(config: NetConfig, encoder: TalkPromptEncoder, published_text: boo
     segmenter = Sam2Segmenter(dict(config.segmenter))
     kind = TalkAdapter if talk.refers else AlignedAdapter
     return TalkNet(segmenter, encoder, kind(talk, encoder.width, segmenter.channels))
-
-
-@contextmanager
-def _nothing_drawn() -> Iterator[None]:
-    """Keep transformers from drawing initial weights: there is no storage for them, and it is half of the time."""
-    from transformers import PreTrainedModel
-
-    kept = PreTrainedModel.initialize_weights
-    # As BUILDING is held, nobody else builds.
-    PreTrainedModel.initialize_weights = lambda self: None  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        PreTrainedModel.initialize_weights = kept  # type: ignore[method-assign]
 
 
 def _mini(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
