@@ -127,7 +127,7 @@ class Scene(dict[str, Any]):
         self.place = place
 
 
-_THING = {"id": int, "category": str, "colour": str, "parts": list, "attributes": dict}
+_THING = {"id": int, "category": str, "colour": str, "parts": list}
 _PART = {"id": int, "name": str}
 _PROMPT = {"prompt": str, "concept": str}
 _IDS = ("satisfying", "candidates", "ignore")  # of a prompt, where it has them
@@ -139,8 +139,9 @@ def _check_scene(scene: Mapping[str, Any]) -> None:
         _check(thing, _THING)
         for part in thing["parts"]:
             _check(part, _PART)
-        if any(value not in (True, False, None) for value in thing["attributes"].values()):
-            raise DataError("attributes must be true, false or null", got=repr(thing["attributes"])[:80])
+        known = thing.get("attributes", {})  # training needs them, who asks and answers does not
+        if any(value not in (True, False, None) for value in known.values()):
+            raise DataError("attributes must be true, false or null", got=repr(known)[:80])
     for view in scene["views"]:
         for prompt in chain(view["prompts"], *view.get("dialogues", ())):
             _check(prompt, _PROMPT)
