@@ -14,6 +14,7 @@ import typer
 from askmask.cli.app import app, say, say_json
 from askmask.cli.options import confirm_with
 from askmask.errors import AskMaskError, SettingError
+from askmask.notes import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -389,6 +390,9 @@ def _go_on(
         _work(store, limits, models, ray, ray_address)
 
 
+MANY = 10  # regions found of which one must be right, unless something is wrong with all of them
+
+
 def _work(
     store: Any, limits: Any, models: Any, ray: int | None = None, ray_address: str | None = None
 ) -> None:
@@ -406,7 +410,7 @@ def _work(
     interrupted = False
 
     def tell(line: str) -> None:
-        console.print(f"askmask: {line}", markup=False, highlight=False)
+        console.print(visible(f"askmask: {line}"), markup=False, highlight=False)
 
     def update(live: Live | None) -> None:
         if live is not None:
@@ -457,6 +461,11 @@ def _work(
         stopped = error
     report = report_of(store)
     console.print(status_table(store.folder, report))
+    if report.regions_found >= MANY and not report.regions_accepted:
+        tell(
+            f"none of {report.regions_found} regions was accepted. If the model writes boxes in another way than its "
+            "name says (in pixels, y first), name that with --coordinates, in another --out"
+        )
     if interrupted:
         raise KeyboardInterrupt
     if stopped is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from askmask.conversation import CONCEPTS
+from askmask.engine.export import unchanged
 from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
@@ -84,7 +85,7 @@ def _head(store: RunStore) -> str:
 def _picture(store: RunStore, row: PictureRow) -> Iterator[str]:
     results = {stage: store.stage(row.sha256, stage) for stage in STAGES}
     try:
-        rgb = Picture.read(row.path).rgb
+        rgb = unchanged(row).rgb
     except PictureError as error:
         yield f'<article><p class="fault">{_text(str(error))}</p></article>'
         return

@@ -107,19 +107,27 @@ def read_shard(path: str | Path) -> Shard:
     return Shard(**arrays, scenes=scenes)
 
 
-def read_facts(path: str | Path) -> list[dict[str, Any]]:
+def read_facts(path: str | Path) -> list[Scene]:
     """Read the facts alone of a shard, given by its .npz. Raises DataError naming the line."""
-    facts, found = Path(path).with_suffix(".jsonl"), []
+    facts, found = Path(path).with_suffix(".jsonl"), list[Scene]()
     for number, scene in read_rows(facts):
         with naming(f"{facts}, line {number}"):
             if scene.get("format", FORMAT) > FORMAT:
                 raise DataError(f"a newer format than {FORMAT}", do="Upgrade askmask.")
             _check_scene(scene)
-        found.append(scene)
+        found.append(Scene(scene, f"{facts}, line {number}"))
     return found
 
 
-_THING = {"id": int, "category": str, "colour": str, "parts": list, "attributes": dict}
+class Scene(dict[str, Any]):
+    """The facts of a scene, and in which line of which file they stand."""
+
+    def __init__(self, facts: Mapping[str, Any], place: str):
+        super().__init__(facts)
+        self.place = place
+
+
+_THING = {"id": int, "category": str, "colour": str, "parts": list}
 _PART = {"id": int, "name": str}
 _PROMPT = {"prompt": str, "concept": str}
 _IDS = ("satisfying", "candidates", "ignore")  # of a prompt, where it has them
@@ -131,6 +139,9 @@ def _check_scene(scene: Mapping[str, Any]) -> None:
         _check(thing, _THING)
         for part in thing["parts"]:
             _check(part, _PART)
+        known = thing.get("attributes", {})  # training needs them, who asks and answers does not
+        if any(value not in (True, False, None) for value in known.values()):
+            raise DataError("attributes must be true, false or null", got=repr(known)[:80])
     for view in scene["views"]:
         for prompt in chain(view["prompts"], *view.get("dialogues", ())):
             _check(prompt, _PROMPT)

@@ -60,6 +60,9 @@ _SHAPES = {
 }  # without labels they have names of their own
 
 
+DEEPEST = 40  # folders of a picture's address that are looked for below ours
+
+
 def read_label_studio(
     root: str | Path, *, notes: Notes, pictures: str | None = None, exif: str = "auto"
 ) -> Iterator[Example]:
@@ -246,7 +249,7 @@ def _picture_of(data: Mapping[str, Any], folder: Path) -> Path:
     given = data.get("image") or next((v for v in data.values() if isinstance(v, str) and "/" in v), None)
     address = urlsplit(text_of(given, "image"))
     local = parse_qs(address.query).get("d")
-    parts = Path(local[0] if local else unquote(address.path)).parts
+    parts = Path(local[0] if local else unquote(address.path)).parts[-DEEPEST:]
     tried = [folder / Path(*parts[at:]) for at in range(len(parts)) if parts[at] not in ("/", "..")]
     # Uploads are stored as 8 hexadecimal digits, a hyphen, and the name.
     tried += [folder / "images" / parts[-1], folder / parts[-1].partition("-")[2]] if parts else []

@@ -68,6 +68,9 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         raise DataError(f"{path}: cannot be read", got=getattr(error, "strerror", None) or error) from error
 
 
+MOST_PATH = 4096  # letters of a path; no system opens more
+
+
 @contextmanager
 def naming(place: str) -> Iterator[None]:
     """Turn whatever a malformed row raises into a DataError that begins with `place`."""
@@ -137,7 +140,7 @@ def inside(folder: Path, name: Any) -> Path:
 
     Backslashes, as Windows writes them, part folders unless there is a file of just that name.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not name or "\0" in name or len(name) > MOST_PATH:
         raise DataError("a path is needed", got=repr(name)[:80])
     path = folder / name
     return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path

@@ -91,7 +91,7 @@ def of_facts(read: Callable[[Facts, Facts], T]) -> Callable[[Facts, Facts], T]:
 
     @wraps(read)
     def named(scene: Facts, view: Facts) -> T:
-        with naming(f"dense truth, scene {scene.get('seed')}"):
+        with naming(getattr(scene, "place", "dense truth")):
             return read(scene, view)
 
     return named

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from askmask.formats.dense import FLOOR, TABLE, TABLE_REST, WALL
+from askmask.formats.reading import naming
 
 STUFF = {"wall": WALL, "table": TABLE, "floor": FLOOR}
 SAID = ("material", "pose", "place")  # fields of an object that become yes/no attributes, "material=glass"
@@ -34,13 +35,14 @@ class Vocabulary:
         attributes: set[str] = set()
         kinds: set[str] = set()
         for scene in scenes:
-            kinds.update(p["kind"] for view in scene["views"] for p in view["prompts"] if p.get("kind"))
-            for item in scene["objects"]:
-                categories.add(item["category"])
-                colours.add(item["colour"])
-                parts.update(part["name"] for part in item["parts"])
-                attributes.update(item["attributes"])
-                attributes.update(f"{field}={item[field]}" for field in SAID if item.get(field))
+            with naming(getattr(scene, "place", "dense truth")):
+                kinds.update(p["kind"] for view in scene["views"] for p in view["prompts"] if p.get("kind"))
+                for item in scene["objects"]:
+                    categories.add(item["category"])
+                    colours.add(item["colour"])
+                    parts.update(part["name"] for part in item["parts"])
+                    attributes.update(item["attributes"])
+                    attributes.update(f"{field}={item[field]}" for field in SAID if item.get(field))
         return cls(
             (*STUFF, *sorted(categories - set(STUFF))),
             tuple(sorted(colours)),
@@ -65,7 +67,7 @@ class Vocabulary:
                 part[piece["id"]] = _index(self.parts, piece["name"])
             for column, name in enumerate(self.attributes):
                 field, equals, said = name.partition("=")
-                value = item.get(field) == said if equals else item["attributes"].get(name)
+                value = item.get(field) == said if equals else item.get("attributes", {}).get(name)
                 attributes[number, column] = -1 if value is None else int(value)
         return Tables(category, colour, part, attributes)
 

@@ -56,6 +56,38 @@ def test_run_with_failures_status_retry(engine, oracle, flat, tmp_path):
     assert told.code == 0 and "align" in told.text
 
 
+def test_what_a_caller_is_told_cannot_steer_the_terminal(engine, flat, tmp_path):
+    from tests.vlm.endpoint import reply, scripted
+
+    with scripted(reply(None, finish="length")) as (url, _):
+        picture = next((flat / "pictures").glob("*.png"))
+        model = ("--model", "m-\x1b]0;t\x07", "--base-url", url)
+        done = engine("run", picture, *model, *ONE, "--out", tmp_path / "run")
+    assert "m-\\x1b]0;t\\x07 used its whole limit" in "".join(done.text.splitlines())
+    assert not set("\x1b\x07") & set(done.text)
+
+
+def test_boxes_written_in_another_way_are_not_passed_over_in_silence(engine, oracle, flat, tmp_path):
+    """Where the model's name does not say how it writes them, and what it wrote lies within the picture."""
+    from askmask.world.oracle_server import _Handler
+
+    class Swapped(_Handler):
+        def _send(self, status, body, headers=None, share=1.0):
+            message = body.get("choices", [{}])[0].get("message")
+            if message and '"boxes"' in message["content"]:
+                boxes = json.loads(message["content"])
+                for one in boxes["boxes"]:
+                    one["box"] = [one["box"][at] for at in (1, 0, 3, 2)]
+                message["content"] = json.dumps(boxes)
+            super()._send(status, body, headers, share)
+
+    with oracle() as server:
+        server.RequestHandlerClass = Swapped
+        model = ("--model", "oracle-1", "--base-url", server.address)
+        done = engine("run", flat / "pictures", *model, *ONE, "--out", tmp_path / "run")
+    assert "regions was accepted" in done.text and "--coordinates" in done.text
+
+
 def test_estimate_sends_nothing_and_scales(engine, flat):
     told = engine("estimate", flat / "pictures", "--model", "gemini-2.5-flash", "--sample", "2")
     assert told.code == 0 and "6 pictures" in told.text and "verify (choice)" in told.text

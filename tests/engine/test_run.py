@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from askmask.engine import pipeline
 from askmask.engine.report import report_of
@@ -337,6 +338,27 @@ def test_a_picture_that_changed_since_is_not_mixed_up(tmp_path, oracle, pictures
         copy.write_bytes(Path(pictures[1]).read_bytes())
         asyncio.run(work(store, QUICK))
         assert report_of(store).failures == {"describe": {"picture": 1}}
+
+
+def test_masks_lie_on_no_other_picture_than_the_run_saw(tmp_path, oracle, pictures):
+    """An export and a gallery made after a file was exchanged, or is gone."""
+    from askmask.engine.export import export_run
+    from askmask.engine.gallery import write_gallery
+
+    copies = []
+    for number, picture in enumerate(pictures[:3]):
+        copies.append(tmp_path / f"{number}.png")
+        copies[-1].write_bytes(Path(picture).read_bytes())
+    with oracle() as server, run_engine(tmp_path / "run", server, copies, settings=TWO) as store:
+        Image.new("RGB", (50, 40)).save(copies[0])
+        copies[1].unlink()
+        export_run(store, tmp_path / "out")
+        write_gallery(store, tmp_path / "gallery.html")
+    said = (tmp_path / "gallery.html").read_text()
+    assert said.count('class="fault"') == 2 and "other pixels than when the run saw it" in said
+    rejects = [json.loads(line) for line in (tmp_path / "out/rejects.jsonl").read_text().splitlines()]
+    assert {row["file"] for row in rejects if row["grain"] == "picture"} == {"0.png", "1.png"}
+    assert len(list((tmp_path / "out/images").iterdir())) == 1
 
 
 def test_without_stage_3_every_region_passes_unjudged(tmp_path, oracle, pictures):

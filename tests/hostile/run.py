@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.hostile.run --cases 20000 --replies 500 --kills 100 --out results/hostile.md`.
+"""The long run: `python -m tests.hostile.run --cases 20000 --replies 500 --uploads 2000 --kills 100`.
 
 Every case is a row of a log in `--work`: a run that was stopped goes on where it was, with the same commit and seed.
 """
@@ -84,6 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000, help="damaged files")
     parser.add_argument("--replies", type=int, default=500)
+    parser.add_argument("--uploads", type=int, default=2_000, help="damaged requests to a server")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="for convert-published and the Hub")
@@ -91,7 +92,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/hostile.md"))
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    from tests.hostile import kills, loaders, replies
+    from tests.hostile import kills, loaders, replies, uploads
 
     seed = asked.seed
     facts = {"seed": seed, "commit": git_commit(), "golden": asked.golden.is_dir()}
@@ -104,11 +105,13 @@ def main() -> int:
         parts = (
             Part("Damaged files", asked.cases, lambda *some: loaders.run(seed, *some), loaders.good),
             Part("Hostile replies", asked.replies, lambda *some: replies.run(seed, *some, root / "r"), replies.good),
+            Part("Uploads", asked.uploads, lambda *some: uploads.run(seed, *some, root / "u"), uploads.good),
             Part("Kills", asked.kills, lambda *some: kills.run(seed, *some, root / "k", asked.golden), kills.good),
         )  # fmt: skip
         tried = {part: rows_of(part, folder) for part in parts if part.cases}
     lines = ["# Attacked on purpose", "", "Made by `python -m tests.hostile.run "
-             f"--cases {asked.cases} --replies {asked.replies} --kills {asked.kills} --seed {seed}` at commit {facts['commit']}.",
+             f"--cases {asked.cases} --replies {asked.replies} --uploads {asked.uploads} --kills {asked.kills} "
+             f"--seed {seed}` at commit {facts['commit']}.",
              "What counts as failed is said at the top of each file of `tests/hostile`.", ""]  # fmt: skip
     for part, rows in tried.items():
         lines += table(part, rows)

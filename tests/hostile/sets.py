@@ -284,6 +284,7 @@ def _muse(root: Path, name: str = "muse_val") -> None:
 
 
 def _dense(root: Path) -> None:
+    import askmask.training.talks  # noqa: F401 -- torch is loaded here, where no case is timed
     from tests.training.discs import write_discs
 
     write_discs(root, scenes=2, seed=1, size=48)
@@ -313,6 +314,9 @@ def _read_dense(root: Path) -> int:
 
 def _world(root: Path) -> None:
     """A scene of the simulated world, with single prompts, a conversation and a dialogue."""
+    import askmask.training.talks
+    import askmask.world.oracle  # noqa: F401 -- loaded where no case is timed
+
     for path in (Path(__file__).parent / "world").iterdir():
         shutil.copy(path, root)
 

@@ -72,7 +72,7 @@ def test_an_answer_that_is_none_is_refused_with_its_shard(tmp_path, answer):
     facts = json.loads(path.with_suffix(".jsonl").read_text())
     facts["views"][0]["prompts"][0]["answer"] = answer
     path.with_suffix(".jsonl").write_text(json.dumps(facts) + "\n")
-    with pytest.raises(DataError, match=r"shard-00000\.npz"):
+    with pytest.raises(DataError, match=r"shard-00000\.jsonl, line 1"):
         read_shard(path)
 
 

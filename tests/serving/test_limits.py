@@ -305,6 +305,14 @@ def test_what_is_no_picture_is_refused(colours, data):
     assert refused.status_code == 422 and "picture" in why(refused)
 
 
+def test_damaged_requests_are_answered_or_refused_with_a_reason(colours):
+    from tests.hostile import uploads
+
+    rows = list(uploads.cases(colours, 1, 0, 30))
+    assert len(rows) == 30 and [row for row in rows if not uploads.good(row)] == []
+    assert {row["outcome"] for row in rows} == {"answered", "refused"}
+
+
 @pytest.mark.parametrize(
     "path",
     ["/page/../app.py", "/page/%2e%2e/app.py", "/page/..%2fapp.py", "/page//etc/passwd", "/page/js/../../app.py",
