@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from askmask.serving.refusal import Cancelled, Refusal, refusal_of
-from askmask.serving.together import Cancel, cancel_of_call
+from askmask.serving.together import Cancel, cancel_of_call, hears_of_call
 
 KEEP_S = 900.0  # a result nobody has fetched
 KEEP_COUNT = 500
@@ -30,6 +30,7 @@ class Job:
     kind: str
     loop: asyncio.AbstractEventLoop
     pool: ThreadPoolExecutor
+    followed: bool = False  # by somebody who hears words and segments as they come
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = "waiting"  # waiting, working, done, failed, cancelled
     done: int = 0
@@ -47,13 +48,14 @@ class Job:
         """Do blocking work; a back-end under it hears when the job is cancelled."""
 
         def run() -> Any:
-            token = cancel_of_call.set(self.cancel)
+            token, hearing = cancel_of_call.set(self.cancel), hears_of_call.set(self.followed)
             try:
                 if self.cancel:
                     raise Cancelled
                 return work()
             finally:
                 cancel_of_call.reset(token)
+                hears_of_call.reset(hearing)
 
         self.state = "working"
         return await self.loop.run_in_executor(self.pool, run)
@@ -115,7 +117,13 @@ class Jobs:
         return len(self._tasks)
 
     def start(
-        self, owner: str, kind: str, work: Callable[[Job], Awaitable[Any]], *, key: str | None = None
+        self,
+        owner: str,
+        kind: str,
+        work: Callable[[Job], Awaitable[Any]],
+        *,
+        key: str | None = None,
+        followed: bool = False,
     ) -> Job:
         """Begin work, or return the job that the same `key` of the same owner began. Raises Refusal."""
         if key is not None and (known := self._by_key.get((owner, key))) is not None:
@@ -130,7 +138,7 @@ class Jobs:
                 do="Ask again after the time in Retry-After.",
                 retry_s=min(LONGEST_RETRY_S, max(1.0, self._seconds * self.at_work / 2)),
             )
-        job = Job(owner, kind, asyncio.get_running_loop(), self._pool)
+        job = Job(owner, kind, asyncio.get_running_loop(), self._pool, followed)
         self._forget()
         self._jobs[job.id] = job
         if key is not None:

@@ -77,7 +77,9 @@ def routes(service: Service) -> APIRouter:
             return _completion_of(answer, model, as_json=as_json)
 
         owner = request.scope["state"]["owner"]
-        job = service.jobs.start(owner, "chat", lambda job: job.in_thread(lambda: work(job)))
+        job = service.jobs.start(
+            owner, "chat", lambda job: job.in_thread(lambda: work(job)), followed=bool(body.get("stream"))
+        )
         if body.get("stream"):
             return StreamingResponse(_chunks(service.jobs, job, model), media_type="text/event-stream")
         await watched(request, job)

@@ -40,6 +40,11 @@ def key_of(request: Request) -> str | None:
     return key
 
 
+def follows(request: Request) -> bool:
+    """Whether the caller wants to hear how it goes, as events."""
+    return EVENTS in request.headers.get("accept", "")
+
+
 async def outcome(
     jobs: Jobs, request: Request, job: Job, form: Form, wait: float, *, status: int = 200
 ) -> Response:
@@ -48,7 +53,7 @@ async def outcome(
     A caller who goes away before cancels it, unless the request has an Idempotency-Key. Raises Refusal.
     """
     stays = key_of(request) is not None
-    if EVENTS in request.headers.get("accept", ""):
+    if follows(request):
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(_events(jobs, job, form, stays), media_type=EVENTS, headers=headers)
     await watched(request, job, wait=min(wait, LONGEST_WAIT_S), stays=stays)

@@ -204,7 +204,7 @@ class Service:
 
         return self.jobs.start(owner, "open", lambda job: job.in_thread(work), key=key)
 
-    def change(self, kept: Kept, op: str, act: Act, *, key: str | None = None) -> Job:
+    def change(self, kept: Kept, op: str, act: Act, *, key: str | None = None, followed: bool = False) -> Job:
         """Change a session by `act`, which returns what is to be kept of new rounds; what `key` did is done once."""
 
         def work(job: Job) -> Shown:
@@ -224,10 +224,10 @@ class Service:
                 raise
             return _changes(self.store.commit(kept, session, op, said, key=key), before)
 
-        return self._under_lock(kept, op, work, key)
+        return self._under_lock(kept, op, work, key, followed=followed)
 
-    def ask(self, kept: Kept, prompt: PromptIn, *, key: str | None = None) -> Job:
-        """Ask the next round."""
+    def ask(self, kept: Kept, prompt: PromptIn, *, key: str | None = None, followed: bool = False) -> Job:
+        """Ask the next round; of one that is `followed`, words and segments are told as they come."""
 
         def act(session: Session, job: Job) -> Mapping[str, Any]:
             self._room(session)
@@ -244,7 +244,7 @@ class Service:
             assert answer is not None
             return {answer.round.id: facts_of(answer)}
 
-        return self.change(kept, "ask", act, key=key)
+        return self.change(kept, "ask", act, key=key, followed=followed)
 
     def edit(self, kept: Kept, round: str, call: EditCall, *, key: str | None = None) -> Job:
         """Ask a round anew with another prompt, and maybe those that refer to it."""
@@ -343,13 +343,22 @@ class Service:
         self.store.commit(kept, session, "ask_anew", said)
         return refused
 
-    def _under_lock(self, kept: Kept, op: str, work: Callable[[Job], Shown], key: str | None) -> Job:
+    def _under_lock(
+        self,
+        kept: Kept,
+        op: str,
+        work: Callable[[Job], Shown],
+        key: str | None,
+        *,
+        followed: bool = False,
+    ) -> Job:
         async def locked(job: Job) -> Shown:
             async with kept.lock:
                 shown: Shown = await job.in_thread(lambda: work(job))
                 return shown
 
-        return self.jobs.start(kept.owner, op, locked, key=None if key is None else f"{kept.id} {key}")
+        name = None if key is None else f"{kept.id} {key}"
+        return self.jobs.start(kept.owner, op, locked, key=name, followed=followed)
 
     def _room(self, session: Session) -> None:
         if len(session.rounds) >= self.limits.rounds:

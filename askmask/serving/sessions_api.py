@@ -16,7 +16,7 @@ from askmask.serving.journal import Standing
 from askmask.serving.masks import Form
 from askmask.serving.pictures_in import open_call_of, segment_call_of
 from askmask.serving.refusal import Refusal
-from askmask.serving.replies import LONGEST_WAIT_S, Json, key_of, outcome, told
+from askmask.serving.replies import LONGEST_WAIT_S, Json, follows, key_of, outcome, told
 from askmask.serving.service import Service
 from askmask.serving.store import Kept
 from askmask.serving.wire import (
@@ -140,7 +140,8 @@ def routes(service: Service) -> APIRouter:
         kept: Found, body: PromptIn, request: Request, wait: Wait = usual, masks: Masks = "rle"
     ) -> Response:
         """Ask the next round: in words, by points, boxes or a drawn mask, about earlier rounds or segments."""
-        return await outcome(service.jobs, request, service.ask(kept, body, key=key_of(request)), masks, wait)
+        job = service.ask(kept, body, key=key_of(request), followed=follows(request))
+        return await outcome(service.jobs, request, job, masks, wait)
 
     @router.put("/sessions/{session}/rounds/{round}", tags=["rounds"])
     async def edit(

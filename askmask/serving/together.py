@@ -52,6 +52,8 @@ class Cancel:
 
 
 cancel_of_call: ContextVar[Cancel | None] = ContextVar("cancel_of_call", default=None)
+# Whether anybody hears words and segments before the answer. Each wakes a thread, which costs where many ask at once.
+hears_of_call: ContextVar[bool] = ContextVar("hears_of_call", default=True)
 
 
 @dataclass
@@ -62,6 +64,7 @@ class _Call:
     keep: Keep = field(default_factory=Keep)
     picture: Picture | None = None
     cancel: Cancel | None = None
+    hears: bool = True
     events: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     undone: set[int] = field(default_factory=set)
 
@@ -118,7 +121,9 @@ class Together:
     def answer(self, asked: Sequence[Asked], keep: Keep) -> Iterator[Event]:
         """Answer prompts, together with those of others. Raises Cancelled when the caller's call is cancelled."""
         if asked:
-            yield from self._events(_Call(list(asked), keep, None, cancel_of_call.get()))
+            yield from self._events(
+                _Call(list(asked), keep, None, cancel_of_call.get(), hears=hears_of_call.get())
+            )
 
     def close(self) -> None:
         """Stop when what waits is done."""
@@ -139,10 +144,14 @@ class Together:
             self._changed.notify()
         if call.cancel is not None:
             call.cancel.then(lambda: call.events.put(Cancelled()))
+        left = len(call.asked)
         while not isinstance(event := call.events.get(), _End):
             if isinstance(event, BaseException):
                 raise event
             yield event
+            left -= isinstance(event, Done)
+            if call.asked and not left:
+                return  # the others of the same call of `inner` need not be waited for
 
     # -- the threads' side ----------------------------------------------------------------------------------
 
@@ -208,4 +217,6 @@ class Together:
             call, number = rows[event.row]
             if isinstance(event, Done):
                 call.undone.discard(number)
+            elif not call.hears:
+                continue
             call.events.put(replace(event, row=number))

@@ -2,16 +2,17 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from askmask.answer import Answer
-from askmask.backend import Asked, Keep, State
+from askmask.backend import Asked, Done, Keep, State
 from askmask.conversation import Prompt
 from askmask.errors import PromptError
 from askmask.imaging.files import read_picture
 from askmask.serving.refusal import Cancelled
-from askmask.serving.together import Cancel, Together, cancel_of_call
+from askmask.serving.together import Cancel, Together, cancel_of_call, hears_of_call
 from askmask.session import Model
 from tests.evaluation.colour_model import ColourBackend, ColourView
 from tests.serving.conftest import picture
@@ -22,7 +23,7 @@ class CountingBackend(ColourBackend):
 
     def __init__(self):
         super().__init__()
-        self.rows, self.gate = [], threading.Event()
+        self.rows, self.gate, self.late = [], threading.Event(), threading.Event()
 
     def answer(self, asked, keep):
         self.rows.append(len(asked))
@@ -32,7 +33,10 @@ class CountingBackend(ColourBackend):
                 raise PromptError("one of them is at fault")
             if "fault" in one.prompt.text:
                 raise PromptError(f"{one.prompt.text} is at fault")
-        yield from super().answer(asked, keep)
+        for row, one in enumerate(asked):
+            if "late" in one.prompt.text:
+                self.late.wait(10)
+            yield from (replace(event, row=row) for event in super().answer([one], keep))
 
 
 @pytest.fixture
@@ -41,6 +45,7 @@ def shared():
     together = Together(inner)
     yield inner, together
     inner.gate.set()
+    inner.late.set()
     together.close()
 
 
@@ -82,6 +87,35 @@ def test_what_waits_is_answered_in_one_call(shared):
     for text, answer in found.items():
         [*_, done] = alone.answer([Asked(State(view), Prompt(text=text))], Keep())
         assert isinstance(answer, Answer) and answer.masks == done.answer.masks, text
+
+
+def test_who_is_answered_first_does_not_wait_for_those_asked_with_him(shared):
+    inner, together = shared
+    found = {}
+    first = ask(together, "red", found)
+    wait_until(lambda: inner.rows == [1])
+    green, late = ask(together, "green", found), ask(together, "blue, late", found)
+    wait_until(lambda: len(together._waiting) == 2)
+    inner.gate.set()
+    green.join(5)
+    assert inner.rows == [1, 2] and found["green"].found and late.is_alive()
+    inner.late.set()
+    for thread in (first, green, late):
+        thread.join()
+    assert found["blue, late"].found
+
+
+def test_words_are_told_to_those_alone_who_hear_them(shared):
+    inner, together = shared
+    inner.gate.set()
+    asked = [Asked(State(ColourView(read_picture(picture()))), Prompt(text=text)) for text in ("red", "blue")]
+    assert len(list(together.answer(asked, Keep()))) == 6
+    token = hears_of_call.set(False)
+    try:
+        events = list(together.answer(asked, Keep()))
+    finally:
+        hears_of_call.reset(token)
+    assert [(type(event), event.row) for event in events] == [(Done, 0), (Done, 1)]
 
 
 def test_a_fault_stays_with_the_prompt_that_has_it(shared):
