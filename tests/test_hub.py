@@ -13,7 +13,7 @@ import pytest
 
 from askmask.errors import AskMaskError, CheckpointError
 from askmask.hub import fetch_weights
-from tests.warm import Warm
+from tests import warm
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOS = {"aadarsh99/ConverSeg-Net-3B": "release", "Qwen/Qwen2.5-VL-3B-Instruct": "vlm"}
@@ -89,15 +89,8 @@ def etag(path: Path) -> str:
     return hashlib.sha1(path.read_bytes()).hexdigest()
 
 
-@pytest.fixture(scope="module")
-def processes():
-    warm = Warm("torch", "torch._dynamo")
-    yield warm
-    warm.close()
-
-
 @pytest.fixture
-def hub(golden, release, processes):
+def hub(golden, release):
     handler = type("Handler", (Hub,), {"asked": [], "break_after": None})
     handler.folders = {
         "aadarsh99/ConverSeg-Net-3B": release,
@@ -106,7 +99,6 @@ def hub(golden, release, processes):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    handler.processes = processes
     handler.url = f"http://127.0.0.1:{server.server_port}"
     yield handler
     server.shutdown()
@@ -114,7 +106,10 @@ def hub(golden, release, processes):
 
 
 def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
-    """A process that has not imported the Hub's library, which reads its settings then."""
+    """A process that imports the Hub's library anew: it reads its settings then.
+
+    That of transformers stays as the tests have it, offline: of base weights only what we fetch may come.
+    """
     settings = {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "hf"),
@@ -123,9 +118,14 @@ def run(code: str, hub, tmp_path, **env) -> subprocess.CompletedProcess:
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    return hub.processes.run(code=code, env=settings | env)
+    return warm.run(code=ANEW + code, env=settings | env)
 
 
+ANEW = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]
+"""
 LOAD = "import askmask; m = askmask.load('converseg-net-3b', device='cpu'); print(m.name, m.backend.protocol_name)"
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Sam2Config, Sam2Model
 
 from askmask.errors import PromptError
 from askmask.imaging.resize import Letterbox
@@ -40,6 +39,8 @@ class Sam2Segmenter(nn.Module):
         ):  # Sam2Model, or EdgeTamModel or Sam3TrackerModel, which have the same parts
             self.model, settings = given, given.config
         else:
+            from transformers import Sam2Config, Sam2Model  # seconds: not every training has a SAM2
+
             settings = Sam2Config(**given)
             # Trained and used through one mask token: SAM2's fallback to the other three would hide what was trained.
             settings.mask_decoder_config.dynamic_multimask_via_stability = False

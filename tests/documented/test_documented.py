@@ -6,6 +6,7 @@ of the walks below or stand in `NOT_RUN` with the reason.
 
 import argparse
 import ast
+import functools
 import inspect
 import json
 import runpy
@@ -84,10 +85,15 @@ SMALL = [
 FEW = "steps=1 log_every=1 evaluate_every=100"
 
 
+@functools.cache
+def root():
+    register_commands()
+    return typer.main.get_command(app)
+
+
 def found(words: list[str]):
     """Return the command that the first words name, and the words that are left for it."""
-    register_commands()
-    command = typer.main.get_command(app)
+    command = root()
     while hasattr(command, "list_commands") and words and not words[0].startswith("-"):
         name, *words = words
         command = command.get_command(None, name)

@@ -135,8 +135,8 @@ class Page:
 
     def pixels(self) -> np.ndarray:
         """The window as it is seen, in the screen's own pixels."""
-        data = base64.b64decode(self.cdp("Page.captureScreenshot", format="png")["data"])
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        shown = self.cdp("Page.captureScreenshot", format="png", optimizeForSpeed=True)
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["data"]))).convert("RGB")).astype(np.int16)
 
     def faults(self) -> list[str]:
         """Errors and warnings of the console, and errors nobody caught, since the last call."""
