@@ -22,7 +22,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 160, "prist miras": 400}
+STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240}
 ROUNDS, REPEATS = 8, 5
 
 
@@ -48,7 +48,7 @@ def learn(kind: str, work: Path, net: str) -> dict:
     if not model.exists() and net == "qwen":
         grow(make_tiny(work / "base", image_size=128), model)
     elif not model.exists():
-        new_miras(**miras_bases.write_bases(work / "bases"), out=model, side=miras_bases.SIDE)
+        new_miras(**miras_bases.write_bases(work / "bases", image_size=256), out=model, side=miras_bases.SIDE)
     run = work / name.replace(" ", "-")
     settings = [f"data={kind}:{data}@train", f"val={kind}:{data}@train", f"model={model}"]
     settings += [f"run={run}", f"steps={STEPS[name]}", "batch=8", "accumulate=1", "lr=2e-3", "min_lr=1e-4"]
@@ -130,6 +130,8 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path("talk-benchmark"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.net == "miras" and (given.what, given.kind) != ("learn", "prist"):
+        parser.error("MIRAS remembers words alone: it learns prist")
     torch.set_num_threads(1)
     found = rounds(given.work) if given.what == "rounds" else learn(given.kind, given.work, given.net)
     name = "rounds" if given.what == "rounds" else given.kind

@@ -183,8 +183,9 @@ def in_template(turn: Turn, name: str) -> Turn:
     lead = LEADS[zlib.crc32(name.encode()) % len(LEADS)]
     words = turn.text.strip()
     phrase = words.rstrip(".").lower()
-    if words.endswith((".", "?", "!")) or len(words.split()) > LONGEST_PHRASE:
-        text, span = f"{lead or ALONE}.", (len(lead or ALONE),) * 2
+    if words.endswith(("?", "!")) or len(words.split()) > LONGEST_PHRASE:
+        lead = lead.rstrip(":") or ALONE
+        text, span = f"{lead}.", (len(lead), len(lead))
     else:
         text, span = f"{lead}{' ' if lead else ''}{phrase}.", (0, 0)
         span = (len(text) - 1 - len(phrase), len(text) - 1)
