@@ -23,6 +23,7 @@ from askmask.training.recipes import RECIPES
 from askmask.training.segmentation import choose_trainable
 from tests.miras_bases import SIDE, write_bases
 from tests.training.talk_sets import write_prist
+from tests.training.test_phases import four  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,19 @@ def test_losses_are_weighed_as_in_the_paper_and_reach_what_trains(work):
     ):
         assert any(part in name for name in reached), part
     assert not any(name.startswith(("prompt_encoder.base", "prompt_encoder.head")) for name in reached)
+
+
+def test_alignment_learns_where_masks_have_words(work, four):  # noqa: F811
+    net, config = load_checkpoint(work / "net")
+    for data, learns in ((str(four), True), (f"prist:{work / 'prist'}@train", False)):
+        net.zero_grad()
+        settings = {"data": (data,), "templated": True, "language": "frozen", "batch": 2}
+        task = DialogueTask(net, config, DialogueConfig(**settings))
+        batch = task.next_batch(0.0)
+        task.loss(batch, 0.0)[0].backward()
+        gradients = [p.grad for name, p in net.adapter.named_parameters() if name.startswith("align")]
+        assert all(gradient.any() for gradient in gradients if gradient is not None) or not learns
+        assert any(gradient is not None and gradient.any() for gradient in gradients) == learns
 
 
 def test_masks_without_words_get_a_reply_that_names_them():
