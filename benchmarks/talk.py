@@ -1,12 +1,14 @@
-"""Conversations on a tiny SAM2 + Qwen2.5-VL: what it learns by heart, and what a round costs as the talk grows.
+"""Conversations on tiny networks: what they learn by heart, and what a round costs as the talk grows.
 
     python benchmarks/talk.py learn mrseg [--work FOLDER] [--out results/talk_mrseg.json]
     python benchmarks/talk.py learn prist [--work FOLDER] [--out results/talk_prist.json]
+    python benchmarks/talk.py learn prist --net miras [--work FOLDER] [--out results/talk_prist_miras.json]
     python benchmarks/talk.py rounds [--work FOLDER] [--out results/talk_rounds.json]
 
 `learn` trains through `askmask train conversation` on eight made dialogues in the files of MRSeg or PRIST, exports the
-run, and asks all rounds in order through Session with the network's own answers before. `rounds` goes on talking to
-the network that `learn mrseg` left in --work. Seconds are of one thread. No released weights take part.
+run, and asks all rounds in order through Session with the network's own answers before. The network is SAM2 with
+Qwen2.5-VL or, with `--net miras`, with MIRAS's front; that is trained by the recipe `miras_two`. `rounds` goes on
+talking to the network that `learn mrseg` left in --work. Seconds are of one thread. No released weights take part.
 """
 
 import argparse
@@ -20,15 +22,16 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 160}
+STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240}
 ROUNDS, REPEATS = 8, 5
 
 
-def learn(kind: str, work: Path) -> dict:
+def learn(kind: str, work: Path, net: str) -> dict:
     import askmask
     from askmask.evaluation.sequential import Asker, in_order
     from askmask.formats.catalogue import open_dataset
     from askmask.imaging.mask import union_of
+    from askmask.model.miras.new import new_miras
     from askmask.model.talk.grow import grow
     from askmask.model.tiny import make_tiny
     from askmask.training.dialogues import placed
@@ -36,21 +39,28 @@ def learn(kind: str, work: Path) -> dict:
     from askmask.training.recipes import recipe_for
     from askmask.training.run import start
     from askmask.training.settings import override
+    from tests import miras_bases
     from tests.training import talk_sets
 
     data = getattr(talk_sets, f"write_{kind}")(work / f"{kind}-data")
-    if not (work / "talk").exists():
-        grow(make_tiny(work / "base", image_size=128), work / "talk")
-    settings = [f"data={kind}:{data}@train", f"val={kind}:{data}@train", f"model={work / 'talk'}"]
-    settings += [f"run={work / kind}", f"steps={STEPS[kind]}", "batch=8", "lr=2e-3", "min_lr=1e-4"]
+    model = work / ("talk" if net == "qwen" else net)
+    name = kind if net == "qwen" else f"{kind} {net}"
+    if not model.exists() and net == "qwen":
+        grow(make_tiny(work / "base", image_size=128), model)
+    elif not model.exists():
+        new_miras(**miras_bases.write_bases(work / "bases", image_size=256), out=model, side=miras_bases.SIDE)
+    run = work / name.replace(" ", "-")
+    settings = [f"data={kind}:{data}@train", f"val={kind}:{data}@train", f"model={model}"]
+    settings += [f"run={run}", f"steps={STEPS[name]}", "batch=8", "accumulate=1", "lr=2e-3", "min_lr=1e-4"]
     settings += ["weight_decay=0", "language=full", "evaluate_every=1000", "log_every=20", "save_every=40"]
-    settings += [f"cache={work / 'features'}", "threads=1"]
+    settings += [f"cache={work / 'features'}", "threads=1", *(["front=full"] if net == "miras" else [])]
+    recipe = "miras_two" if net == "miras" else "conversation"
     began, spent = time.time(), time.process_time()
-    for told in start(override(recipe_for("conversation", settings), settings), print):
+    for told in start(override(recipe_for(recipe, settings), settings), print):
         if told.step % 20 == 0:
             print(told.step, {name: round(value, 3) for name, value in told.figures.items()}, flush=True)
     seconds = {"wall_s": time.time() - began, "processor_s": time.process_time() - spent}
-    folder = export_segmentation(work / kind, work / f"{kind}-model")
+    folder = export_segmentation(run, work / f"{run.name}-model")
     model = askmask.load(folder, device="cpu")
     ious: dict[int, list[float]] = {}
     replies = []
@@ -66,7 +76,8 @@ def learn(kind: str, work: Path) -> dict:
         k: {"mean": statistics.mean(v), "least": min(v), "dialogues": len(v)} for k, v in ious.items()
     }
     return {
-        "steps": STEPS[kind],
+        "net": net,
+        "steps": STEPS[name],
         **seconds,
         "iou_by_round": by_round,
         "replies_exact": statistics.mean(replies),
@@ -115,13 +126,18 @@ if __name__ == "__main__":
     )
     parser.add_argument("what", choices=("learn", "rounds"))
     parser.add_argument("kind", choices=("mrseg", "prist"), nargs="?", default="mrseg")
+    parser.add_argument("--net", choices=("qwen", "miras"), default="qwen")
     parser.add_argument("--work", type=Path, default=Path("talk-benchmark"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.net == "miras" and (given.what, given.kind) != ("learn", "prist"):
+        parser.error("MIRAS remembers words alone: it learns prist")
     torch.set_num_threads(1)
-    found = rounds(given.work) if given.what == "rounds" else learn(given.kind, given.work)
+    found = rounds(given.work) if given.what == "rounds" else learn(given.kind, given.work, given.net)
     name = "rounds" if given.what == "rounds" else given.kind
+    name += "_miras" if given.net == "miras" and name != "rounds" else ""
     out = given.out or ROOT / "results" / f"talk_{name}.json"
-    command = f"python benchmarks/talk.py {given.what}" + ("" if name == "rounds" else f" {name}")
+    more = "" if name == "rounds" else f" {given.kind}" + (" --net miras" if given.net == "miras" else "")
+    command = f"python benchmarks/talk.py {given.what}{more}"
     out.write_text(json.dumps({"command": command, **found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))

@@ -61,8 +61,12 @@ Example:
 
   askmask new models/talking --talking-from models/mine
 
-Both are folders in transformers' layout, or names on the Hub, fetched only after a yes. --estimate needs no weights:
-it says what training a network of that size holds in memory.
+  askmask new models/miras --miras --clip openai/clip-vit-large-patch14-336 --convnext FOLDER
+    --vlm llava-hf/llava-1.5-7b-hf --segmenter facebook/sam2.1-hiera-large
+
+All are folders in transformers' layout, or names on the Hub, fetched only after a yes. --estimate needs no weights:
+it says what training a network of that size holds in memory. --miras builds the network of MIRAS (ACL 2025), which
+talks from the start: its language model is a Llama, a Vicuna or a LLaVA-1.5, its eyes a CLIP and a ConvNeXt.
 """
 
 
@@ -71,19 +75,37 @@ def new(
     out: Annotated[
         Path | None, typer.Argument(help="Checkpoint folder to write.", show_default=False)
     ] = None,
-    vlm: Annotated[str, typer.Option(help="Folder or Hub name of Qwen2.5-VL.", show_default=False)] = "",
+    vlm: Annotated[
+        str,
+        typer.Option(help="Folder or Hub name of Qwen2.5-VL; with --miras, of a Llama.", show_default=False),
+    ] = "",
     segmenter: Annotated[str, typer.Option(help="Folder or Hub name of SAM2.", show_default=False)] = "",
-    rank: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 16,
-    alpha: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 32,
+    miras: Annotated[bool, typer.Option("--miras", help="Build MIRAS's network.")] = False,
+    clip: Annotated[str, typer.Option(help="Of --miras: folder or Hub name.", show_default=False)] = "",
+    convnext: Annotated[str, typer.Option(help="Of --miras: folder or Hub name.", show_default=False)] = "",
+    side: Annotated[int, typer.Option(min=32, help="Of --miras: pixels of the square it sees.")] = 768,
+    framing: Annotated[
+        str, typer.Option(help="Of --miras: stretch, or crop to the middle square, as published.")
+    ] = "stretch",
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Of LoRA: 16, with --miras 8.", show_default=False)
+    ] = None,
+    alpha: Annotated[
+        int | None, typer.Option(min=1, help="Of LoRA: 32, with --miras 16.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the fresh parts.")] = 0,
-    estimate: Annotated[str, typer.Option(help="3b or 7b: memory of training it.", show_default=False)] = "",
+    estimate: Annotated[
+        str, typer.Option(help="3b, 7b or miras: memory of training it.", show_default=False)
+    ] = "",
     talking_from: Annotated[
         str,
         typer.Option(help="Checkpoint folder to make one of that remembers and replies.", show_default=False),
     ] = "",
     talk: Annotated[
         list[str] | None,
-        typer.Option(help="key=value of how it does: mask_tokens, box, align, inject.", show_default=False),
+        typer.Option(
+            help="key=value of how it does: mask_tokens, box, align, inject, adapter.", show_default=False
+        ),
     ] = None,
     yes: Yes = False,
 ) -> None:
@@ -102,14 +124,21 @@ def new(
         return
 
     if estimate:
-        from askmask.training.estimate import cache_bytes
+        from askmask.training.estimate import cache_bytes, estimate_miras
         from askmask.training.estimate import estimate as estimated
 
-        say(f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {estimated(estimate, rank=rank)}")
-        talking = estimated(estimate, rank=rank, talking=True)
-        say(f"the same in conversations: {talking}")
+        if estimate == "miras":
+            say(f"MIRAS and SAM2 large, as its paper trains it: {estimate_miras()}")
+            say(f"as its code does: {estimate_miras(as_coded=True)}")
+        else:
+            alone = estimated(estimate, rank=rank or 16)
+            say(f"Qwen2.5-VL {estimate} and SAM2 large, phases one and two: {alone}")
+            talking = estimated(estimate, rank=rank or 16, talking=True)
+            say(f"the same in conversations: {talking}")
         say(f"a conversation's cache: {cache_bytes(estimate) * 1000 / 2**20:.0f} MiB for each 1000 tokens")
         return
+    if miras and not (out and clip and convnext and vlm and segmenter):
+        raise SettingError("OUT, --clip, --convnext, --vlm and --segmenter are needed", do="Name them all.")
     if out is None or not vlm or not segmenter:
         raise SettingError(
             "OUT, --vlm and --segmenter are needed", do="Or ask for the memory: --estimate 3b."
@@ -120,12 +149,33 @@ def new(
     from askmask.model.new import new_network
 
     confirm = confirm_with(yes)
+    if miras:
+        from askmask.model.miras.new import new_miras
+        from askmask.model.talk.config import TalkConfig
+        from askmask.training.settings import override
+
+        towers = [fetch_weights(name, confirm=confirm) for name in (clip, convnext, vlm)]
+        drawer = segmenter if Path(segmenter).is_file() else fetch_weights(segmenter, confirm=confirm)
+        with Console(stderr=True).status("building"):
+            done = new_miras(
+                *towers,
+                drawer,
+                out,
+                talk=override(TalkConfig.miras(), talk or []),
+                rank=rank or 8,
+                alpha=alpha or 16,
+                side=side,
+                framing=framing,
+                seed=seed,
+            )
+        say(f"{done}\ntry: askmask train miras_one data=refcoco:FOLDER model={done}")
+        return
     bases = (
         fetch_weights(vlm, confirm=confirm),
         segmenter if Path(segmenter).is_file() else fetch_weights(segmenter, confirm=confirm),
     )
     with Console(stderr=True).status("building"):
-        done = new_network(*bases, out, rank=rank, alpha=alpha, seed=seed)
+        done = new_network(*bases, out, rank=rank or 16, alpha=alpha or 32, seed=seed)
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
     say(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
     say(f"try: askmask train phase_one data=FOLDER model={done}")

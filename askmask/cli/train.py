@@ -18,6 +18,10 @@ NAMES = (
     "mini_phase_one",
     "mini_phase_two",
     "conversation",
+    "miras_one",
+    "miras_two",
+    "miras_one_as_coded",
+    "miras_two_as_coded",
     "mini_masks",
     "mini_replies",
 )

@@ -46,6 +46,7 @@ from askmask.training.dialogues import (
     placed,
 )
 from askmask.training.losses import iou_of, mask_loss, score_loss
+from askmask.training.mixtures import weights_of
 from askmask.training.objective import Objective, training_mode
 from askmask.training.panels import sheet, side_by_side
 from askmask.training.reference_cache import damaged
@@ -65,7 +66,11 @@ class DialogueConfig:
     weights: tuple[float, ...] = ()  # of the sources in the mixture; () = equal
     val: tuple[str, ...] = ()
     batch: int = 2  # dialogues
-    language: str = "auto"  # "lora", "full" or "frozen"; "auto": lora if the network has it, else full
+    mixture: str = ""  # published weights by the names of the sources, where `weights` is (): mixtures.py
+    templated: bool = False  # rounds with masks and without a reply get one that says the words of the prompt
+    # "lora", "lora+tables" (of words), "full" or "frozen"; "auto": lora if the network has it, else full
+    language: str = "auto"
+    front: str = ""  # of MIRAS: "projections" (as ""), "full" or "frozen"
     segmenter: str = "decoder"  # "decoder", "full" or "frozen"
     own: float = 0.5  # share of dialogues with own masks remembered, once all of it is reached
     own_from: float = 0.3  # progress at which own masks begin
@@ -74,6 +79,7 @@ class DialogueConfig:
     given: float = 0.75  # share of rounds that are told what they refer to
     words_weight: float = 1.0
     reference_weight: float = 1.0
+    bce_weight: float = 1.0
     dice_weight: float = 1.0
     score_weight: float = 0.1
     on_bad: str = "stop"  # "stop" or "skip" dialogues that cannot be read
@@ -95,12 +101,11 @@ class DialogueTask:
         if not config.data:
             raise SettingError("there is nothing to train on", do="Name it: data=mrseg:FOLDER.")
         self.module, self.config = net, config
-        choose_trainable(net, language=config.language, segmenter=config.segmenter)
-        self.sources = [DialogueSource(source) for source in config.data]
+        choose_trainable(net, language=config.language, segmenter=config.segmenter, front=config.front)
+        self.sources = [DialogueSource(source, templated=config.templated) for source in config.data]
         self.val = [DialogueSource(source, "val") for source in config.val]
-        self.mixture = Mixture(
-            [*map(len, self.sources)], config.weights or (1.0,) * len(self.sources), config.seed
-        )
+        weights = config.weights or weights_of(config.mixture, config.data)
+        self.mixture = Mixture([*map(len, self.sources)], weights, config.seed)
         self.random = np.random.default_rng(config.seed)
         self.objective = Objective(net, cache=config.cache, cache_gb=config.cache_gb, bf16=config.bf16)
         self.backend = NeuralBackend(net, settings, NATIVE)
@@ -179,7 +184,8 @@ class DialogueTask:
         at = [mark.mask for mark in talks.marks]
         target, counted = batch.targets[at].to(device), batch.counted[at].to(device)
         logits = shown.out.logits.float()
-        mask = mask_loss(logits[:, 0], target, counted, dice=config.dice_weight)
+        bce, dice = config.bce_weight, config.dice_weight
+        mask = mask_loss(logits[:, 0], target, counted, bce=bce, dice=dice)
         score = score_loss(shown.out.scores.float(), logits, target, counted)
         loss = mask + config.score_weight * score
         with torch.no_grad():
@@ -189,7 +195,7 @@ class DialogueTask:
         if rows and shown.again is not None:
             true = torch.stack([batch.targets[list(talks.spoken[row])].amax(0) for row in rows]).to(device)
             again = shown.again.logits[rows, 0].float()
-            reference = mask_loss(again, true, dice=config.dice_weight)
+            reference = mask_loss(again, true, bce=bce, dice=dice)
             loss = loss + config.reference_weight * reference
             figures["reference"] = float(reference.detach())
         return loss, figures

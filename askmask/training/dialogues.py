@@ -7,6 +7,7 @@ prompt is a round of the user's before it. What cannot be used is counted by rea
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,21 @@ from askmask.training.batches import native_target
 from askmask.training.data import MARKED, UNLABELLED
 
 KEPT = 64  # dialogues held ready
+# Of replies to prompts that came with masks alone. Source of the form: MIRAS (ACL 2025), mask-text alignment.
+LEADS = (
+    "",
+    "Here:",
+    "This is",
+    "That is",
+    "I see",
+    "Found:",
+    "You mean",
+    "Marked:",
+    "In the picture:",
+    "There:",
+)
+ALONE = "Here"
+LONGEST_PHRASE = 12  # words
 WRITTEN_SEG = re.compile(r" ?\[SEG\]")  # as data sets write the place of a mask into a reply
 
 
@@ -72,13 +88,18 @@ class LoadedDialogue:
 class DialogueSource:
     """The dialogues of one data set. `left_out` counts rounds that cannot be used, by reason."""
 
-    def __init__(self, name: str, split: str = "train"):
-        """Read `name`: a folder or file, or NAME:ROOT[@SPLIT]. Raises DataError if nothing can be trained on."""
+    def __init__(self, name: str, split: str = "train", *, templated: bool = False):
+        """Read `name`: a folder or file, or NAME:ROOT[@SPLIT]. Raises DataError if nothing can be trained on.
+
+        `templated`: see `in_template`.
+        """
         self.name, self.left_out, notes = name, Counter[str](), Notes()
         self.dialogues: list[Dialogue] = []
         for example in open_dataset(name, prefer=split, notes=notes):
             for one in alone(example) if example.independent else [example]:
                 if turns := turns_of(one, self.left_out):
+                    if templated:
+                        turns = tuple(in_template(turn, f"{one.id} {n}") for n, turn in enumerate(turns))
                     self.dialogues.append(Dialogue(one, turns))
         self.left_out.update(notes.counts)
         notes.say(name)
@@ -150,6 +171,25 @@ def placed(round: Round) -> tuple[str, tuple[Span, ...]]:
         ends = np.cumsum([len(piece) for piece in pieces[:-1]]).tolist()
         return "".join(pieces), tuple((end, end) for end in ends)
     return text, spans
+
+
+def in_template(turn: Turn, name: str) -> Turn:
+    """Return a turn that shows masks without a word with a reply: a few words, then the prompt's as the mask's own.
+
+    Words that are a sentence name nothing: the mask then stands alone. `name` decides the first words.
+    """
+    if not turn.masks or turn.reply or not turn.taught or not turn.text.strip():
+        return turn
+    lead = LEADS[zlib.crc32(name.encode()) % len(LEADS)]
+    words = turn.text.strip()
+    phrase = words.rstrip(".").lower()
+    if words.endswith(("?", "!")) or len(words.split()) > LONGEST_PHRASE:
+        lead = lead.rstrip(":") or ALONE
+        text, span = f"{lead}.", (len(lead), len(lead))
+    else:
+        text, span = f"{lead}{' ' if lead else ''}{phrase}.", (0, 0)
+        span = (len(text) - 1 - len(phrase), len(text) - 1)
+    return replace(turn, reply=text, spans=(span,) * len(turn.masks))
 
 
 @lru_cache(maxsize=KEPT)

@@ -11,13 +11,17 @@ from torch import nn
 from askmask.errors import SettingError
 from askmask.model.adapter import Adapter
 from askmask.model.build import without_weights
+from askmask.model.miras.encoder import MirasEncoder
+from askmask.model.miras.new import lora_settings as miras_lora
 from askmask.model.new import lora_settings
 from askmask.model.published import SAM2_SIZES, sam2_config
 from askmask.model.qwen import with_lora
 from askmask.model.sam2 import Sam2Segmenter
 from askmask.model.talk.adapter import TalkAdapter
+from askmask.model.talk.aligned import AlignedAdapter
 from askmask.model.talk.config import TalkConfig
 from askmask.training.memory import Memory, memory_of
+from askmask.training.recipes import miras_two, miras_two_as_coded
 from askmask.training.segmentation import choose_trainable
 
 _TEXT = {
@@ -41,6 +45,15 @@ VLM_SIZES: dict[str, dict[str, Any]] = {
     "7b": {"hidden_size": 3584, "intermediate_size": 18_944, "num_hidden_layers": 28, "num_attention_heads": 28,
            "num_key_value_heads": 4, "vocab_size": 152_064, "tie_word_embeddings": False},
 }  # fmt: skip
+# MIRAS's towers and language model at the size of its paper. Source: the config.json of CLIP ViT-L/14-336, the
+# ConvNeXt-L of OpenCLIP, and Vicuna-7B v1.5.
+MIRAS: dict[str, Any] = {
+    "clip": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+             "image_size": 336, "patch_size": 14},
+    "convnext": {"hidden_sizes": [192, 384, 768, 1536], "depths": [3, 3, 27, 3]},
+    "language": {"hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32, "num_attention_heads": 32,
+                 "vocab_size": 32_000, "max_position_embeddings": 4096},
+}  # fmt: skip
 LARGE = (144, (2, 6, 36, 4))  # SAM2's and SAM2.1's hiera-large, of SAM2_SIZES
 
 
@@ -53,10 +66,26 @@ def estimate(size: str, *, rank: int = 16, talking: bool = False) -> Memory:
     return memory_of(_on_meta(VLM_SIZES[size], rank, talking))
 
 
+def estimate_miras(*, as_coded: bool = False) -> Memory:
+    """Count MIRAS at its paper's size with SAM2 hiera-large, trained as its paper says or as its code does."""
+    with without_weights():
+        encoder = MirasEncoder(MIRAS, miras_lora(), None).to(torch.bfloat16)
+        segmenter = _large()
+        adapter = AlignedAdapter(TalkConfig.miras(), encoder.width, segmenter.channels)
+    net = nn.ModuleDict({"segmenter": segmenter, "prompt_encoder": encoder, "adapter": adapter})
+    recipe = miras_two_as_coded() if as_coded else miras_two()
+    data = recipe.data
+    choose_trainable(net, language=data.language, segmenter=data.segmenter, front=data.front)
+    return memory_of(net)
+
+
 def cache_bytes(size: str) -> int:
-    """Return the memory of one token in a conversation's key-value cache, in half precision."""
-    _check(size)
-    text = VLM_SIZES[size]
+    """Return the memory of one token in a conversation's key-value cache, in half precision. `size`: or "miras"."""
+    if size == "miras":
+        text = MIRAS["language"] | {"num_key_value_heads": MIRAS["language"]["num_attention_heads"]}
+    else:
+        _check(size)
+        text = VLM_SIZES[size]
     width = text["hidden_size"] // text["num_attention_heads"] * text["num_key_value_heads"]
     return int(2 * 2 * text["num_hidden_layers"] * width)
 
@@ -64,8 +93,13 @@ def cache_bytes(size: str) -> int:
 def _check(size: str) -> None:
     if size not in VLM_SIZES:
         raise SettingError(
-            "no such size of Qwen2.5-VL", got=repr(size), do=f"Use one of: {', '.join(VLM_SIZES)}."
+            "no such size of Qwen2.5-VL", got=repr(size), do=f"Use one of: {', '.join(VLM_SIZES)}; or miras."
         )
+
+
+def _large() -> Sam2Segmenter:
+    heads, global_blocks, windows = SAM2_SIZES[LARGE]
+    return Sam2Segmenter(sam2_config(*LARGE, heads, global_blocks, windows))
 
 
 def _on_meta(text: Mapping[str, Any], rank: int, talking: bool) -> nn.Module:
@@ -77,11 +111,10 @@ def _on_meta(text: Mapping[str, Any], rank: int, talking: bool) -> nn.Module:
         "text_config": _TEXT | sizes,
         "vision_config": _VISION | {"out_hidden_size": width},
     }
-    heads, global_blocks, windows = SAM2_SIZES[LARGE]
     with without_weights():
         language: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**vlm))
         language = with_lora(language.to(torch.bfloat16), lora_settings(rank))
-        segmenter = Sam2Segmenter(sam2_config(*LARGE, heads, global_blocks, windows))
+        segmenter = _large()
         net = nn.ModuleDict(
             {
                 "segmenter": segmenter,

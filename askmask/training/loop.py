@@ -64,6 +64,7 @@ class LoopConfig:
     accumulate: int = 1
     schedule: Schedule = field(default_factory=Schedule)
     weight_decay: float = 0.05
+    beta2: float = 0.999  # of AdamW
     clip: float = 1.0
     log_every: int = 20
     save_every: int = 200
@@ -84,7 +85,10 @@ def train(task: Task, config: LoopConfig, folder: RunFolder) -> Iterator[Told]:
     """Train to the end, or on from the folder's newest checkpoint; yields after every step."""
     seed_all(config.seed + SEED_STEP * rank())
     optimiser: torch.optim.Optimizer = adamw(
-        task.module.named_parameters(), lr=config.schedule.lr, weight_decay=config.weight_decay
+        task.module.named_parameters(),
+        lr=config.schedule.lr,
+        weight_decay=config.weight_decay,
+        beta2=config.beta2,
     )
     step, sums, counted = 0, {}, 0
     if (state := folder.load()) is not None:

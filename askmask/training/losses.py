@@ -25,20 +25,21 @@ def mask_loss(
     counted: Tensor | None = None,
     *,
     each: bool = False,
+    bce: float = 1.0,
     dice: float = DICE_WEIGHT,
 ) -> Tensor:
-    """BCE + `dice` x Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
+    """`bce` x BCE + `dice` x Dice of logits [B, h, w] against masks 0..1; the mean, or [B] with `each`.
 
     As published: BCE is a mean over pixels, Dice one number per mask. Where `counted` (bool [B, h, w]) is False,
     neither looks.
     """
-    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1)
+    pixels = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1)
     if counted is None:
-        mean = bce.mean(1)
+        mean = pixels.mean(1)
     else:
-        share = counted.flatten(1).to(bce.dtype)
-        mean = (bce * share).sum(1) / share.sum(1).clamp(min=1)
-    loss = mean + dice * dice_loss(logits, target, counted)
+        share = counted.flatten(1).to(pixels.dtype)
+        mean = (pixels * share).sum(1) / share.sum(1).clamp(min=1)
+    loss = bce * mean + dice * dice_loss(logits, target, counted)
     return loss if each else loss.mean()
 
 

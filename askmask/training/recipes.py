@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from askmask.training.conversation import ConversationConfig
@@ -156,6 +156,61 @@ def large_conversation() -> DialogueRecipe:
     )
 
 
+def miras_one() -> DialogueRecipe:
+    """MIRAS's mask-text alignment, as its paper trains it: projections and mask decoder; eyes and language frozen."""
+    return _miras("runs/miras-one", "miras-one", steps=5000, batch=2, warmup=0.02, clip=5.0, templated=True)
+
+
+def miras_two() -> DialogueRecipe:
+    """MIRAS's instruction tuning on PRIST, as its paper trains it. Begin with the first stage: start=RUN."""
+    return _miras("runs/miras-two", "miras-two", steps=25_000, batch=8, warmup=0.004, clip=1.0)
+
+
+def miras_one_as_coded() -> DialogueRecipe:
+    """The first stage with what its code trains: LoRA, the tables of words and the mask decoder; projections frozen."""
+    return _as_coded(miras_one())
+
+
+def miras_two_as_coded() -> DialogueRecipe:
+    """The second stage with what its code trains."""
+    return _as_coded(miras_two())
+
+
+def _miras(
+    run: str, mixture: str, *, steps: int, batch: int, warmup: float, clip: float, templated: bool = False
+) -> DialogueRecipe:
+    return DialogueRecipe(
+        stage="dialogue",
+        run=run,
+        loop=LoopConfig(
+            steps=steps,
+            accumulate=10,
+            schedule=Schedule(lr=3e-4, min_lr=0.0, warmup=warmup, fall="linear"),
+            weight_decay=0.0,
+            beta2=0.95,
+            clip=clip,
+        ),
+        data=DialogueConfig(
+            batch=batch,
+            mixture=mixture,
+            templated=templated,
+            language="frozen",
+            front="projections",
+            own=0.0,  # no mask is remembered
+            damage=0.0,
+            words_weight=1.0,
+            bce_weight=2.0,
+            dice_weight=0.5,
+            score_weight=0.0,
+        ),
+    )
+
+
+def _as_coded(recipe: DialogueRecipe) -> DialogueRecipe:
+    data = replace(recipe.data, language="lora+tables", front="frozen")
+    return replace(recipe, run=f"{recipe.run}-as-coded", data=data)
+
+
 def mini_masks() -> RefinementRecipe:
     """The mask decoder over what the words chose; clicks and boxes besides."""
     return RefinementRecipe(
@@ -195,6 +250,10 @@ RECIPES: dict[str, Any] = {
         mini_phase_one,
         mini_phase_two,
         conversation,
+        miras_one,
+        miras_two,
+        miras_one_as_coded,
+        miras_two_as_coded,
         mini_masks,
         mini_replies,
     )

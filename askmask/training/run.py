@@ -196,7 +196,7 @@ def dialogue_task(recipe: DialogueRecipe, folder: RunFolder) -> Task:
         raise SettingError(
             "a network that talks is needed",
             got=recipe.model,
-            do="Make it one: askmask new OUT --talking-from FOLDER. (mini: start=mini instead of model=.)",
+            do="Make one: askmask new OUT --talking-from FOLDER, or --miras. (mini: start=mini instead of model=.)",
         )
     task = DialogueTask(net, config, recipe.data)
     _write_source(recipe, folder)

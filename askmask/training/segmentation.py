@@ -15,7 +15,11 @@ from askmask.training.data import Mixture, Source, check_all
 from askmask.training.evaluator import Evaluator
 from askmask.training.objective import Objective
 
-LANGUAGE = ("auto", "lora", "full", "frozen")
+LANGUAGE = ("auto", "lora", "lora+tables", "full", "frozen")
+FRONT = ("", "projections", "full", "frozen")
+OF_FRONT = "prompt_encoder.front."
+TOWERS = (f"{OF_FRONT}clip.", f"{OF_FRONT}convnext.")
+TABLES = ("prompt_encoder.head.weight", "embed_tokens.weight")
 SEGMENTER = ("decoder", "full", "frozen")
 
 
@@ -123,16 +127,24 @@ class SegmentationTask:
         self.seen = dict(state["seen"])
 
 
-def choose_trainable(net: nn.Module, *, language: str, segmenter: str) -> None:
-    """Let gradients into the adapter, and into the parts asked for."""
-    if language not in LANGUAGE or segmenter not in SEGMENTER:
+def choose_trainable(net: nn.Module, *, language: str, segmenter: str, front: str = "") -> None:
+    """Let gradients into the adapter, and into the parts asked for.
+
+    "lora+tables": the embeddings and the head as well. `front` is of networks whose language model has not always seen
+    pictures; "": "projections", what is between its towers and the language model.
+    """
+    if language not in LANGUAGE or segmenter not in SEGMENTER or front not in FRONT:
         raise SettingError(
-            f"language is one of {', '.join(LANGUAGE)}; segmenter one of {', '.join(SEGMENTER)}",
-            got=f"language={language}, segmenter={segmenter}",
+            f"language is one of {', '.join(LANGUAGE)}; segmenter one of {', '.join(SEGMENTER)}; front one of "
+            f"{', '.join(FRONT[1:])}",
+            got=f"language={language}, segmenter={segmenter}, front={front}",
         )
-    has_lora = any(_is_lora(name) for name, _ in net.named_parameters())
-    if language == "lora" and not has_lora:
+    names = [name for name, _ in net.named_parameters()]
+    has_lora = any(map(_is_lora, names))
+    if language.startswith("lora") and not has_lora:
         raise SettingError("this network has no LoRA", do="Train it with language=full or language=frozen.")
+    if front and not any(name.startswith(OF_FRONT) for name in names):
+        raise SettingError("this network has no front of its own", do="Leave front= out.")
     if language == "auto":
         language = "lora" if has_lora else "full"
     for name, parameter in net.named_parameters():
@@ -140,8 +152,11 @@ def choose_trainable(net: nn.Module, *, language: str, segmenter: str) -> None:
             wanted = True
         elif name.startswith("segmenter."):
             wanted = segmenter == "full" or (segmenter == "decoder" and "decoder." in name)
+        elif name.startswith(OF_FRONT):
+            wanted = front == "full" or (front in ("", "projections") and not name.startswith(TOWERS))
         else:
-            wanted = language == "full" or (language == "lora" and _is_lora(name))
+            tables = language == "lora+tables" and name.endswith(TABLES)
+            wanted = language == "full" or tables or (language.startswith("lora") and _is_lora(name))
         parameter.requires_grad_(wanted)
         if wanted:
             parameter.data = parameter.data.float()

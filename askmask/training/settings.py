@@ -24,6 +24,7 @@ ABOVE_0 = frozenset(
 LIMITS: dict[str, float] = {
     "threads": 1024, "workers": 256, "batch": 65_536, "batches": 65_536, "views": 65_536, "prompts": 65_536,
     "seed": 2**63 - 1, "warmup": 1, "until": 1, "literal": 1, "word_drop": 1, "smallest_crop": 1, "weight_decay": 100,
+    "beta2": 0.99999,
     "lr": 100, "min_lr": 100, "sizes": 4096,
 }  # fmt: skip
 MOST = 2**40

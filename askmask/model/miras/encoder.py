@@ -29,8 +29,11 @@ class MirasEncoder(TalkPromptEncoder):
 
     words: VicunaWords
 
-    def __init__(self, config: Mapping[str, Any], lora: Mapping[str, Any] | None, folder: str | Path):
-        """Build from {clip, convnext, language: transformers' settings; side; framing}, LoRA settings, a tokenizer."""
+    def __init__(self, config: Mapping[str, Any], lora: Mapping[str, Any] | None, folder: str | Path | None):
+        """Build from {clip, convnext, language: transformers' settings; side; framing}, LoRA settings, a tokenizer.
+
+        `folder` None: to be counted alone.
+        """
         from transformers import LlamaConfig, LlamaModel
 
         super().__init__()
@@ -48,7 +51,8 @@ class MirasEncoder(TalkPromptEncoder):
         # transformers 5.24 renamed it, and drops the old name in 5.40.
         known = inspect.signature(LlamaModel.forward).parameters
         self._cache_argument = "cache" if "cache" in known else "past_key_values"
-        self.words = VicunaWords(folder, framing, self.front.grid, rows)
+        if folder is not None:
+            self.words = VicunaWords(folder, framing, self.front.grid, rows)
 
     @property
     def language(self) -> Any:

@@ -89,23 +89,24 @@ class MirasFront(nn.Module):
         super().__init__()
         tower: Any = CLIPVisionModel(CLIPVisionConfig(**clip))
         self.clip: Any = getattr(tower, "vision_model", tower)  # the wrapper went with transformers 5.24
-        self.convnext: Any = ConvNextModel(ConvNextConfig(**convnext))
-        settings = tower.config
+        fine: Any = ConvNextConfig(**convnext)
+        self.convnext: Any = ConvNextModel(fine)
+        settings: Any = tower.config
         self.clip_side: int = settings.image_size
         self.grid = self.clip_side // settings.patch_size
         # Each stage halves the maps, the first by its patches: the last must have a cell at least.
-        least = self.convnext.config.patch_size * 2 ** (len(self.convnext.config.hidden_sizes) - 1)
+        widths = list(fine.hidden_sizes)
+        least = fine.patch_size * 2 ** (len(widths) - 1)
         if side % least:
             raise CheckpointError(f"the side of the square must be a multiple of {least}", got=side)
-        fine = sum(self.convnext.config.hidden_sizes)
-        self.fusion = PatchFusion(settings.hidden_size, fine)
+        self.fusion = PatchFusion(settings.hidden_size, sum(widths))
         self.connector = nn.Sequential(
             nn.Linear(settings.hidden_size, width), nn.GELU(), nn.Linear(width, width)
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Turn pixels [B, 3, S, S] into tokens [B, P, D] in reading order."""
-        pixels = pixels.to(self.fusion.query[1].weight.dtype)
+        pixels = pixels.to(next(self.fusion.parameters()).dtype)
         return self.connector(self.fusion(self.patches(pixels), self.cells(pixels)))
 
     def patches(self, pixels: Tensor) -> Tensor:

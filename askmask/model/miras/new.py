@@ -72,6 +72,7 @@ def new_miras(
         raise CheckpointError("rank and alpha of LoRA must be at least 1", got=f"{rank} and {alpha}")
     check_apart(out, *bases)
     eyes, fine = _clip_settings(bases[0]), _settings(bases[1], "convnext", "ConvNeXt")
+    llama = _llama_settings(bases[2])
     words, connector, head = _language(bases[2])
     sizes, sam2 = read_segmenter(bases[3])
     config = NetConfig(
@@ -81,7 +82,7 @@ def new_miras(
         prompt_encoder={
             "clip": eyes,
             "convnext": fine,
-            "language": _llama_settings(bases[2]),
+            "language": llama,
             "side": side,
             "framing": framing,
         },

@@ -51,7 +51,7 @@ class VicunaWords(TalkWords):
         )
         self._turn = threading.Lock()
         self.framing, self.grid = framing, grid
-        known = self.tokenizer
+        known: Any = self.tokenizer
         if known.eos_token_id is None or known.convert_tokens_to_ids(IMAGE) in (None, known.unk_token_id):
             raise CheckpointError(f"{folder}: the tokenizer needs an end of sequence and {IMAGE}")
         self.image_id: int = known.convert_tokens_to_ids(IMAGE)
@@ -89,6 +89,10 @@ class VicunaWords(TalkWords):
     def tokens(self, prompts: list[str]) -> Tokens:
         """Bring some prompts together."""
         return Tokens(*padded([self.tail(prompt) for prompt in prompts], self.pad_id))
+
+    def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> Tokens:
+        """Refuse: see `TalkPromptEncoder.encode_pairs`."""
+        raise TypeError("a network that talks is trained by `askmask train conversation`")
 
     @property
     def user(self) -> list[int]:

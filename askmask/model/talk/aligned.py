@@ -50,5 +50,5 @@ class AlignedAdapter(nn.Module):
         return Prompts(sparse.float(), known, dense.float().expand(len(seg), -1), asked.row)
 
     def _projected(self, states: Tensor) -> Tensor:
-        projected: Tensor = self.project(states.to(self.project[0].weight.dtype))
+        projected: Tensor = self.project(states.to(self.signs.dtype))
         return projected

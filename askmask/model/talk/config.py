@@ -44,7 +44,7 @@ class TalkConfig:
             raise CheckpointError(
                 "adapter=miras remembers no masks",
                 got=f"mask_tokens={self.mask_tokens}, box={self.box}, inject={self.inject}",
-                do="Add mask_tokens=0 box=none inject=none.",
+                do="Put mask_tokens=0 box=none inject=none before it.",
             )
 
     @property

@@ -234,6 +234,7 @@ class TalkNet(AskMaskNet):
         if self.adapter.config.inject == "native":
             added = self.segmenter.model.prompt_encoder.mask_embed(MASK_LOGIT * (2 * masks[:, None] - 1))
         else:
+            assert isinstance(self.adapter, TalkAdapter)
             added = self.adapter.refer(masks)
         return torch.where(refers, added, torch.zeros_like(added))
 

@@ -85,6 +85,10 @@ class TalkWords(ABC):
     def tokens(self, prompts: list[str]) -> Tokens:
         """Bring the `tail` of some prompts together."""
 
+    @abstractmethod
+    def pairs(self, pictures: list[np.ndarray], prompts: list[str]) -> Tokens:
+        """Bring whole turns together, each with its picture."""
+
     @property
     @abstractmethod
     def user(self) -> list[int]:
