@@ -118,7 +118,7 @@ def export_mini(
 ) -> Path:
     """Write the model folder. `train` and `val` are dense truth, to learn what the domain looks like."""
     net, known = load_run(run)
-    net = _taught(net, words_of(train))
+    net = _taught(net, {*net.config.vocabulary, *words_of(train)})  # what it was taught earlier, it knows
     calibration = calibrate(net, val)
     limit = net.prompt_encoder.domain.fit(_statistics(net, train, 600), _statistics(net, val, 250))
     checkpoint = RunFolder(run).checkpoints()[-1]
@@ -151,9 +151,9 @@ def words_of(folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(word for word, count in counts.items() if count >= MET))
 
 
-def _taught(net: Mini, vocabulary: tuple[str, ...]) -> Mini:
+def _taught(net: Mini, words: Collection[str]) -> Mini:
     """Return the same network with the words it was taught."""
-    taught = Mini(replace(net.config, vocabulary=vocabulary))
+    taught = Mini(replace(net.config, vocabulary=tuple(sorted(words))))
     taught.load_state_dict(net.state_dict())
     return taught.eval()
 
