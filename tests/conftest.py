@@ -46,6 +46,25 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_tree_of_commands():
+    """Build what typer makes of the commands once: it does so anew at each call, which a process makes but once."""
+    import typer.main
+    import typer.testing
+
+    build, trees = typer.main.get_command, {}
+
+    def built(app):
+        key = id(app), len(app.registered_commands), len(app.registered_groups)
+        if key not in trees:
+            trees[key] = app, build(app)  # the app is kept, so that no other can have its id
+        return trees[key][1]
+
+    typer.main.get_command = typer.testing._get_command = built
+    yield
+    typer.main.get_command = typer.testing._get_command = build
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     if not GOLDEN.is_dir():

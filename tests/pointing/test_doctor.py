@@ -31,12 +31,17 @@ def server(write, *, smallest=0):
         height, width = rgb.shape[:2]
         found = []
         for name, colour in COLOURS.items():
-            near = ndimage.binary_opening(np.abs(rgb - np.array(colour)).max(axis=2) < 40, iterations=2)
+            near = (np.abs(rgb - np.array(colour, np.int16)) < 40).all(axis=2)
+            ys, xs = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+            if not len(ys):
+                continue
+            y, x = ys[0], xs[0]  # only where there is any of it: opening all of a picture takes long
+            near = ndimage.binary_opening(near[y : ys[-1] + 1, x : xs[-1] + 1], iterations=2)
             if near.sum() <= smallest:
                 continue
             (rows, columns), *_ = ndimage.find_objects(near.astype(int))
-            corners = [(columns.start, rows.start), (columns.stop, rows.stop)]
-            box = [v for x, y in corners for v in write(x, y, width, height)]
+            corners = [(x + columns.start, y + rows.start), (x + columns.stop, y + rows.stop)]
+            box = [float(v) for place in corners for v in write(*place, width, height)]
             found.append({"bbox_2d": box, "label": f"{name} square"})
         return reply(json.dumps({"instances": found, "nothing_because": "", "reply": ""}))
 

@@ -136,9 +136,8 @@ class Page:
     def pixels(self) -> np.ndarray:
         """The window as it is seen, in the screen's own pixels."""
         shown = self.cdp("Page.captureScreenshot", format="png", optimizeForSpeed=True)
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["data"]))).convert("RGB")).astype(
-            np.int16
-        )
+        picture = Image.open(io.BytesIO(base64.b64decode(shown["data"])))
+        return np.asarray(picture.convert("RGB")).astype(np.int16)
 
     def faults(self) -> list[str]:
         """Errors and warnings of the console, and errors nobody caught, since the last call."""

@@ -54,7 +54,7 @@ def run(*words):
 
 @pytest.mark.slow
 def test_phase_two_learns_four_samples_by_heart_and_its_export_loads(four, tiny_128, tmp_path):
-    settings = ["steps=60", "batch=4", "lr=4e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
+    settings = ["steps=60", "batch=4", "lr=2e-3", "language=full", "min_lr=1e-4", "weight_decay=0"]
     settings += ["evaluate_every=60", "save_every=60", f"cache={tmp_path / 'features'}", "segmenter=decoder"]
     run(
         "train",
