@@ -14,7 +14,6 @@ from PIL import Image
 
 from askmask.conversation import CONCEPTS
 from askmask.engine.export import unchanged
-from askmask.engine.pictures import Picture
 from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import PictureRow, RunStore
