@@ -85,11 +85,12 @@ def prist(
     )  # fmt: skip
     second = choice(verifier) if verifier else None
     plan = RunPlan(writer=choice(model), verifier=second, vision=vision, settings=Settings(sent_px=sent_px))
+    found = find_pictures(pictures)
     models = opened(plan, limits, confirm=confirm_with(yes))
     with DialogueStore(out, create=True) as store:
         store.lock()
         begin(store, plan)
-        new, known, bad = add_pictures(store, find_pictures(pictures), licence=licence)
+        new, known, bad = add_pictures(store, found, licence=licence)
         say(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
         if classes:
             say(f"{store.retry(classes)} failed units are asked again", err=True)

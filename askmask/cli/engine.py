@@ -152,11 +152,12 @@ def run(
     )  # fmt: skip
     plan = RunPlan(writer=writer, verifier=second, vision=vision, settings=settings)
     # A wrong name, number or key shows before anything is written.
+    found = find_pictures(pictures)
     models = opened(plan, limits, confirm=confirm_with(yes))
     with RunStore(out, create=True) as store:
         store.lock()
         begin(store, plan)
-        new, known, bad = add_pictures(store, find_pictures(pictures), source=source, licence=licence)
+        new, known, bad = add_pictures(store, found, source=source, licence=licence)
         say(f"{new} new pictures, {known} already there, {bad} unreadable", err=True)
         _work(store, limits, models, ray, ray_address)
 
@@ -280,7 +281,7 @@ def estimate(
             raise SettingError("no picture of this run is finished yet", got=pictures)
         model, price = model or choice.model, price or choice.price
     else:
-        paths = list(find_pictures(pictures))
+        paths = find_pictures(pictures)
         count = len(paths)
         settings = Settings(concepts=_concepts(concepts), votes=votes, sent_px=sent_px)
         rows = estimate_of(paths, settings, sample=sample, detector=detector)

@@ -40,8 +40,18 @@ class Picture:
         return pixel_hash(self.rgb)
 
 
-def find_pictures(source: Path) -> Iterator[Path]:
-    """Yield picture files: one file, a folder (all levels, sorted, hidden ones left out), or a text list."""
+def find_pictures(source: Path) -> list[Path]:
+    """List picture files: one file, a folder (all levels, sorted, hidden ones left out), or a text list.
+
+    Raises PictureError where there are none.
+    """
+    found = list(_found(source))
+    if not found:
+        raise PictureError("no pictures there", got=source)
+    return found
+
+
+def _found(source: Path) -> Iterator[Path]:
     if source.is_dir():
         yield from list_pictures(source)
     elif source.suffix.lower() in SUFFIXES and source.is_file():

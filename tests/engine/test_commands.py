@@ -112,6 +112,31 @@ def test_what_cannot_be_is_said_in_one_line(engine, flat, tmp_path, monkeypatch,
     assert result.code != 0 and said in str(result.error) and "\n" not in str(result.error)
 
 
+def test_a_list_of_pictures_may_begin_with_a_mark_and_none_may_be_empty(engine, flat, tmp_path):
+    from askmask.engine.pictures import find_pictures
+
+    picture = next((flat / "pictures").glob("*.png"))
+    (tmp_path / "some.txt").write_text(f"\ufeff{picture}\n\n", encoding="utf-8")
+    assert find_pictures(tmp_path / "some.txt") == [picture]
+    (tmp_path / "odd.txt").write_bytes(b"caf\xe9.png\n")
+    (tmp_path / "none.txt").write_text("\n")
+    (tmp_path / "empty").mkdir()
+    model = ("--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--out", tmp_path / "run")
+    for source, said in (("odd.txt", "UTF-8"), ("none.txt", "no pictures"), ("empty", "no pictures")):
+        result = engine("run", tmp_path / source, *model)
+        assert result.code != 0 and said in str(result.error) and not (tmp_path / "run").exists()
+
+
+def test_paths_are_no_markup(engine, oracle, flat, tmp_path):
+    run = tmp_path / "a[/b]{x}\x1b[31m"
+    with oracle() as server:
+        picture = next((flat / "pictures").glob("*.png"))
+        model = ("--model", "oracle-1", "--base-url", server.address)
+        done = engine("run", picture, *model, *ONE, "--out", run)
+        told = engine("status", run)
+    assert done.code == told.code == 0 and "\x1b" not in done.text + told.text, (done.error, told.error)
+
+
 def test_no_run_there(engine, tmp_path):
     for name in ("status", "resume", "inspect"):
         assert "no engine run there" in str(engine(name, tmp_path).error)

@@ -82,6 +82,8 @@ def test_missing_replies_are_counted_as_empty():
     assert result["BLEU-4"] == pytest.approx(math.exp(1 - 8 / 4))
     with pytest.raises(DataError, match="no reply in words"):
         scores()
+    with pytest.raises(DataError, match="id '0' is in the ground truth twice"):
+        text_scores({"0": "a"}, [Reference("0", "a"), Reference("0", "b")])
 
 
 def test_the_segmentation_round_is_no_text(tmp_path):

@@ -21,7 +21,7 @@ from tests.serving.conftest import Server, colour_server, data_url, picture
 
 JSON = {"content-type": "application/json"}
 SAYS_WHY = range(400, 500)
-STUCK_S = 60.0
+STUCK_S = 300.0  # of any time: a busy machine is no fault
 
 
 def run(seed: int, first: int, last: int, folder: Path) -> Iterator[dict[str, Any]]:

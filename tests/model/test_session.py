@@ -32,6 +32,20 @@ def test_many_prompts_equal_single_asks(tiny, picture_path):
         assert answer.prompt == prompt
 
 
+def test_asking_uses_nothing_that_a_library_is_about_to_drop(tiny, picture_path, caplog, monkeypatch):
+    """transformers announces by a warning which arguments its next versions no longer take."""
+    import logging
+    import warnings
+
+    logger = logging.getLogger("transformers")
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tiny.open(picture_path).ask_many(PROMPTS[:2])
+    said = [str(one.message) for one in told] + caplog.messages
+    assert not [text for text in said if "deprecat" in text.lower() or "will be removed" in text]
+
+
 def test_a_batch_over_pictures_of_mixed_lengths_equals_single_asks(tiny, picture_path):
     items = [(picture_path, PROMPTS[0]), (other_picture(), PROMPTS[2]), (picture_path, PROMPTS[1])]
     items += [(picture_path, PROMPTS[3]), (other_picture(), PROMPTS[1])]

@@ -205,6 +205,7 @@ def test_retries_count_as_calls(store):
     with scripted(failure(500)) as (url, seen):
         (error,) = ask(store, url, budget=Budget(max_calls=2))
     assert isinstance(error, BudgetSpent) and len(seen) == 2
+    assert "the last call failed: HTTP 500" in str(error)  # not the budget is to blame
 
 
 def test_a_call_without_an_outcome_counts_with_its_worst(store):
