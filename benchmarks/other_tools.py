@@ -27,7 +27,7 @@ TOOLS = (
 )  # fmt: skip
 TESTS = (
     "tests/formats/test_other_tools.py",
-    "tests/formats/test_convert.py::test_geojson_is_valid_and_exact",
+    "tests/formats/test_convert.py::test_geojson_is_valid_to_shapely",
     "tests/serving/test_protocols.py",
     "tests/test_show.py",
 )
