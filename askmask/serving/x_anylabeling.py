@@ -1,8 +1,9 @@
 """X-AnyLabeling's protocol for remote models: list models, predict; polygons out.
 
 https://github.com/CVHub520/X-AnyLabeling-Server/blob/main/docs/router.md. Faults come as HTTP 200 with
-{"success": false, "error": {"code", "message"}}, as its client expects. What its client has drawn already is kept
-(`toggle_preserve_existing_annotations`); shapes that it sends along as `existing_shapes` are not proposed again.
+{"success": false, "error": {"code", "message"}}, as its client expects. Every answer says `replace: false`, also one of
+a fault: without it the client takes all that is drawn already for something to be replaced, by nothing where nothing
+was found. Shapes that it sends along as `existing_shapes` are not proposed again.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def routes(service: Service) -> APIRouter:
                 said += answer.notices
             return {
                 "success": True,
-                "data": {"shapes": shapes, "description": "; ".join(dict.fromkeys(said))},
+                "data": _proposed(shapes, "; ".join(dict.fromkeys(said))),
             }
 
         try:
@@ -181,4 +182,9 @@ def _there(shapes: Any, size: tuple[int, int]) -> list[Mask]:
 
 def _fault(refusal: Refusal) -> Response:
     code = CODES.get(refusal.status, "INVALID_IMAGE" if "picture" in refusal.what else "INFERENCE_ERROR")
-    return Json({"success": False, "error": {"code": code, "message": refusal.text}})
+    error = {"code": code, "message": refusal.text}
+    return Json({"success": False, "error": error, "data": _proposed([], refusal.text)})
+
+
+def _proposed(shapes: list[dict[str, Any]], said: str) -> dict[str, Any]:
+    return {"shapes": shapes, "description": said, "replace": False}

@@ -1,7 +1,11 @@
 """`askmask convert`: round trips keep every pixel, what is lost is counted, folders are whole or not there."""
 
+import base64
 import csv
+import io
 import json
+import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -149,20 +153,55 @@ def test_pngs_and_their_table(drawn, tmp_path):
     )
 
 
-def test_geojson_is_valid_and_exact(drawn, tmp_path):
-    shapely = pytest.importorskip("shapely", reason="shapely is not installed: its validity is not checked")
-    folder, examples = drawn
-    convert(str(folder), "geojson", tmp_path / "out")
+def geojson_of(folder, examples, out):
+    """Yield each mask of the Examples with its geometry in the file."""
+    convert(str(folder), "geojson", out)
     for example in examples:
-        path = tmp_path / "out/geojson" / f"{Path(example.image).stem}.geojson"
+        path = out / "geojson" / f"{Path(example.image).stem}.geojson"
         features = json.loads(path.read_text("utf-8"))["features"]
         assert [f["properties"]["prompt"] for f in features if f["geometry"] is None] == ["a zebra"]
         masks = [segment.mask for round in example.rounds for segment in round.segments or ()]
-        areas = [f["geometry"] for f in features if f["geometry"]]
-        for mask, geometry in zip(masks, areas, strict=True):
-            drawn_one = shapely.geometry.shape(geometry)
-            y, x = np.mgrid[: mask.size[0], : mask.size[1]] + 0.5
-            assert drawn_one.is_valid and (shapely.contains_xy(drawn_one, x, y) == mask.to_array()).all()
+        yield from zip(masks, [f["geometry"] for f in features if f["geometry"]], strict=True)
+
+
+def test_geojson_holds_every_pixel(drawn, tmp_path):
+    for mask, geometry in geojson_of(*drawn, tmp_path / "out"):
+        y, x = np.mgrid[: mask.size[0], : mask.size[1]] + 0.5
+        parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+        filled = np.zeros(mask.size, bool)
+        for ring in (ring for part in parts for ring in part):
+            assert ring[0] == ring[-1]
+            for (x0, y0), (x1, y1) in pairwise(ring):
+                filled ^= (x > x0) & (x0 == x1) & (y > min(y0, y1)) & (y < max(y0, y1))
+        assert (filled == mask.to_array()).all()
+
+
+def test_geojson_is_valid_to_shapely(drawn, tmp_path):
+    shapely = pytest.importorskip("shapely", reason="shapely is not installed: its validity is not checked")
+    for mask, geometry in geojson_of(*drawn, tmp_path / "out"):
+        read = shapely.geometry.shape(geometry)
+        y, x = np.mgrid[: mask.size[0], : mask.size[1]] + 0.5
+        assert read.is_valid and (shapely.contains_xy(read, x, y) == mask.to_array()).all()
+
+
+def test_fiftyones_samples_hold_every_pixel(drawn, tmp_path):
+    folder, examples = drawn
+    convert(str(folder), "fiftyone", tmp_path / "out")
+    samples = json.loads((tmp_path / "out/samples.json").read_text("utf-8"))["samples"]
+    for example, sample in zip(examples, samples, strict=True):
+        assert Path(sample["filepath"]).stem == Path(example.image).stem
+        assert sample["nothing_matches"] == ["a zebra"]
+        height, width = example.size
+        found = [d for field in ("predictions", "ground_truth") for d in sample[field]["detections"]]
+        masks = [segment.mask for round in example.rounds for segment in round.segments or ()]
+        for mask, detection in zip(masks, found, strict=True):
+            left, top = detection["bounding_box"][0] * width, detection["bounding_box"][1] * height
+            packed = base64.b64decode(detection["mask"]["$binary"]["base64"])
+            inside = np.load(io.BytesIO(zlib.decompress(packed)))
+            filled = np.zeros(example.size, bool)
+            y, x = round(top), round(left)
+            filled[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+            assert (filled == mask.to_array()).all()
 
 
 @pytest.mark.parametrize("name", SHAPES)

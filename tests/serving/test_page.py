@@ -433,6 +433,19 @@ def test_what_is_no_picture_is_said_under_its_own_name(opened, tmp_path):
     opened.faults()  # it was refused, which the console says
 
 
+def test_the_name_of_what_is_chosen_is_seen_whole(opened):
+    opened.ask("the red one")
+    opened.wait_rounds(1)
+    opened.run("document.querySelector('.chip').click()")
+    opened.run("document.querySelector('#about input').focus()")
+    opened.type("the yellow plank")
+    opened.press("Enter")
+    opened.wait("return document.querySelector('.chip').textContent.includes('plank')")
+    opened.wait("return document.querySelector('#mend b').textContent.includes('plank')")
+    names = "document.querySelectorAll('#about input, #mend span')"
+    assert max(opened.run(f"return [...{names}].map((it) => it.scrollWidth - it.clientWidth)")) <= 0
+
+
 def test_conversations_of_before_can_be_told_apart_on_a_phone(opened, colours):
     opened.ask("the red one")
     opened.wait_rounds(1)

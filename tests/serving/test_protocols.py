@@ -171,7 +171,11 @@ def test_x_anylabeling_lists_models_and_predicts_polygons(colours):
     assert found["data"]["description"] == "red: 1 proposed; blue: 1 proposed"
     again = call | {"params": {"text_prompt": "red", "existing_shapes": found["data"]["shapes"]}}
     same = colours.client.post("/x-anylabeling/v1/predict", json=again).json()
-    assert same["data"] == {"shapes": [], "description": "red: 0 proposed, 1 is there already"}
+    assert same["data"] == {
+        "shapes": [],
+        "description": "red: 0 proposed, 1 is there already",
+        "replace": False,
+    }
 
 
 def test_x_anylabeling_hears_of_faults_in_its_own_form(colours):
@@ -186,6 +190,38 @@ def test_x_anylabeling_hears_of_faults_in_its_own_form(colours):
         refused = post(**call)
         assert refused.status_code == 200
         assert refused.json()["success"] is False and refused.json()["error"]["code"] == code, refused.text
+        assert refused.json()["data"]["replace"] is False, "else its client clears what is drawn"
+
+
+def test_x_anylabelings_own_client_adds_and_never_clears(colours, tmp_path, monkeypatch):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = pytest.importorskip("anylabeling.config", reason="pip install x-anylabeling-cvhub")
+    remote = pytest.importorskip("anylabeling.services.auto_labeling.remote_server")
+    monkeypatch.setattr(config, "current_config_file", str(tmp_path / "settings.yaml"))
+    where = {"server_url": f"{colours.url}/x-anylabeling", "api_key": "none-needed"}
+    (tmp_path / "settings.yaml").write_text(json.dumps({"remote_server_settings": where}))
+    said: list[str] = []
+    client = remote.RemoteServer({"type": "remote_server", "display_name": "askmask"}, said.append)
+    assert set(client.get_available_models()) == {"colours", "second"}
+    client.set_model_id("colours")
+    (tmp_path / "a.png").write_bytes(picture())
+
+    def asked(text=None):
+        return client.predict_shapes(object(), str(tmp_path / "a.png"), text_prompt=text)
+
+    def masks(result):
+        rings = [[(point.x(), point.y()) for point in shape.points] for shape in result.shapes]
+        return [Mask.from_polygons([ring], SIZE) for ring in rings]
+
+    found = asked("red, blue.")
+    assert masks(found) == [box_mask("red"), box_mask("blue")] and found.replace is False
+    for text in ("purple", "unanswerable"):
+        nothing = asked(text)
+        assert nothing.shapes == [] and nothing.replace is False and nothing.description
+    client.set_auto_labeling_marks([{"type": "rectangle", "data": list(BOXES["green"]), "label": 1}])
+    marked = asked()
+    assert masks(marked) == [box_mask("green")] and marked.replace is False and said == []
 
 
 # -- OpenAI ---------------------------------------------------------------------------------------------------

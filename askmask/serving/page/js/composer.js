@@ -9,7 +9,7 @@ export function composer(app) {
   const words = one("#prompt");
   const grow = () => {
     words.style.height = "auto";
-    words.style.height = `${Math.min(160, words.scrollHeight)}px`;
+    if (words.value) words.style.height = `${Math.min(160, words.scrollHeight)}px`;
   };
   words.addEventListener("input", grow);
   words.addEventListener("keydown", (event) => {
@@ -56,7 +56,7 @@ function about(app, segment) {
     placeholder: segment.phrase ?? segment.id,
     "aria-label": `Name of ${segment.id}`,
     maxlength: "100",
-    size: 8,
+    size: Math.min(30, Math.max(8, conversation.nameOf(segment).length + 1)),
     onchange: (event) => app.run(() => conversation.rename(segment, event.target.value.trim()), "named"),
     onkeydown: (event) => {
       if (event.key !== "Enter") return;
