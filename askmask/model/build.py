@@ -41,7 +41,7 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
     from askmask.model.qwen import QwenPromptEncoder
     from askmask.model.sam2 import Sam2Segmenter
 
-    with _nothing_drawn():
+    with nothing_drawn():
         segmenter = Sam2Segmenter(dict(config.segmenter))
         prompt_encoder = QwenPromptEncoder(
             dict(config.prompt_encoder), config.lora, folder / TOKENIZER, published_text=published_text
@@ -52,14 +52,15 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
 def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
     from askmask.model.talk.qwen import QwenTalkEncoder
 
-    encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
+    with nothing_drawn():
+        encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
     return _talk_net(config, encoder, published_text)
 
 
 def _miras(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
     from askmask.model.miras.encoder import MirasEncoder
 
-    with _nothing_drawn():
+    with nothing_drawn():
         encoder = MirasEncoder(config.prompt_encoder, config.lora, folder / TOKENIZER)
     return _talk_net(config, encoder, published_text)
 
@@ -74,14 +75,18 @@ def _talk_net(config: NetConfig, encoder: TalkPromptEncoder, published_text: boo
     if published_text or config.protocol != "native":
         raise CheckpointError("a network that talks has the protocol native alone", do="Load it with that.")
     talk = TalkConfig.from_dict(config.conversation or {})
-    segmenter = Sam2Segmenter(dict(config.segmenter))
+    with nothing_drawn():
+        segmenter = Sam2Segmenter(dict(config.segmenter))
     kind = TalkAdapter if talk.refers else AlignedAdapter
     return TalkNet(segmenter, encoder, kind(talk, encoder.width, segmenter.channels))
 
 
 @contextmanager
-def _nothing_drawn() -> Iterator[None]:
-    """Keep transformers from drawing initial weights: there is no storage for them, and it is half of the time."""
+def nothing_drawn() -> Iterator[None]:
+    """Keep transformers from drawing initial weights: there is no storage for them, and it is half of the time.
+
+    For who holds BUILDING.
+    """
     from transformers import PreTrainedModel
 
     kept = PreTrainedModel.initialize_weights

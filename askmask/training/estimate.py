@@ -11,7 +11,7 @@ from torch import nn
 
 from askmask.errors import SettingError
 from askmask.model.adapter import Adapter
-from askmask.model.build import BUILDING
+from askmask.model.build import BUILDING, nothing_drawn
 from askmask.model.miras.encoder import MirasEncoder
 from askmask.model.miras.new import lora_settings as miras_lora
 from askmask.model.new import lora_settings
@@ -69,7 +69,7 @@ def estimate(size: str, *, rank: int = 16, talking: bool = False) -> Memory:
 
 def estimate_miras(*, as_coded: bool = False) -> Memory:
     """Count MIRAS at its paper's size with SAM2 hiera-large, trained as its paper says or as its code does."""
-    with BUILDING, init_empty_weights(include_buffers=False):
+    with BUILDING, init_empty_weights(include_buffers=False), nothing_drawn():
         encoder = MirasEncoder(MIRAS, miras_lora(), None).to(torch.bfloat16)
         segmenter = _large()
         adapter = AlignedAdapter(TalkConfig.miras(), encoder.width, segmenter.channels)
@@ -112,7 +112,7 @@ def _on_meta(text: Mapping[str, Any], rank: int, talking: bool) -> nn.Module:
         "text_config": _TEXT | sizes,
         "vision_config": _VISION | {"out_hidden_size": width},
     }
-    with BUILDING, init_empty_weights(include_buffers=False):
+    with BUILDING, init_empty_weights(include_buffers=False), nothing_drawn():
         language: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**vlm))
         language = with_lora(language.to(torch.bfloat16), lora_settings(rank))
         segmenter = _large()
