@@ -3,12 +3,15 @@
     python benchmarks/talk.py learn mrseg [--work FOLDER] [--out results/talk_mrseg.json]
     python benchmarks/talk.py learn prist [--work FOLDER] [--out results/talk_prist.json]
     python benchmarks/talk.py learn prist --net miras [--work FOLDER] [--out results/talk_prist_miras.json]
+    python benchmarks/talk.py costs [--work FOLDER] [--out results/talk_costs.json]
     python benchmarks/talk.py rounds [--work FOLDER] [--out results/talk_rounds.json]
 
 `learn` trains through `askmask train conversation` on eight made dialogues in the files of MRSeg or PRIST, exports the
 run, and asks all rounds in order through Session with the network's own answers before. The network is SAM2 with
 Qwen2.5-VL or, with `--net miras`, with MIRAS's front; that is trained by the recipe `miras_two`. `rounds` goes on
-talking to the network that `learn mrseg` left in --work. Seconds are of one thread. No released weights take part.
+talking to the network that `learn mrseg` left in --work. `costs` trains MIRAS's on eight dialogues about four wide
+pictures, as it is and with each of two mistakes of its published code: the picture cropped to its middle, and the
+state of [SEG] read among the picture's tokens. Seconds are of one thread. No released weights take part.
 """
 
 import argparse
@@ -16,22 +19,37 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240}
+STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240, "borders miras": 240}
+# What is measured by `costs`: what makes the network, beside what `learn --net miras` makes it of.
+MISTAKES: dict[str, dict[str, str]] = {
+    "as it is": {},
+    "crop": {"framing": "crop"},
+    "index": {"read": "picture"},
+}
 ROUNDS, REPEATS = 8, 5
 
 
-def learn(kind: str, work: Path, net: str) -> dict:
+def costs(work: Path) -> dict:
+    rows = {}
+    for name, how in MISTAKES.items():
+        rows[name] = learn("borders", work / name.replace(" ", "-"), "miras", **how)
+    return {"variants": rows}
+
+
+def learn(kind: str, work: Path, net: str, **how: str) -> dict:
     import askmask
     from askmask.evaluation.sequential import Asker, in_order
     from askmask.formats.catalogue import open_dataset
     from askmask.imaging.mask import union_of
     from askmask.model.miras.new import new_miras
+    from askmask.model.talk.config import TalkConfig
     from askmask.model.talk.grow import grow
     from askmask.model.tiny import make_tiny
     from askmask.training.dialogues import placed
@@ -48,9 +66,13 @@ def learn(kind: str, work: Path, net: str) -> dict:
     if not model.exists() and net == "qwen":
         grow(make_tiny(work / "base", image_size=128), model)
     elif not model.exists():
-        new_miras(**miras_bases.write_bases(work / "bases", image_size=256), out=model, side=miras_bases.SIDE)
+        bases = miras_bases.write_bases(work / "bases", image_size=256)
+        talk = replace(TalkConfig.miras(), **({"read": how["read"]} if "read" in how else {}))
+        framing = how.get("framing", "stretch")
+        new_miras(**bases, out=model, side=miras_bases.SIDE, talk=talk, framing=framing)
     run = work / name.replace(" ", "-")
-    settings = [f"data={kind}:{data}@train", f"val={kind}:{data}@train", f"model={model}"]
+    source = f"{'prist' if kind == 'borders' else kind}:{data}@train"
+    settings = [f"data={source}", f"val={source}", f"model={model}"]
     settings += [f"run={run}", f"steps={STEPS[name]}", "batch=8", "accumulate=1", "lr=2e-3", "min_lr=1e-4"]
     settings += ["weight_decay=0", "language=full", "evaluate_every=1000", "log_every=20", "save_every=40"]
     settings += [f"cache={work / 'features'}", "threads=1", *(["front=full"] if net == "miras" else [])]
@@ -64,7 +86,7 @@ def learn(kind: str, work: Path, net: str) -> dict:
     model = askmask.load(folder, device="cpu")
     ious: dict[int, list[float]] = {}
     replies = []
-    for example in open_dataset(f"{kind}:{data}@train"):
+    for example in open_dataset(source):
         for k, turn in enumerate(in_order(Asker(model, example.image), example, "pred")):
             true = example.rounds[k]
             if true.segments is not None:
@@ -124,7 +146,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("learn", "rounds"))
+    parser.add_argument("what", choices=("learn", "rounds", "costs"))
     parser.add_argument("kind", choices=("mrseg", "prist"), nargs="?", default="mrseg")
     parser.add_argument("--net", choices=("qwen", "miras"), default="qwen")
     parser.add_argument("--work", type=Path, default=Path("talk-benchmark"))
@@ -133,11 +155,15 @@ if __name__ == "__main__":
     if given.net == "miras" and (given.what, given.kind) != ("learn", "prist"):
         parser.error("MIRAS remembers words alone: it learns prist")
     torch.set_num_threads(1)
-    found = rounds(given.work) if given.what == "rounds" else learn(given.kind, given.work, given.net)
-    name = "rounds" if given.what == "rounds" else given.kind
-    name += "_miras" if given.net == "miras" and name != "rounds" else ""
+    if given.what == "learn":
+        found = learn(given.kind, given.work, given.net)
+        name = given.kind + ("_miras" if given.net == "miras" else "")
+    else:
+        found, name = (rounds if given.what == "rounds" else costs)(given.work), given.what
     out = given.out or ROOT / "results" / f"talk_{name}.json"
-    more = "" if name == "rounds" else f" {given.kind}" + (" --net miras" if given.net == "miras" else "")
+    more = (
+        f" {given.kind}" + (" --net miras" if given.net == "miras" else "") if given.what == "learn" else ""
+    )
     command = f"python benchmarks/talk.py {given.what}{more}"
     out.write_text(json.dumps({"command": command, **found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))

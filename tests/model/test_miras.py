@@ -1,6 +1,7 @@
 """MIRAS's network, tiny and untrained: its eyes, its words, and that it talks as every network here does."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +18,21 @@ from askmask.model.config import NetConfig
 from askmask.model.miras.front import Framing, PatchFusion
 from askmask.model.miras.new import new_miras
 from askmask.model.seams import PastRound
+from askmask.model.talk import saying
 from askmask.model.talk.adapter import Asked
 from askmask.model.talk.aligned import AlignedAdapter
 from askmask.model.talk.config import CHOICES, TalkConfig
+from askmask.model.talk.net import TalkNet
 from askmask.model.talk.words import OBJ, REF, SEG, Writer
 from askmask.training.estimate import MIRAS, cache_bytes, estimate_miras
 from tests.miras_bases import SIDE, write_bases
 from tests.model.test_talk import CLOSE, PICTURE, ROUNDS, masks, remembered, whole  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def short_replies(monkeypatch):
+    """A network that knows nothing goes on until it is stopped."""
+    monkeypatch.setattr(saying, "LONGEST_REPLY", 24)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +194,24 @@ def test_a_mask_hangs_on_the_words_before_it_and_on_where_its_sign_stands(net, w
         logits("the red cup", (0, 11), "not that"),
     ):
         assert (one - other).abs().max() > 1e-6
+
+
+@torch.no_grad()
+def test_a_state_read_among_the_picture_hears_no_word(net, words, look, masks):  # noqa: F811
+    """The published mistake, as a switch: what is asked, and what is replied, changes no mask any more."""
+    adapter = AlignedAdapter(replace(TalkConfig.miras(), read="picture"), 64, 64)
+    deaf = TalkNet(net.segmenter, net.prompt_encoder, adapter).eval()
+    found = []
+    for asked, reply in (("the ball", "here"), ("not that", "the red cup")):
+        ids, _ = words.answer(reply, [None])
+        stream = remembered(deaf, look, masks).stream.fork()
+        stream.asked(asked)
+        memory = remembered(deaf, look, masks)
+        found.append(deaf._read_again(look, memory, [stream], [ids], [()], False)[0].logits)
+        talks = whole(deaf, read_picture(PICTURE), last=(asked, (), ids))
+        again = deaf.converse(look.features, talks, masks[:5])[1].out.logits
+        torch.testing.assert_close(again[-1:], found[-1], **CLOSE)
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_words_alone_are_remembered_and_a_saved_conversation_goes_on(model, picture_path):

@@ -208,12 +208,13 @@ def test_gate_0_is_stock_sam2_exactly(folder, look, masks):
     written = net._written([stream], memory.tokens)
     states, _ = net.prompt_encoder.go_on(memory.prefix, written, net.adapter.signs)
     with_mask, without = (
-        net.show(look.features, states, stream.marks_in(0), [about]).out.logits
+        net.show(look.features, states, stream.marks_in(0), [about], memory.prefix.picture).out.logits
         for about in (memory.masks[:1], memory.masks[:0])
     )
     assert torch.equal(with_mask, without)
     net.adapter.gate.fill_(0.1)
-    opened = net.show(look.features, states, stream.marks_in(0), [memory.masks[:1]]).out.logits
+    about, picture = [memory.masks[:1]], memory.prefix.picture
+    opened = net.show(look.features, states, stream.marks_in(0), about, picture).out.logits
     assert not torch.equal(opened, without)
 
 

@@ -86,6 +86,36 @@ def write_prist(root, count=8):
     return root
 
 
+def write_borders(root, pairs=2):
+    """Two dialogues on each of some wide pictures: what is at the left, and what at the right.
+
+    Pictures go in pairs that differ in what lies at their borders alone; the middle square of both is the same.
+    """
+    talks = []
+    for number in range(2 * pairs):
+        random = np.random.default_rng(number // 2)
+        pixels, names = np.full((SIDE, 2 * SIDE, 3), 90, np.uint8), random.permutation(list(COLOURS)).tolist()
+        x, y = (int(value) for value in random.integers(40, 60, 2))
+        pixels[y - 20 : y, x : x + 20] = COLOURS[names[2]]
+        ends = {"left": names[number % 2], "right": names[1 - number % 2]}
+        shapes = []
+        for place, (end, colour) in enumerate(ends.items()):
+            x, y = 3 + 100 * place + int(random.integers(0, 4)), int(random.integers(3, 40))
+            pixels[y : y + 20, x : x + 20] = COLOURS[colour]
+            corners = [[x, y], [x + 19, y], [x + 19, y + 19], [x, y + 19]]
+            shapes.append({"label": colour, "points": corners})
+            said = [f"What is at the {end}?", f"A {colour} square.", "Show me.", "Here it is [SEG]."]
+            turns = [{"from": ("human", "gpt")[at % 2], "value": value} for at, value in enumerate(said)]
+            talks.append({"img_id": f"{number}.png", "focus": colour, "dialogue": turns})
+        folder = root / "textcaps"
+        (folder / "train").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "train" / f"{number}.png")
+        sizes = {"imageHeight": SIDE, "imageWidth": 2 * SIDE}
+        _write(folder / "masks" / f"{number}.json", sizes | {"shapes": shapes})
+    _write(root / "train.json", talks)
+    return root
+
+
 def _write(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))

@@ -107,8 +107,9 @@ def test_alignment_learns_where_masks_have_words(work, four):  # noqa: F811
         batch = task.next_batch(0.0)
         task.loss(batch, 0.0)[0].backward()
         gradients = [p.grad for name, p in net.adapter.named_parameters() if name.startswith("align")]
-        assert all(gradient.any() for gradient in gradients if gradient is not None) or not learns
-        assert any(gradient is not None and gradient.any() for gradient in gradients) == learns
+        assert gradients and {gradient is not None and bool(gradient.any()) for gradient in gradients} == {
+            learns
+        }
 
 
 def test_masks_without_words_get_a_reply_that_names_them():

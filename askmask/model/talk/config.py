@@ -10,6 +10,7 @@ from askmask.errors import CheckpointError
 
 CHOICES = {
     "adapter": ("askmask", "miras"),
+    "read": ("sign", "picture"),
     "box": ("fourier", "linear", "text", "none"),
     "align": ("attention", "seg", "mean", "tokens"),
     "inject": ("adapter", "native", "none"),
@@ -31,6 +32,9 @@ class TalkConfig:
     # How states become prompts: ours, (REF, SEG) with what is remembered; or MIRAS's, one token for each mask, made of
     # the state of its [SEG] and the words before it, with nothing remembered but words.
     adapter: str = "askmask"
+    # Where the state that asks for a mask stands: at its [SEG]; or among the picture's tokens, which no word can reach,
+    # as in MIRAS's published code: to measure what that mistake costs.
+    read: str = "sign"
 
     def __post_init__(self) -> None:
         if type(self.mask_tokens) is not int or not 0 <= self.mask_tokens <= 4:

@@ -33,6 +33,7 @@ class TalkPrefix:
     length: int  # tokens in it
     next_position: int  # of the next token, as the model counts
     seen: Seen
+    picture: Tensor  # [1, D], state of the picture's last token
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,13 @@ class TalkPromptEncoder(nn.Module):
         )
         positions, delta = self.positions(ids, written.real, grid)
         out = self._run(self.embed(written, signs, seen), positions, None, None, True)
-        return TalkPrefix(out[self._cache_argument], ids.shape[1], ids.shape[1] + delta, seen[0])
+        picture = out.last_hidden_state[torch.arange(1), self.last_of_picture(ids)]
+        return TalkPrefix(out[self._cache_argument], ids.shape[1], ids.shape[1] + delta, seen[0], picture)
+
+    def last_of_picture(self, ids: Tensor) -> Tensor:
+        """Return the place of the picture's last token in streams [B, L], [B]."""
+        there = ids.eq(self.words.image_id).int()
+        return ids.shape[1] - 1 - there.flip(1).argmax(1)
 
     def embed(self, written: Written, signs: Tensor, seen: Sequence[Seen] = ()) -> Tensor:
         """Return the vectors of streams, [B, L, D]: of words, signs, pictures and remembered masks."""

@@ -87,7 +87,9 @@ class TalkNet(AskMaskNet):
         _, cache = self.prompt_encoder.go_on(prefix, written, self.adapter.signs)
         grown = written.ids.shape[1]
         return Memory(
-            TalkPrefix(cache, prefix.length + grown, prefix.next_position + grown, prefix.seen),
+            TalkPrefix(
+                cache, prefix.length + grown, prefix.next_position + grown, prefix.seen, prefix.picture
+            ),
             torch.cat([before.masks, round.masks]),
             tokens,
             stream.done(),
@@ -182,7 +184,8 @@ class TalkNet(AskMaskNet):
         states, _ = self.prompt_encoder.go_on(memory.prefix, written, self.adapter.signs)
         marks = [mark for row, stream in enumerate(streams) for mark in stream.marks_in(row)]
         about = [memory.masks[list(meant[mark.row])] for mark in marks]
-        shown = self.show(look.features, states, marks, about, multimask=multimask)
+        pictures = memory.prefix.picture.expand(len(streams), -1)
+        shown = self.show(look.features, states, marks, about, pictures, multimask=multimask)
         number = [n for one in said for n in range(len(one.marks))]
         spans = torch.tensor(number, dtype=torch.long, device=self.device)
         references = None
@@ -196,16 +199,21 @@ class TalkNet(AskMaskNet):
         states: Tensor,
         marks: Sequence[Mark],
         about: Sequence[Tensor],
+        pictures: Tensor,
         *,
         multimask: bool = False,
     ) -> Shown:
         """Decode the masks of replies whose tokens have `states` [B, L, D]. The one place where this is done.
 
-        `about`: for each of `marks`, the masks [n, 4h, 4w] that its prompt refers to, n = 0 where to none.
+        `about`: for each of `marks`, the masks [n, 4h, 4w] that its prompt refers to, n = 0 where to none; `pictures`
+        [B, D]: the state of each picture's last token.
         """
         if not marks:
             return Shown(self._none(3 if multimask else 1), self._none(1) if self.refers else None)
         asked = self._asked(states, marks)
+        if self.adapter.config.read == "picture":
+            one = pictures[asked.row]
+            asked = replace(asked, ref=one, seg=one, words=one[:, None].expand_as(asked.words))
         if isinstance(self.adapter, AlignedAdapter):
             targets = self.adapter.targets(asked, self.segmenter.unmarked)
             return Shown(self.segmenter.decode(features, targets, multimask=multimask), None)
@@ -260,7 +268,8 @@ class TalkNet(AskMaskNet):
         )
         states = encoder.read(written, self.adapter.signs, talks.patches, talks.grids, seen)
         about = [masks[list(numbers)] for numbers in talks.about]
-        return states, self.show(features, states, talks.marks, about)
+        pictures = states[torch.arange(len(states)), encoder.last_of_picture(written.ids)]
+        return states, self.show(features, states, talks.marks, about, pictures)
 
     def next_logits(self, states: Tensor) -> Tensor:
         """Return logits of the number after each of states [n, D], [n, V]."""
