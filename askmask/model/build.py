@@ -84,8 +84,7 @@ def _sam2_qwen(config: NetConfig, folder: Path, published_text: bool) -> AskMask
 def _talking(config: NetConfig, folder: Path, published_text: bool) -> AskMaskNet:
     from askmask.model.talk.qwen import QwenTalkEncoder
 
-    with nothing_drawn():
-        encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
+    encoder = QwenTalkEncoder(dict(config.prompt_encoder), config.lora, folder / TOKENIZER)
     return _talk_net(config, encoder, published_text)
 
 
@@ -106,8 +105,7 @@ def _talk_net(config: NetConfig, encoder: TalkPromptEncoder, published_text: boo
     if published_text or config.protocol != "native":
         raise CheckpointError("a network that talks has the protocol native alone", do="Load it with that.")
     talk = TalkConfig.from_dict(config.conversation or {})
-    with nothing_drawn():
-        segmenter = Sam2Segmenter(dict(config.segmenter))
+    segmenter = Sam2Segmenter(dict(config.segmenter))
     kind = TalkAdapter if talk.refers else AlignedAdapter
     return TalkNet(segmenter, encoder, kind(talk, encoder.width, segmenter.channels))
 
