@@ -342,6 +342,13 @@ class Example:
             ) from error
 
 
+def without_masks(segments: object, reply: str | None) -> str:
+    """Say what a round without masks came to: a question back, an answer in words alone, or that nothing was found."""
+    if segments is None and reply:
+        return "asks back" if reply.rstrip().endswith("?") else "in words alone"
+    return "nothing found"
+
+
 def named(rounds: Sequence[Round]) -> tuple[Round, ...]:
     """Give rounds and segments that have no id the next free one, and check ids and references.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from askmask.conversation import without_masks
 from askmask.errors import AskMaskError, MissingExtra
 from askmask.imaging.overlay import Layer, draw
 
@@ -42,16 +43,18 @@ def draw_session(session: Session, *, most: int | None = None) -> Image.Image:
     for round in session.rounds:
         names = ", ".join(_name(segment) for segment in round.segments or ())
         asked = round.text or ("marked" if round.prompt.marks else "")
-        layers.append(Layer(round.masks or (), f"{round.id}  {asked}", names or "nothing found"))
+        layers.append(
+            Layer(
+                round.masks or (), f"{round.id}  {asked}", names or without_masks(round.segments, round.reply)
+            )
+        )
     return draw(_at_most(session.picture.rgb, most), layers)
 
 
 def legend_note(answer: Answer) -> str:
     """Say the outcome in a few words."""
-    if answer.asks:
-        return "asks back"
-    if not answer.found:
-        return "nothing found"
+    if answer.asks or not answer.found:
+        return without_masks(answer.round.segments, answer.round.reply)
     many = f"{len(answer.masks)} masks" if len(answer.masks) > 1 else ""
     return ", ".join(
         part for part in (f"score {answer.score:.2f}" if answer.score_trained else "", many) if part
@@ -60,7 +63,7 @@ def legend_note(answer: Answer) -> str:
 
 def outcome_of(answer: Answer) -> str:
     """Say the outcome, and why nothing was found where a probability decided it."""
-    if answer.found or not answer.presence_trained or answer.threshold is None:
+    if answer.found or answer.asks or not answer.presence_trained or answer.threshold is None:
         return legend_note(answer)
     sign = "<" if answer.presence < answer.threshold else ">="
     return f"nothing found: presence {answer.presence:.2f} {sign} {answer.threshold:.2f}"
@@ -87,7 +90,7 @@ def session_html(session: Session) -> str:
         asked = f"{round.id}: {round.text or 'marked'}" + (" (stale)" if round.id in session.stale else "")
         for segment in round.segments or (None,):
             if segment is None:
-                rows.append((asked, "nothing found", "", ""))
+                rows.append((asked, without_masks(round.segments, round.reply), "", ""))
             else:
                 rows.append(
                     (asked, _name(segment), _share(segment, session.picture.size), _score(segment, trained))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from askmask import Example, Mask, Prompt, Round, Segment
+from askmask.conversation import without_masks
 from askmask.errors import DataError
 from askmask.formats.own import read_examples, write_examples
 
@@ -119,3 +120,9 @@ def test_marks_and_segments_survive_json():
     )
     round = Round(prompt=prompt, segments=(segment,), id="r4")
     assert Round.from_dict(json.loads(json.dumps(round.to_dict()))) == round
+
+
+def test_a_round_in_words_alone_is_not_said_to_have_found_nothing():
+    assert without_masks(None, "The left one or the right one?") == "asks back"
+    assert without_masks(None, "It would roll: it is round.") == "in words alone"
+    assert without_masks((), "Nothing here would roll.") == without_masks((), None) == "nothing found"

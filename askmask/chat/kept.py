@@ -67,11 +67,14 @@ class Kept:
         """Go on with a conversation of a file, over the same picture. Raises DataError."""
         self.session = Session.from_dict(read_object(path), self.session.model, self.session.picture)
 
-    def overlay(self, name: str, segments: Sequence[Segment], title: str) -> Path:
-        """Draw segments on the picture, each in its colour with its name, into NAME.png; return where."""
+    def overlay(self, name: str, segments: Sequence[Segment], title: str, outcome: str) -> Path:
+        """Draw segments on the picture, each in its colour with its name, into NAME.png; return where.
+
+        Where there are none, `title` and `outcome` stand in the legend.
+        """
         scored = self.session.model.score_trained
         layers = [Layer((one.mask,), label(one), _sure(one, scored=scored)) for one in segments] or [
-            Layer((), title, "nothing found")
+            Layer((), title, outcome)
         ]
         path = self.folder.path(f"{name}.png")
         with whole_file(path) as temporary:

@@ -11,7 +11,7 @@ from askmask.answer import Answer
 from askmask.backend import Done, Words
 from askmask.chat.kept import Kept, label
 from askmask.chat.lines import Line, box_of, points_of
-from askmask.conversation import Reference, Round, Segment
+from askmask.conversation import Reference, Round, Segment, without_masks
 from askmask.errors import SettingError
 
 Say = Callable[[str], None]
@@ -68,14 +68,18 @@ class Talk:
 
     def _tell_round(self, round: Round, found: bool, note: str) -> None:
         segments = round.segments or ()
-        count = f"{len(segments)} segment{'s' * (len(segments) != 1)}" if found else "nothing found"
+        count = (
+            f"{len(segments)} segment{'s' * (len(segments) != 1)}"
+            if found
+            else without_masks(round.segments, round.reply)
+        )
         self.say(f"{round.id}  {count}, {note}")
         scored = self.kept.session.model.score_trained and not round.prompt.marks
         for segment in segments:
             self.say(f"    {_in_a_line(segment, scored=scored)}")
         if round.references:
             self.say(f"    about {', '.join(map(_why, round.references))}")
-        self.say(f"    {self.kept.overlay(round.id, segments, round.text or 'marked')}")
+        self.say(f"    {self.kept.overlay(round.id, segments, round.text or 'marked', count)}")
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class Talk:
         """List the rounds, and draw all segments."""
         self._list()
         segments = list(self.kept.session.segments.values())
-        self.say(f"{self.kept.overlay('all', segments, 'nothing yet')}")
+        self.say(f"{self.kept.overlay('all', segments, 'nothing yet', '')}")
 
     def save(self, rest: str) -> None:
         """Write the conversation (.json), or one mask (:save m1 FILE.png)."""
@@ -199,7 +203,7 @@ class Talk:
     def _list(self) -> None:
         for round in self.kept.session.rounds:
             mark = " (stale)" if round.id in self.kept.session.stale else ""
-            names = ", ".join(map(label, round.segments or ())) or "nothing found"
+            names = ", ".join(map(label, round.segments or ())) or without_masks(round.segments, round.reply)
             self.say(f"{round.id}{mark}  {round.text or 'marked by you'}: {names}")
         if not self.kept.session.rounds:
             self.say("nothing was asked yet")

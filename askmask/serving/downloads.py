@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from askmask.conversation import Segment
+from askmask.conversation import Segment, without_masks
 from askmask.imaging.files import Picture
 from askmask.imaging.overlay import Colour, Layer, colour_for, draw, fit
 from askmask.runs.json_text import json_text
@@ -41,7 +41,7 @@ def overlay_png(picture: Picture, now: Moment, rounds: set[str] | None) -> bytes
     layers = []
     for round in _chosen(now, rounds):
         segments = _segments(round)
-        note = "nothing found" if not segments else ""
+        note = "" if segments else without_masks(round.get("segments"), round.get("reply"))
         layers.append(Layer([s.mask for s in segments], title_of(round), note))
     buffer = io.BytesIO()
     draw(picture.rgb, layers).save(buffer, format="PNG")
