@@ -83,9 +83,14 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
         if not isinstance(image, str) or not image or "\0" in image or not asked:
             bad.append((f"line {number}", 'needs "image" and "prompt", both text'))
             continue
+        try:
+            place = image if is_url(image) else inside(source.parent, image)
+        except DataError as error:
+            bad.append((f"line {number}", str(error)))
+            continue
         name = row.get("id")
         for text in [prompt] if isinstance(prompt, str) else prompts:
-            item = _item(image if is_url(image) else inside(source.parent, image), image, text)
+            item = _item(place, image, text)
             items.append(Item(str(name), item.image, text) if isinstance(name, (str, int)) else item)
     if not items:
         raise DataError(f"{source}: no rows to ask", got=": ".join(bad[0]) if bad else None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -50,6 +51,9 @@ class Model:
         self._users: Counter[int] = Counter()
         # What the back-end remembers of each conversation, by its picture: it goes when its picture's view goes.
         self._states: dict[int, WeakKeyDictionary[Session, State]] = {}
+        self._gone: deque[Picture] = (
+            deque()
+        )  # of sessions that are no more; kept, so that no other takes its identity
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -97,11 +101,11 @@ class Model:
     def view_of(self, session: Session) -> View:
         """Return a session's picture as the back-end sees it, looking again if it was forgotten."""
         key = id(session.picture)
-        with self._lock:
+        with self._held():
             view = self._views.pop(key, None)
         if view is None:
             view = self.backend.look(session.picture)
-        with self._lock:
+        with self._held():
             self._views[key] = view
             while len(self._views) > 1 and sum(v.nbytes for v in self._views.values()) > self.memory_limit:
                 forgotten, _ = self._views.popitem(last=False)
@@ -110,24 +114,46 @@ class Model:
 
     def state_of(self, session: Session) -> State | None:
         """Return what the back-end last remembered of a session, if its picture has not been forgotten since."""
-        with self._lock:
+        with self._held():
             states = self._states.get(id(session.picture))
             return None if states is None else states.get(session)
 
     def keep_state(self, session: Session, state: State) -> None:
         """Remember a session's state for as long as its picture's view is kept."""
-        with self._lock:
+        with self._held():
             if self._views.get(id(session.picture)) is state.view:
                 self._states.setdefault(id(session.picture), WeakKeyDictionary())[session] = state
 
-    def _count(self, picture: Picture, change: int) -> None:
-        """Count the conversations over a picture; without any, what was kept of it goes."""
+    def _begun(self, picture: Picture) -> None:
+        """Count a conversation over a picture."""
+        with self._held():
+            self._users[id(picture)] += 1
+
+    def _ended(self, picture: Picture) -> None:
+        """Count one less. The collector may call it at any moment, also where this thread holds the lock."""
+        self._gone.append(picture)
+        self._let_go()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         with self._lock:
-            self._users[id(picture)] += change
-            if not self._users[id(picture)]:
-                del self._users[id(picture)]
-                self._views.pop(id(picture), None)
-                self._states.pop(id(picture), None)
+            yield
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget what was kept of pictures without conversations. Whoever holds the lock does it after."""
+        while self._gone and self._lock.acquire(blocking=False):
+            try:
+                while self._gone:
+                    key = id(picture := self._gone.popleft())
+                    self._users[key] -= 1
+                    if not self._users[key]:
+                        del self._users[key]
+                        self._views.pop(key, None)
+                        self._states.pop(key, None)
+                    del picture
+            finally:
+                self._lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +177,13 @@ class Session:
         self._before: list[_Moment] = []
         self._next = {"r": 1, "m": 1}
         self._lock = threading.RLock()
-        model._count(picture, 1)
+        model._begun(picture)
 
     def __repr__(self) -> str:
         return f"Session({self.picture.name!r}, {len(self.rounds)} rounds, {self.model!r})"
 
     def __del__(self) -> None:
-        self.model._count(self.picture, -1)
+        self.model._ended(self.picture)
 
     def overlay(self) -> Image.Image:
         """Return the picture with all rounds drawn on it, each in a colour, and their masks by name."""

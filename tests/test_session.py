@@ -2,6 +2,7 @@
 
 import gc
 import json
+import threading
 import weakref
 from pathlib import Path
 
@@ -327,6 +328,26 @@ def test_a_session_that_is_gone_keeps_no_memory(picture):
     del session
     gc.collect()
     assert not model._views
+
+
+def test_a_session_may_go_at_any_moment_and_nobody_waits_for_it(picture):
+    """The collector runs where it likes, also in a thread that holds the model's lock."""
+    model = ColourModel()
+
+    def work():
+        session = model.open(picture)
+        session.cycle = session  # so that the collector finds it, not the end of the block
+        with model._lock:
+            del session
+            gc.collect()
+        assert model.open(picture).ask("the red thing").found
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "it waits for itself"
+    gc.collect()
+    assert not model._views and not model._users
 
 
 @pytest.mark.parametrize("number", [1e999, "x", None, -5, 2, 10**30, True, 2.5])

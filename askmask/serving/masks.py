@@ -34,8 +34,11 @@ def mask_from_wire(data: dict[str, Any], size: tuple[int, int]) -> Mask:
             raise MaskError("a mask's PNG must be base64", got=repr(data["png"])[:40]) from error
         mask = Mask.from_png(raw, doubt=lambda text: None)
     elif "polygons" in data:
+        parts = data["polygons"]
+        if not isinstance(parts, list) or not all(isinstance(rings, list) for rings in parts):
+            raise MaskError("polygons are lists of rings", got=repr(parts)[:80])
         mask = Mask.empty(size)
-        for rings in data["polygons"]:
+        for rings in parts:
             if rings:
                 part = Mask.from_polygons(rings[:1], size)
                 holes = Mask.from_polygons(rings[1:], size)

@@ -194,6 +194,7 @@ def test_no_row_of_a_stranger_stops_the_others(askmask, tiny_folder, folder, tmp
     lines = [
         '{"image": "pictures/a.png", "prompt": "lone \\ud800 surrogate"}',
         json.dumps({"image": "n" * 400 + ".png", "prompt": "x"}),
+        json.dumps({"image": "n" * 5000, "prompt": "x"}),
         "nonsense",
         "[1]",
         json.dumps({"image": f"pictures/{long}.png", "prompt": "x"}),
@@ -204,7 +205,7 @@ def test_no_row_of_a_stranger_stops_the_others(askmask, tiny_folder, folder, tmp
     assert ran.code == 1
     assert [r["image"][-5:] for r in rows(tmp_path / "out" / "results.jsonl")] == ["é.png", "c.png"]
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "failed.jsonl")]
-    for said in ("not JSON", "not a JSON object", "bytes that are not text", "cannot be read"):
+    for said in ("not JSON", "not a JSON object", "bytes that are not text", "cannot be read", "a path is"):
         assert any(said in reason for reason in reasons), said
 
 

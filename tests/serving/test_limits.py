@@ -271,6 +271,8 @@ ODD = [
     (b'{"mask": {"png": "!!"}}', 422),
     (b'{"mask": {"polygons": [[[[0, 0]]]]}}', 422),
     (b'{"mask": {"polygons": "all"}}', 422),
+    (b'{"mask": {"polygons": 5}}', 422),
+    (b'{"mask": {"polygons": [true, {"a": 1}]}}', 422),
     (b'{"mask": {}}', 422),
     (b'{"text": "\\ud800"}', 422),
     (b'{"text": "unanswerable"}', 422),
