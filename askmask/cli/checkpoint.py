@@ -154,11 +154,13 @@ def new(
         from askmask.model.talk.config import TalkConfig
         from askmask.training.settings import override
 
-        towers = [fetch_weights(name, confirm=confirm) for name in (clip, convnext, vlm)]
+        eyes, fine, words = (fetch_weights(name, confirm=confirm) for name in (clip, convnext, vlm))
         drawer = segmenter if Path(segmenter).is_file() else fetch_weights(segmenter, confirm=confirm)
         with Console(stderr=True).status("building"):
             done = new_miras(
-                *towers,
+                eyes,
+                fine,
+                words,
                 drawer,
                 out,
                 talk=override(TalkConfig.miras(), talk or []),

@@ -87,26 +87,23 @@ def write_prist(root, count=8):
 
 
 def write_borders(root, pairs=2):
-    """Two dialogues on each of some wide pictures: what is at the left, and what at the right.
+    """Two dialogues on each of some wide pictures: their borders have one colour; the left one is meant, or the right.
 
-    Pictures go in pairs that differ in what lies at their borders alone; the middle square of both is the same.
+    Pictures go in pairs that differ in the colour of their borders alone; the middle square of both is the same.
     """
     talks = []
     for number in range(2 * pairs):
         random = np.random.default_rng(number // 2)
         pixels, names = np.full((SIDE, 2 * SIDE, 3), 90, np.uint8), random.permutation(list(COLOURS)).tolist()
-        x, y = (int(value) for value in random.integers(40, 60, 2))
-        pixels[y - 20 : y, x : x + 20] = COLOURS[names[2]]
-        ends = {"left": names[number % 2], "right": names[1 - number % 2]}
-        shapes = []
-        for place, (end, colour) in enumerate(ends.items()):
-            x, y = 3 + 100 * place + int(random.integers(0, 4)), int(random.integers(3, 40))
-            pixels[y : y + 20, x : x + 20] = COLOURS[colour]
-            corners = [[x, y], [x + 19, y], [x + 19, y + 19], [x, y + 19]]
-            shapes.append({"label": colour, "points": corners})
-            said = [f"What is at the {end}?", f"A {colour} square.", "Show me.", "Here it is [SEG]."]
+        pixels[20:44, 52:76] = COLOURS[names[2]]
+        top, shapes, colour = int(random.integers(0, 8)), [], names[number % 2]
+        for end, x in (("left", 0), ("right", 98)):
+            corners = [[x, top], [x + 29, top], [x + 29, SIDE - 1], [x, SIDE - 1]]
+            pixels[top:, x : x + 30] = COLOURS[colour]
+            shapes.append({"label": end, "points": corners})
+            said = [f"What colour is at the {end}?", f"{colour}.", "Show me.", "Here it is [SEG]."]
             turns = [{"from": ("human", "gpt")[at % 2], "value": value} for at, value in enumerate(said)]
-            talks.append({"img_id": f"{number}.png", "focus": colour, "dialogue": turns})
+            talks.append({"img_id": f"{number}.png", "focus": end, "dialogue": turns})
         folder = root / "textcaps"
         (folder / "train").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / "train" / f"{number}.png")
