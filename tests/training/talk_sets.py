@@ -87,23 +87,23 @@ def write_prist(root, count=8):
 
 
 def write_borders(root, pairs=2):
-    """Two dialogues on each of some wide pictures: their borders have one colour; the left one is meant, or the right.
+    """Two dialogues on each of some wide pictures: which colours their borders have, and then one of the two is meant.
 
-    Pictures go in pairs that differ in the colour of their borders alone; the middle square of both is the same.
+    Pictures go in pairs that differ in those colours alone; the middle square of both is the same.
     """
     talks = []
     for number in range(2 * pairs):
         random = np.random.default_rng(number // 2)
         pixels, names = np.full((SIDE, 2 * SIDE, 3), 90, np.uint8), random.permutation(list(COLOURS)).tolist()
-        pixels[20:44, 52:76] = COLOURS[names[2]]
-        top, shapes, colour = int(random.integers(0, 8)), [], names[number % 2]
-        for end, x in (("left", 0), ("right", 98)):
+        pixels[20:44, 52:76] = 200
+        top, shapes, ends = int(random.integers(0, 8)), [], names[2 * (number % 2) :][:2]
+        for colour, x in zip(ends, (0, 98), strict=True):
             corners = [[x, top], [x + 29, top], [x + 29, SIDE - 1], [x, SIDE - 1]]
             pixels[top:, x : x + 30] = COLOURS[colour]
-            shapes.append({"label": end, "points": corners})
-            said = [f"What colour is at the {end}?", f"{colour}.", "Show me.", "Here it is [SEG]."]
+            shapes.append({"label": colour, "points": corners})
+            said = ["Which colours?", f"{ends[0]} and {ends[1]}.", f"The {colour} one.", "Here it is [SEG]."]
             turns = [{"from": ("human", "gpt")[at % 2], "value": value} for at, value in enumerate(said)]
-            talks.append({"img_id": f"{number}.png", "focus": end, "dialogue": turns})
+            talks.append({"img_id": f"{number}.png", "focus": colour, "dialogue": turns})
         folder = root / "textcaps"
         (folder / "train").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / "train" / f"{number}.png")
