@@ -26,7 +26,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240, "borders miras": 240}
+STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240, "borders miras": 200}
 # What is measured by `costs`: what makes the network, beside what `learn --net miras` makes it of.
 MISTAKES: dict[str, dict[str, str]] = {
     "as it is": {},
@@ -66,7 +66,8 @@ def learn(kind: str, work: Path, net: str, **how: str) -> dict:
     if not model.exists() and net == "qwen":
         grow(make_tiny(work / "base", image_size=128), model)
     elif not model.exists():
-        bases = miras_bases.write_bases(work / "bases", image_size=256)
+        side = 128 if kind == "borders" else 256  # of the mask decoder; borders are coarse
+        bases = miras_bases.write_bases(work / "bases", image_size=side)
         talk = replace(TalkConfig.miras(), **({"read": how["read"]} if "read" in how else {}))
         framing = how.get("framing", "stretch")
         new_miras(**bases, out=model, side=miras_bases.SIDE, talk=talk, framing=framing)

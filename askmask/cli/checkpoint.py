@@ -104,7 +104,8 @@ def new(
     talk: Annotated[
         list[str] | None,
         typer.Option(
-            help="key=value of how it does: mask_tokens, box, align, inject, adapter.", show_default=False
+            help="key=value of how it does: mask_tokens, box, align, inject, adapter, read.",
+            show_default=False,
         ),
     ] = None,
     yes: Yes = False,

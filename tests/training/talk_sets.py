@@ -87,24 +87,21 @@ def write_prist(root, count=8):
 
 
 def write_borders(root, pairs=2):
-    """Two dialogues on each of some wide pictures: what is at the left, and what at the right.
+    """Two dialogues on each of some wide pictures: which colours their borders have, and then one of the two is meant.
 
-    Pictures go in pairs that differ in what lies at their borders alone; the middle square of both is the same.
+    Pictures go in pairs that differ in those colours alone; the middle square of both is the same.
     """
     talks = []
     for number in range(2 * pairs):
         random = np.random.default_rng(number // 2)
         pixels, names = np.full((SIDE, 2 * SIDE, 3), 90, np.uint8), random.permutation(list(COLOURS)).tolist()
-        x, y = (int(value) for value in random.integers(40, 60, 2))
-        pixels[y - 20 : y, x : x + 20] = COLOURS[names[2]]
-        ends = {"left": names[number % 2], "right": names[1 - number % 2]}
-        shapes = []
-        for place, (end, colour) in enumerate(ends.items()):
-            x, y = 3 + 100 * place + int(random.integers(0, 4)), int(random.integers(3, 40))
-            pixels[y : y + 20, x : x + 20] = COLOURS[colour]
-            corners = [[x, y], [x + 19, y], [x + 19, y + 19], [x, y + 19]]
+        pixels[20:44, 52:76] = 200
+        top, shapes, ends = int(random.integers(0, 8)), [], names[2 * (number % 2) :][:2]
+        for colour, x in zip(ends, (0, 98), strict=True):
+            corners = [[x, top], [x + 29, top], [x + 29, SIDE - 1], [x, SIDE - 1]]
+            pixels[top:, x : x + 30] = COLOURS[colour]
             shapes.append({"label": colour, "points": corners})
-            said = [f"What is at the {end}?", f"A {colour} square.", "Show me.", "Here it is [SEG]."]
+            said = ["Which colours?", f"{ends[0]} and {ends[1]}.", f"The {colour} one.", "Here it is [SEG]."]
             turns = [{"from": ("human", "gpt")[at % 2], "value": value} for at, value in enumerate(said)]
             talks.append({"img_id": f"{number}.png", "focus": colour, "dialogue": turns})
         folder = root / "textcaps"

@@ -106,11 +106,15 @@ class MirasFront(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Turn pixels [B, 3, S, S] into tokens [B, P, D] in reading order."""
-        pixels = pixels.to(next(self.fusion.parameters()).dtype)
-        return self.connector(self.fusion(self.patches(pixels), self.cells(pixels)))
+        # What trains is in single precision while what is frozen need not be.
+        fusion, connector = (next(part.parameters()).dtype for part in (self.fusion, self.connector))
+        patches, cells = self.patches(pixels).to(fusion), self.cells(pixels).to(fusion)
+        tokens: Tensor = self.connector(self.fusion(patches, cells).to(connector))
+        return tokens
 
     def patches(self, pixels: Tensor) -> Tensor:
         """See coarsely: [B, P, V] of the last layer but one, as LLaVA reads CLIP."""
+        pixels = pixels.to(next(self.clip.parameters()).dtype)
         small = F.interpolate(pixels, (self.clip_side, self.clip_side), mode="bilinear", align_corners=False)
         states: Tensor = self.clip(small, output_hidden_states=True).hidden_states[-2]
         return states[:, 1:]
@@ -118,7 +122,7 @@ class MirasFront(nn.Module):
     def cells(self, pixels: Tensor) -> Tensor:
         """See finely: [B, P, K, F], all stages at one size, cut into what lies under each patch."""
         side, maps = self.grid * CELLS, []
-        found = self.convnext.embeddings(pixels)
+        found = self.convnext.embeddings(pixels.to(next(self.convnext.parameters()).dtype))
         for stage in self.convnext.encoder.stages:
             found = stage(found)
             maps.append(F.interpolate(found, (side, side), mode="bilinear", align_corners=False))

@@ -159,7 +159,7 @@ class TalkPromptEncoder(nn.Module):
         self, vectors: Tensor, positions: Tensor, attention: Tensor | None, cache: Any, keep: bool
     ) -> Any:
         return self.language(
-            inputs_embeds=vectors,
+            inputs_embeds=vectors.to(self.language.norm.weight.dtype),  # tables that train are wider
             position_ids=positions,
             attention_mask=attention,
             use_cache=keep,
@@ -169,11 +169,11 @@ class TalkPromptEncoder(nn.Module):
     def next(self, states: Tensor, sayable: Tensor) -> Tensor:
         """Return the logits of what comes next, [n, V], from states [n, D]. `sayable`: rows of the signs of replies."""
         table = self.table if self.head is None else self.head.weight
-        words = F.linear(states, table[: self.words.first])
+        words = F.linear(states.to(table.dtype), table[: self.words.first])
         never = words.new_full((len(words), OBJ), -torch.inf)
         signs = F.linear(states, sayable.to(states.dtype))
         assert signs.shape[1] == len(SIGNS) - OBJ
-        return torch.cat([words, never, signs], 1).float()
+        return torch.cat([words.float(), never.float(), signs.float()], 1)
 
     @property
     def digits(self) -> Tensor:
