@@ -29,7 +29,7 @@ _TEXT = {
     "max_position_embeddings": 128_000,
     "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1_000_000.0},
 }
-_VISION = {
+VISION = {
     "model_type": "qwen2_5_vl",
     "depth": 32,
     "hidden_size": 1280,
@@ -109,7 +109,7 @@ def _on_meta(text: Mapping[str, Any], rank: int, talking: bool) -> nn.Module:
     sizes = {key: value for key, value in text.items() if key != "tie_word_embeddings"}
     vlm: dict[str, Any] = {
         "text_config": _TEXT | sizes,
-        "vision_config": _VISION | {"out_hidden_size": width},
+        "vision_config": VISION | {"out_hidden_size": width},
     }
     with without_weights():
         language: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(**vlm))
