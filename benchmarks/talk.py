@@ -26,7 +26,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 400, "prist miras": 240, "borders miras": 200}
+STEPS = {"mrseg": 400, "prist": 400, "prist miras": 240, "borders miras": 200}
 # What is measured by `costs`: what makes the network, beside what `learn --net miras` makes it of.
 MISTAKES: dict[str, dict[str, str]] = {
     "as it is": {},
