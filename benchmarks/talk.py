@@ -26,7 +26,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-STEPS = {"mrseg": 200, "prist": 160, "prist miras": 240, "borders miras": 200}
+STEPS = {"mrseg": 400, "prist": 400, "prist miras": 240, "borders miras": 200}
 # What is measured by `costs`: what makes the network, beside what `learn --net miras` makes it of.
 MISTAKES: dict[str, dict[str, str]] = {
     "as it is": {},
@@ -64,7 +64,7 @@ def learn(kind: str, work: Path, net: str, **how: str) -> dict:
     model = work / ("talk" if net == "qwen" else net)
     name = kind if net == "qwen" else f"{kind} {net}"
     if not model.exists() and net == "qwen":
-        grow(make_tiny(work / "base", image_size=128), model)
+        grow(make_tiny(work / "base", image_size=256), model)
     elif not model.exists():
         side = 128 if kind == "borders" else 256  # of the mask decoder; borders are coarse
         bases = miras_bases.write_bases(work / "bases", image_size=side)
