@@ -28,6 +28,7 @@ from tests.hostile.sets import SETS
 ROOT = Path(__file__).parents[2]
 MEMORY = 3 << 30  # bytes that a child may hold, the interpreter and the libraries included
 SLOW_S = 1.0  # of processor time
+AT_ONCE = 1000  # cases of one child: the limit is meant for a reader, not for what libraries keep of thousands
 STUCK_S = 600.0  # of any time: a busy machine is no fault
 
 
@@ -88,13 +89,14 @@ def good(row: dict[str, Any]) -> bool:
 def run(seed: int, first: int, last: int) -> Iterator[dict[str, Any]]:
     """Yield a row a case; a child that is stuck or dies is the failure of the case that it was at."""
     while first < last:
-        command = [sys.executable, "-m", "tests.hostile.loaders", str(seed), str(first), str(last)]
+        until = min(last, first + AT_ONCE)
+        command = [sys.executable, "-m", "tests.hostile.loaders", str(seed), str(first), str(until)]
         child = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
         assert child.stdout is not None
         try:
-            while first < last:
+            while first < until:
                 if not select.select([child.stdout], [], [], STUCK_S)[0]:
                     outcome = f"stuck for {STUCK_S:.0f} s"
                     break
@@ -105,7 +107,7 @@ def run(seed: int, first: int, last: int) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
                 first += 1
             else:
-                return
+                continue
             yield {"case": first, "set": sorted(SETS)[first % len(SETS)], "outcome": outcome}
             first += 1
         finally:
