@@ -182,6 +182,12 @@ def replies_task(recipe: ReplyRecipe, folder: RunFolder) -> Task:
 def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
     net, _ = _network(recipe)
+    if net.remembers:
+        raise SettingError(
+            "a network of single prompts is needed",
+            got=f"{recipe.model}, which talks",
+            do="Train it in conversations: askmask train conversation data=... model=FOLDER.",
+        )
     task = SegmentationTask(net, recipe.data)
     _write_source(recipe, folder)
     return task

@@ -43,6 +43,13 @@ def task_on(work, *sources, **settings):
     return DialogueTask(net, config, DialogueConfig(data=names, **settings))
 
 
+def test_phases_of_single_prompts_refuse_a_network_that_talks(work, tmp_path):
+    data = f"mrseg:{work / 'mrseg'}@train"
+    settings = [f"data={data}", f"model={work / 'talk'}", f"run={tmp_path / 'run'}", "steps=1"]
+    with pytest.raises(SettingError, match=r"single prompts is needed.*askmask train conversation"):
+        list(start(override(recipe_for("phase_one", settings), settings)))
+
+
 def test_turns_of_both_formats(work):
     talk = next(iter(open_dataset(f"mrseg:{work / 'mrseg'}@train")))
     turns = turns_of(talk, Counter())
