@@ -259,19 +259,20 @@ def _mini(
 def started_from(start: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return the weights of all that is in `start`, a later one's in place of an earlier one's.
 
-    Of one written `RUN@segmenter+adapter`, only the weights whose names begin so. Raises CheckpointError if none does.
+    Of one written `RUN@segmenter+adapter`, only the weights whose names begin so. Raises CheckpointError for
+    a part that it has no weights of.
     """
     found: dict[str, torch.Tensor] = {}
     for one in start:
         place, parts = split_start(one)
         weights = newest(place)["model"]
-        some = (
-            {name: value for name, value in weights.items() if name.startswith(parts)} if parts else weights
-        )
-        if not some:
+        if lacking := [part for part in parts if not any(name.startswith(part) for name in weights)]:
             known = ", ".join(sorted({name.partition(".")[0] for name in weights}))
-            raise CheckpointError(f"{place} has no such part", got=one, do=f"Its parts: {known}.")
-        found |= some
+            got = ", ".join(repr(part.removesuffix(".")) for part in lacking)
+            raise CheckpointError(
+                f"{place} has no such part", got=f"{got} in {one}", do=f"Its parts: {known}."
+            )
+        found |= {name: value for name, value in weights.items() if not parts or name.startswith(parts)}
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import askmask.convert as converting
-from askmask.conversation import Example
+from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.convert import convert
 from askmask.errors import DataError, SettingError
 from askmask.formats import own
@@ -288,6 +288,32 @@ def test_a_picture_that_is_gone_or_of_another_size_is_left_out_and_said(tmp_path
         (source / example.image).unlink(missing_ok=True)
     with pytest.raises(DataError, match="nothing to write"):
         convert(str(source), "cvat", tmp_path / "none")
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_a_picture_whose_prompts_were_answered_in_words_alone_does_not_teach_that_nothing_is_there(
+    tmp_path, to
+):
+    Image.new("RGB", (9, 9)).save(tmp_path / "words.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "masks.png")
+    mask = Mask.full((9, 9))
+    rounds = {
+        "words": Round(
+            prompt=Prompt(text="one of them"), segments=None, reply="The left one or the right one?"
+        ),
+        "masks": Round(prompt=Prompt(text="all"), segments=(Segment(mask=mask),)),
+    }
+    examples = [
+        Example(id=name, image=f"{name}.png", size=(9, 9), rounds=(round,)) for name, round in rounds.items()
+    ]
+    own.write_examples(examples, tmp_path / "examples.jsonl")
+    result = convert(str(tmp_path / "examples.jsonl"), to, tmp_path / "out")
+    assert result.masks == 1
+    if to in ("coco", "yolo-seg", "voc"):  # a picture without masks is one of background to them
+        assert not list((tmp_path / "out").rglob("words*")) and sum(result.left_out.counts.values()) == 1
+    if to == "label-studio":
+        tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+        assert ["annotations" in task for task in tasks] == [False, True]
 
 
 def test_equal_names_get_numbers_and_odd_ones_are_made_plain():

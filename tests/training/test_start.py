@@ -43,6 +43,9 @@ def test_of_a_run_only_the_parts_that_are_named_count(tmp_path):
     assert set(started_from((odd,))) == {"1.weight"}  # a folder of that name is that folder
     with pytest.raises(CheckpointError, match=r"Its parts: 0, 1"):
         started_from((f"{masks}@segmenter",))
+    for odd in ("0+adaptor", "0+", "+1"):  # one that is wrong among others was passed over
+        with pytest.raises(CheckpointError, match=r"Its parts: 0, 1"):
+            started_from((f"{masks}@{odd}",))
 
 
 def test_a_forgotten_name_between_commas_is_named():
