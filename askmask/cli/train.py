@@ -51,14 +51,13 @@ def train(
         return
     from dataclasses import replace
 
-    from askmask.loading import BUNDLED, find_checkpoint
+    from askmask.loading import find_checkpoint
     from askmask.training.recipes import DialogueRecipe, SegmentationRecipe
-    from askmask.training.run import start
+    from askmask.training.run import placed, start
 
     if isinstance(chosen, (SegmentationRecipe, DialogueRecipe)):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
-    parts = tuple(str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start)
-    chosen = replace(chosen, start=parts)
+    chosen = replace(chosen, start=tuple(map(placed, chosen.start)))
 
     _watch(start(chosen, lambda line: say(line, err=True)), chosen.run)
 

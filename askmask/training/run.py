@@ -15,6 +15,7 @@ from torch import nn
 from askmask import __version__
 from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.dense import read_shard, shards
+from askmask.loading import BUNDLED, find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -208,11 +209,13 @@ def _network(recipe: SegmentationRecipe | DialogueRecipe) -> tuple[AskMaskNet, N
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net, config = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
-        weights = started_from(recipe.start)
-        foreign = sorted(set(weights) - set(net.state_dict()))
-        if foreign:
+        weights, own = started_from(recipe.start), net.state_dict()
+        foreign = sorted(set(weights) - set(own))
+        sized = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+        if foreign or sized:
             raise CheckpointError(
-                f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}"
+                f"{', '.join(recipe.start)} is of another network",
+                got=f"foreign {foreign[:4]}, of another size {sorted(sized)[:4]}",
             )
         net.load_state_dict(weights, strict=False)
     return net, config
@@ -282,6 +285,12 @@ def split_start(one: str) -> tuple[str, tuple[str, ...]]:
         return one, ()
     place, _, parts = one.rpartition("@")
     return place, tuple(f"{part}." for part in parts.split("+"))
+
+
+def placed(one: str) -> str:
+    """Return one of `start` with the folder of a model of the package in the place of its name."""
+    place, _ = split_start(one)
+    return f"{find_checkpoint(place)}{one.removeprefix(place)}" if place in BUNDLED else one
 
 
 def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
@@ -354,5 +363,7 @@ def newest(start: str) -> dict[str, Any]:
         if not found:
             raise CheckpointError("no checkpoint yet", got=path, do="Let that run save one first.")
         path = found[-1]
+    elif not path.exists():
+        raise CheckpointError("no such run, file or model to start from", got=start or "no name")
     state = read_state(path)
     return state | {"model": weights_in(state, path)}
