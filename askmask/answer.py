@@ -159,6 +159,8 @@ class Answer:
         }
         if self.asks:
             data["asks"] = True
+        elif self.round.segments is None:  # a reply that came to nothing does not say that nothing matches
+            data["unanswered"] = True
         if self.references:
             data["references"] = [reference.to_dict() for reference in self.references]
         if self.alternatives:
@@ -177,7 +179,7 @@ class Answer:
                 {
                     "id": data.get("round", ""),
                     "prompt": data["prompt"],
-                    "segments": None if data.get("asks") else data["masks"],
+                    "segments": None if data.get("asks") or data.get("unanswered") else data["masks"],
                     "reply": data.get("text") or None,
                     "references": data.get("references", ()),
                 }

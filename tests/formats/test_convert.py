@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import askmask.convert as converting
+from askmask.answer import save_answers
 from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.convert import convert
 from askmask.errors import DataError, SettingError
@@ -25,6 +27,7 @@ from askmask.imaging.files import read_header, read_picture
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 from askmask.sources import open_source
+from tests.evaluation.colour_model import ColourModel
 from tests.formats.drawn import SHAPES, shape, write_drawn
 
 BACK = [name for name in WRITERS if name in LOADERS]
@@ -314,6 +317,19 @@ def test_a_picture_whose_prompts_were_answered_in_words_alone_does_not_teach_tha
     if to == "label-studio":
         tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
         assert ["annotations" in task for task in tasks] == [False, True]
+
+
+def test_saved_answers_in_words_alone_are_not_read_as_nothing(tmp_path):
+    """A question back became truth: a prompt that rightly nothing matches."""
+    Image.new("RGB", (9, 9), (220, 30, 30)).save(tmp_path / "red.png")
+    answers = ColourModel().open(tmp_path / "red.png").ask_many(["red", "purple", "whichever"])
+    silent = replace(answers[2], round=replace(answers[2].round, reply=None))  # a reply that came to nothing
+    save_answers([*answers, silent], tmp_path / "answers")
+    (example,) = open_source(str(tmp_path / "answers"), notes=Notes(), at=tmp_path)
+    assert [r.segments and len(r.segments) for r in example.rounds] == [1, (), None, None]
+    convert(str(tmp_path / "answers"), "fiftyone", tmp_path / "out", at=tmp_path)
+    (sample,) = json.loads((tmp_path / "out" / "samples.json").read_text())["samples"]
+    assert sample["nothing_matches"] == ["purple"]
 
 
 def test_equal_names_get_numbers_and_odd_ones_are_made_plain():
