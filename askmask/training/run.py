@@ -15,7 +15,6 @@ from torch import nn
 from askmask import __version__
 from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.dense import read_shard, shards
-from askmask.loading import BUNDLED, find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
@@ -285,12 +284,6 @@ def split_start(one: str) -> tuple[str, tuple[str, ...]]:
         return one, ()
     place, _, parts = one.rpartition("@")
     return place, tuple(f"{part}." for part in parts.split("+"))
-
-
-def placed(one: str) -> str:
-    """Return one of `start` with the folder of a model of the package in the place of its name."""
-    place, _ = split_start(one)
-    return f"{find_checkpoint(place)}{one.removeprefix(place)}" if place in BUNDLED else one
 
 
 def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from askmask.cli.train import placed
 from askmask.errors import CheckpointError, SettingError
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.runs.whole_files import write_json
 from askmask.training.recipes import RECIPES, mini_phase_one
-from askmask.training.run import _load, _network, model_of, placed, started_from
+from askmask.training.run import _load, _network, model_of, started_from
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
 
