@@ -159,6 +159,8 @@ class Answer:
         }
         if self.asks:
             data["asks"] = True
+        elif self.round.segments is None:  # a reply that came to nothing does not say that nothing matches
+            data["unanswered"] = True
         if self.references:
             data["references"] = [reference.to_dict() for reference in self.references]
         if self.alternatives:
@@ -177,7 +179,7 @@ class Answer:
                 {
                     "id": data.get("round", ""),
                     "prompt": data["prompt"],
-                    "segments": None if data.get("asks") else data["masks"],
+                    "segments": None if data.get("asks") or data.get("unanswered") else data["masks"],
                     "reply": data.get("text") or None,
                     "references": data.get("references", ()),
                 }
@@ -226,10 +228,16 @@ def result_of(answers: Sequence[Answer]) -> dict[str, Any]:
 def save_answers(answers: Sequence[Answer], folder: str | Path) -> list[Path]:
     """Write mask-NN.png, overlay-NN.png (if the picture is there) and result.json; return their paths.
 
+    An answer in words alone has no mask.
+
     Files of an earlier call that this one does not write anew are removed; nothing else is. Raises SettingError
     for a folder that holds anything but our own earlier answers.
     """
-    masks = {f"mask-{number:02d}.png": answer for number, answer in enumerate(answers)}
+    masks = {
+        f"mask-{number:02d}.png": answer
+        for number, answer in enumerate(answers)
+        if answer.round.segments is not None  # an empty mask would say that nothing matches
+    }
     overlays = {f"overlay-{number:02d}.png": a for number, a in enumerate(answers) if a.picture is not None}
     with output_folder(folder, SAVED_BY, {}) as out, out.anew() as fresh:
         for name, answer in masks.items():

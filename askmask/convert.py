@@ -24,6 +24,7 @@ from askmask.sources import open_source
 MADE_BY = "askmask convert"
 REPORT = "convert.json"
 PICTURES = ("copy", "link", "none")
+UNANSWERED = "pictures left out: no prompt about them was answered with masks, or that nothing matches"
 STEP = 1000  # Examples between two reports of how many were read
 
 
@@ -130,6 +131,9 @@ def _places(
     found: dict[str, tuple[str, tuple[int, int]]] = {}
     for path, group in groups.items():
         name = names[path]
+        if writer.background and all(round.segments is None for e in group for round in e.rounds):
+            result.left_out.add(UNANSWERED, path)
+            continue
         try:
             header = _header(path, group[0].size, needed=pictures != "none")
             if header.orientation != 1 and pictures == "none":

@@ -370,8 +370,8 @@ class Session:
                 for round in self.rounds
             )
 
-    def edit(self, round: str, prompt: str | Prompt) -> Answer:
-        """Ask a round anew with another prompt; rounds that refer to it become stale.
+    def edit(self, round: str, prompt: str | Prompt, *, words: bool = True) -> Answer:
+        """Ask a round anew with another prompt; rounds that refer to it become stale. `words` as in `ask`.
 
         As many segments as before keep their ids and names, else they get new ones. What a Prompt refers to is as it
         says; with new words alone, what was given beside the old ones stays.
@@ -386,13 +386,16 @@ class Session:
                     do="Delete it, and add another.",
                 )
             given = prompt if isinstance(prompt, Prompt) else replace(as_given(old), text=prompt)
-            return self._ask_anew(index, given, lambda new: self._named_like(new, old))
+            return self._ask_anew(index, given, lambda new: self._named_like(new, old), words)
 
-    def refresh(self) -> list[Answer]:
-        """Ask the stale rounds anew, in order; return their answers. A user's own masks stay as they are."""
+    def refresh(self, *, words: bool = True) -> list[Answer]:
+        """Ask the stale rounds anew, in order; return their answers. A user's own masks stay as they are.
+
+        `words` as in `ask`.
+        """
         with self._lock:
             stale = [round.id for round in self.rounds if round.id in self.stale and not made_by_user(round)]
-            return [self.edit(name, as_given(self.rounds[self._index(name)])) for name in stale]
+            return [self.edit(name, as_given(self.rounds[self._index(name)]), words=words) for name in stale]
 
     def delete(self, round: str) -> None:
         """Remove a round; rounds that refer to it become stale and lose the reference."""
@@ -473,10 +476,11 @@ class Session:
         return session
 
     @classmethod
-    def replay(cls, data: Mapping[str, Any], model: Model, picture: Any) -> Session:
+    def replay(cls, data: Mapping[str, Any], model: Model, picture: Any, *, words: bool = True) -> Session:
         """Ask all prompts of a conversation that `to_dict` wrote anew, in order; names stay. Raises DataError.
 
-        The same model gives the same answers; after an edit or a deletion, those it gives now that it was made.
+        The same model, asked with or without `words` as it was, gives the same answers; after an edit or a deletion,
+        those it gives now that it was made.
         """
         old = cls.from_dict(data, model, picture)
         new = cls(model, old.picture)
@@ -488,7 +492,7 @@ class Session:
             prompt = as_given(round)
             meant = translated(prompt.refers_to, old.rounds[: len(new.rounds)], new.rounds)
             named_like = partial(new._named_like, old=round)
-            new._ask_anew(len(new.rounds), replace(prompt, refers_to=meant), named_like)
+            new._ask_anew(len(new.rounds), replace(prompt, refers_to=meant), named_like, words)
         new._before.clear()
         return new
 
@@ -571,7 +575,7 @@ class Session:
                 event = Done(0, replace(event.answer, round=take(event.answer.round)))
             yield event
 
-    def _ask_anew(self, index: int, prompt: Prompt, name: Callable[[Round], Round]) -> Answer:
+    def _ask_anew(self, index: int, prompt: Prompt, name: Callable[[Round], Round], words: bool) -> Answer:
         """Answer a prompt after the rounds before `index`, and put it there, or at the end."""
 
         def take(made: Round) -> Round:
@@ -582,7 +586,7 @@ class Session:
                 self._set(*replaced(self.rounds, self.stale, index, made))
             return made
 
-        for event in self._answer(prompt, self.rounds[:index], Keep(), take):
+        for event in self._answer(prompt, self.rounds[:index], Keep(words=words), take):
             if isinstance(event, Done):
                 return event.answer
         raise RuntimeError("the back-end ended without an answer")

@@ -126,7 +126,7 @@ def _run(folder: Path, notes: Notes) -> Iterator[Example]:
 def _round_of(answer: Answer, notes: Notes, where: str) -> Round:
     """Return an answer as a round that knows nothing of others."""
     round = _without_untrained(answer.round, answer.score_trained, notes, where)
-    segments = tuple(replace(segment, id="", parents=()) for segment in round.segments or ())
+    segments = round.segments and tuple(replace(segment, id="", parents=()) for segment in round.segments)
     if refers := round.prompt.refers_to:
         notes.add("references left out: the rounds they mean are not in the file", where, len(refers))
     prompt = replace(round.prompt, refers_to=())

@@ -46,6 +46,12 @@ def test_ask_is_the_next_round_and_remembers(session):
     assert session.rounds[1].prompt.refers_to == ("m1",) and session["m2"].mask == again.mask
 
 
+def test_an_answer_in_words_alone_is_saved_without_an_empty_mask(session, tmp_path):
+    paths = session.ask("whichever").save(tmp_path)
+    assert [path.name for path in paths] == ["overlay-00.png", "result.json"]
+    assert json.loads(paths[1].read_text())["answers"][0]["asks"] is True
+
+
 def test_prompts_asked_together_know_nothing_of_each_other(session):
     session.ask("the red thing")
     found, again = session.ask_many(["the blue thing", "that again"])

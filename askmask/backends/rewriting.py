@@ -4,7 +4,7 @@ Baselines for memory. What a prompt refers to becomes
 
     mask        the words "the mask" (LISA's first approach in the SegLLM paper, its table A4)
     caption     what it was asked for by: "its handle" -> "the red mug's handle" (the second approach)
-    transcript  nothing; the earlier prompts and whether they found something stand before the prompt
+    transcript  nothing; the earlier prompts and what came of them (found, asks back, ...) stand before the prompt
     condense    with the whole conversation, a phrase that stands alone, written by a language model (condensing.py)
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from askmask.backend import Asked, Backend, Done, Event, Keep, State, View
-from askmask.conversation import Prompt, Round
+from askmask.conversation import Prompt, Round, without_masks
 from askmask.errors import PromptError, SettingError
 from askmask.imaging.files import Picture
 from askmask.references import mentions, said_by
@@ -91,7 +91,7 @@ class RewritingBackend:
     def _transcript(self, prompt: Prompt, rounds: Sequence[Round]) -> Prompt:
         """Write as many of the last rounds before the prompt as the back-end takes."""
         told = [
-            f"{r.text.strip()}: {'found' if r.segments else 'nothing found'}."
+            f"{r.text.strip()}: {'found' if r.segments else without_masks(r.segments, r.reply)}."
             for r in rounds
             if r.text.strip()
         ]

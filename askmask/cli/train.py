@@ -51,16 +51,24 @@ def train(
         return
     from dataclasses import replace
 
-    from askmask.loading import BUNDLED, find_checkpoint
+    from askmask.loading import find_checkpoint
     from askmask.training.recipes import DialogueRecipe, SegmentationRecipe
     from askmask.training.run import start
 
     if isinstance(chosen, (SegmentationRecipe, DialogueRecipe)):
         chosen = replace(chosen, model=str(find_checkpoint(chosen.model)))
-    parts = tuple(str(find_checkpoint(one)) if one in BUNDLED else one for one in chosen.start)
-    chosen = replace(chosen, start=parts)
+    chosen = replace(chosen, start=tuple(map(placed, chosen.start)))
 
     _watch(start(chosen, lambda line: say(line, err=True)), chosen.run)
+
+
+def placed(one: str) -> str:
+    """Return one of `start` with the folder of a model of the package in the place of its name."""
+    from askmask.loading import BUNDLED, find_checkpoint
+    from askmask.training.run import split_start
+
+    place, _ = split_start(one)
+    return f"{find_checkpoint(place)}{one.removeprefix(place)}" if place in BUNDLED else one
 
 
 def _watch(steps, run: str) -> None:

@@ -214,11 +214,12 @@ MADE_BY = "askmask eval"
 
 
 def prediction_of(name: str, reply: Reply) -> Prediction:
-    """Turn a reply into the prediction that is stored: a reply that found nothing says so."""
+    """Turn a reply into the prediction that is stored: one that found nothing says so, one in words alone does not."""
+    alone = getattr(getattr(reply, "round", None), "segments", ()) is None
     return Prediction(
         id=name,
         masks=tuple(reply.masks) if reply.found else (),
-        no_target=not reply.found,
+        no_target=None if alone else not reply.found,
         # What no training stands behind is no score: it would be drawn as confidence and ranked by.
         score=float(reply.score)
         if reply.score is not None and getattr(reply, "score_trained", True)

@@ -118,6 +118,7 @@ class Writer:
     pictures: str = "images"  # the folder of the pictures
     by_split: bool = False  # whether they lie in a folder for each split
     polygons: bool = False  # whether outlines may stand for masks
+    background: bool = False  # whether a picture without masks teaches that nothing is there
 
     def folder(self, example: Example) -> str:
         """Return the folder of an Example's picture, relative to the output."""
@@ -126,12 +127,12 @@ class Writer:
 
 
 WRITERS: dict[str, Writer] = {
-    "coco": Writer(write_coco_folder, polygons=True),
-    "yolo-seg": Writer(write_yolo, by_split=True),
+    "coco": Writer(write_coco_folder, polygons=True, background=True),
+    "yolo-seg": Writer(write_yolo, by_split=True, background=True),
     "label-studio": Writer(write_label_studio),
     "cvat": Writer(write_cvat),
     "labelme": Writer(write_labelme),
-    "voc": Writer(write_voc, pictures="JPEGImages"),
+    "voc": Writer(write_voc, pictures="JPEGImages", background=True),
     "fiftyone": Writer(write_fiftyone, pictures="data"),
     "geojson": Writer(write_geojson),
     "png": Writer(write_png),

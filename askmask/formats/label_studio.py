@@ -118,7 +118,8 @@ def read_label_studio(
 def write_label_studio(examples: Iterable[Example], folder: Path, *, name: str, notes: Notes) -> int:
     """Write tasks.json and labels.xml; return the number of masks.
 
-    A task per picture, as an annotation, or where a model made any of its masks as a prediction.
+    A task per picture, as an annotation, or where a model made any of its masks as a prediction; as one that is
+    still to be annotated if no prompt about it was answered.
     """
     tasks, labels, count = [], {}, 0
     for picture, group in by_picture(examples).items():
@@ -140,11 +141,11 @@ def write_label_studio(examples: Iterable[Example], folder: Path, *, name: str, 
             field = {"id": NOTHING, "type": "textarea", "from_name": NOTHING, "value": {"text": nothing}}
             results.append(field | common)
         count += sum(result["type"] == "brushlabels" for result in results)
-        made = (
-            {"predictions": [{"model_version": name, "result": results}]}
-            if model
-            else {"annotations": [{"result": results}]}
-        )
+        made: dict[str, Any] = {}  # an annotation without results would say that somebody saw nothing
+        if model:
+            made = {"predictions": [{"model_version": name, "result": results}]}
+        elif results:
+            made = {"annotations": [{"result": results}]}
         tasks.append({"data": {"image": f"/data/local-files/?d={quote(picture)}"}} | made)
     write_json(folder / TASKS, tasks, indent=None)
     write_text(folder / INTERFACE, _interface(labels))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate import init_empty_weights
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from askmask.errors import CheckpointError
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from askmask.model.talk.encoder import TalkPromptEncoder
 
 TOKENIZER = "tokenizer"  # the folder beside the weights
-# While it builds without weights, accelerate changes how every module of the process takes parameters. Who builds
-# or puts weights in holds this.
+# While one is built without weights, all modules of the process take parameters by our function. Who builds or puts
+# weights in holds this.
 BUILDING = threading.Lock()
 
 
@@ -51,10 +51,25 @@ _DRAW = {"kaiming_uniform_", "normal_", "trunc_normal_", "uniform_"}
 def without_weights() -> Iterator[None]:
     """Build modules whose parameters have no storage (meta device); buffers are real.
 
-    Those that are not saved (rotary frequencies) are computed while building.
+    Those that are not saved (rotary frequencies) are computed while building. What other threads build meanwhile has
+    its weights: accelerate's `init_empty_weights` took them from those, too.
     """
-    with BUILDING, init_empty_weights(include_buffers=False), _NothingDrawn():
-        yield
+    with BUILDING:
+        builder, register = threading.get_ident(), nn.Module.register_parameter
+
+        def take(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+            register(module, name, param)
+            # One that is tied was emptied where it was made first.
+            if param is not None and not param.is_meta and threading.get_ident() == builder:
+                empty = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
+                module._parameters[name] = empty
+
+        nn.Module.register_parameter = take  # type: ignore[method-assign, assignment]
+        try:
+            with _NothingDrawn():
+                yield
+        finally:
+            nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = False) -> AskMaskNet:

@@ -165,7 +165,7 @@ def _prediction(
         suppressed_in_all += suppressed
         result += [_region(segment, label, answer, interface) for segment in kept]
         scores += [segment.score for segment in kept if segment.score is not None and answer.score_trained]
-        said.append(f"{answer.prompt or label}: {in_words(len(answer.segments), suppressed)}")
+        said.append(f"{answer.prompt or label}: {in_words(answer, suppressed)}")
         said += answer.notices
     said = list(dict.fromkeys(said))
     if interface.says:

@@ -178,17 +178,25 @@ def _session_of(model: Model, picture: Any, turns: list[tuple[str, str]]) -> Ses
         masks = [_mask_of(one, session.picture.size) for one in found["instances"]]
         if any(mask is None for mask in masks):
             continue
-        segments = tuple(
+        segments: tuple[Segment, ...] | None = tuple(
             Segment(mask=mask, id=f"m{count + n}", source="predicted") for n, mask in enumerate(masks) if mask
         )
         count += len(masks)
-        said = reply.split(FENCE)[0].strip() or None
+        said = _words_of(found) if reply.lstrip().startswith("{") else reply.split(FENCE)[0].strip() or None
+        if not masks and found.get("reply") and not found.get("nothing_because"):
+            segments = None  # it was in words alone
         prompt = prompt_of(words, session.picture.size)
         rounds.append(Round(prompt=prompt, segments=segments, reply=said, id=f"r{len(rounds) + 1}").to_dict())
     if not rounds:
         return session
     saved = session.to_dict() | {"rounds": rounds, "next": {"r": len(rounds) + 1, "m": count}}
     return Session.from_dict(saved, model, session.picture)
+
+
+def _words_of(found: Mapping[str, Any]) -> str | None:
+    """Return the words of a reply that was JSON alone."""
+    texts = (found.get("reply"), found.get("nothing_because"))
+    return next((text for text in texts if isinstance(text, str) and text), None)
 
 
 def _mask_of(instance: Any, size: tuple[int, int]) -> Mask | None:
@@ -225,8 +233,8 @@ def _completion_of(answer: Answer, model: str, *, as_json: bool) -> dict[str, An
     words = answer.text or (_counted(answer) if answer.found else NOTHING)
     reply = {
         "instances": instances,
-        "nothing_because": "" if answer.found else answer.text or NOTHING,
-        "reply": answer.text if answer.found else "",
+        "nothing_because": "" if answer.found or answer.asks else answer.text or NOTHING,
+        "reply": answer.text if answer.found or answer.asks else "",
     }
     if as_json:
         content = json.dumps(reply, ensure_ascii=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from askmask.conversation import Segment
+from askmask.answer import Answer
+from askmask.conversation import Segment, without_masks
 from askmask.imaging.mask import Mask
 
 SAME = 0.8  # IoU from which two masks are of one thing
@@ -21,11 +22,13 @@ def new_ones(found: Sequence[Segment], there: Sequence[Mask]) -> tuple[list[Segm
     return kept, len(found) - len(kept)
 
 
-def in_words(found: int, suppressed: int) -> str:
+def in_words(answer: Answer, suppressed: int) -> str:
     """Say what came of a prompt, so that nothing shown is never mistaken for nothing done."""
-    if not found:
+    if answer.asks:
+        return f"{without_masks(None, answer.reply)}: {answer.text}"
+    if not answer.segments:
         return "nothing matches"
-    new = found - suppressed
+    new = len(answer.segments) - suppressed
     if not suppressed:
         return f"{new} proposed"
     there = "there already" if suppressed > 1 else "is there already"

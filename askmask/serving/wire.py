@@ -176,7 +176,9 @@ def answer_to_wire(answer: Answer, form: Form) -> dict[str, Any]:
     return {
         "prompt": answer.round.prompt.to_json(),
         "reply": answer.text or None,
-        "segments": [segment_to_wire(segment, form) for segment in answer.segments],
+        "segments": None
+        if answer.round.segments is None  # in words alone, such as a question back
+        else [segment_to_wire(segment, form) for segment in answer.segments],
         "answer": facts_of(answer),
     }
 

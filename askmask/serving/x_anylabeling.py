@@ -95,7 +95,7 @@ def routes(service: Service) -> APIRouter:
                 label = " ".join(answer.prompt.split())[:100] or "AUTOLABEL_OBJECT"
                 for segment in kept:
                     shapes += _shapes(segment, label, len(shapes) + 1, scored=answer.score_trained)
-                said.append(f"{label}: {in_words(len(answer.segments), suppressed)}")
+                said.append(f"{label}: {in_words(answer, suppressed)}")
                 said += answer.notices
             return {
                 "success": True,

@@ -214,11 +214,13 @@ def _network(recipe: SegmentationRecipe | DialogueRecipe) -> tuple[AskMaskNet, N
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net, config = load_checkpoint(source, device=device, dtype=torch.float32 if device == "cpu" else None)
     if recipe.start:
-        weights = started_from(recipe.start)
-        foreign = sorted(set(weights) - set(net.state_dict()))
-        if foreign:
+        weights, own = started_from(recipe.start), net.state_dict()
+        foreign = sorted(set(weights) - set(own))
+        sized = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+        if foreign or sized:
             raise CheckpointError(
-                f"{', '.join(recipe.start)} is of another network", got=f"foreign {foreign[:4]}"
+                f"{', '.join(recipe.start)} is of another network",
+                got=f"foreign {foreign[:4]}, of another size {sorted(sized)[:4]}",
             )
         net.load_state_dict(weights, strict=False)
     return net, config
@@ -265,19 +267,20 @@ def _mini(
 def started_from(start: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return the weights of all that is in `start`, a later one's in place of an earlier one's.
 
-    Of one written `RUN@segmenter+adapter`, only the weights whose names begin so. Raises CheckpointError if none does.
+    Of one written `RUN@segmenter+adapter`, only the weights whose names begin so. Raises CheckpointError for
+    a part that it has no weights of.
     """
     found: dict[str, torch.Tensor] = {}
     for one in start:
         place, parts = split_start(one)
         weights = newest(place)["model"]
-        some = (
-            {name: value for name, value in weights.items() if name.startswith(parts)} if parts else weights
-        )
-        if not some:
+        if lacking := [part for part in parts if not any(name.startswith(part) for name in weights)]:
             known = ", ".join(sorted({name.partition(".")[0] for name in weights}))
-            raise CheckpointError(f"{place} has no such part", got=one, do=f"Its parts: {known}.")
-        found |= some
+            got = ", ".join(repr(part.removesuffix(".")) for part in lacking)
+            raise CheckpointError(
+                f"{place} has no such part", got=f"{got} in {one}", do=f"Its parts: {known}."
+            )
+        found |= {name: value for name, value in weights.items() if not parts or name.startswith(parts)}
     return found
 
 
@@ -359,5 +362,7 @@ def newest(start: str) -> dict[str, Any]:
         if not found:
             raise CheckpointError("no checkpoint yet", got=path, do="Let that run save one first.")
         path = found[-1]
+    elif not path.exists():
+        raise CheckpointError("no such run, file or model to start from", got=start or "no name")
     state = read_state(path)
     return state | {"model": weights_in(state, path)}

@@ -98,7 +98,10 @@ def test_a_transcript_holds_as_many_rounds_as_fit(picture):
         session.ask(text)
     assert inner.got[1][0].text == "Before: the red thing: found. Now: the purple thing"
     assert inner.got[2][0].text == "Before: the purple thing: found. Now: its lid"  # red was in the words
+    session.ask("whichever")
+    session.ask("its top")
+    assert inner.got[4][0].text == "Before: whichever: asks back. Now: its top"  # a question is not "nothing"
     session.ask("a green thing " * 4)
-    assert inner.got[3][0].text == "a green thing " * 4
+    assert inner.got[5][0].text == "a green thing " * 4
     with pytest.raises(SettingError, match="mask, caption, transcript"):
         RewritingBackend(inner, "other")

@@ -26,7 +26,7 @@ class ColourView:
 
 
 class ColourBackend:
-    """A back-end with memory: "that again" means what the round before answered."""
+    """A back-end with memory: "that again" means what the round before answered. "whichever" makes it ask back."""
 
     name, protocol_name, fingerprint = "colours", "native", "0"
 
@@ -61,7 +61,9 @@ class ColourBackend:
             elif "again" in one.prompt.text and rounds:
                 segments = tuple(replace(s, source="predicted", name=None) for s in rounds[-1].segments)
                 reply = rounds[-1].reply
-            yield from (Found(row, segment) for segment in segments)
+            elif "whichever" in one.prompt.text:
+                segments, reply = None, "The red one or the green one?"
+            yield from (Found(row, segment) for segment in segments or ())
             yield Words(row, reply)
             answer = Answer(
                 round=Round(prompt=one.prompt, segments=segments, reply=reply),

@@ -9,7 +9,7 @@ import pytest
 import askmask
 from askmask.conversation import Round
 from askmask.errors import DataError, SettingError
-from askmask.evaluation.predict import failures, plan, predict, predictor_of
+from askmask.evaluation.predict import failures, plan, predict, prediction_of, predictor_of
 from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.scoring import score
 from askmask.evaluation.truth import truths_of
@@ -66,6 +66,13 @@ def test_history_of_own_answers(examples, tmp_path):
     assert data["gIoU"] == 1.0 and data["groups"]["round"]["3"]["gIoU"] == 1.0
     replies = lines(tmp_path, "replies")
     assert {row["id"] for row in replies} == {f"p{n}-talk#1" for n in range(5)}  # no mask awaits "hello"
+
+
+def test_a_question_back_does_not_say_that_nothing_matches(examples):
+    session = ColourModel().open(examples[0].image)
+    said = [prediction_of("x", session.ask(text)) for text in ("red", "purple", "whichever")]
+    assert [one.no_target for one in said] == [False, True, None]
+    assert "no_target" not in said[2].to_dict() and said[2].text.endswith("?")
 
 
 @pytest.mark.parametrize("shards", [2, 3, 7])

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image
 
 import askmask.convert as converting
-from askmask.conversation import Example
+from askmask.answer import save_answers
+from askmask.conversation import Example, Prompt, Round, Segment
 from askmask.convert import convert
 from askmask.errors import DataError, SettingError
 from askmask.formats import own
@@ -25,6 +27,7 @@ from askmask.imaging.files import read_header, read_picture
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 from askmask.sources import open_source
+from tests.evaluation.colour_model import ColourModel
 from tests.formats.drawn import SHAPES, shape, write_drawn
 
 BACK = [name for name in WRITERS if name in LOADERS]
@@ -288,6 +291,45 @@ def test_a_picture_that_is_gone_or_of_another_size_is_left_out_and_said(tmp_path
         (source / example.image).unlink(missing_ok=True)
     with pytest.raises(DataError, match="nothing to write"):
         convert(str(source), "cvat", tmp_path / "none")
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_a_picture_whose_prompts_were_answered_in_words_alone_does_not_teach_that_nothing_is_there(
+    tmp_path, to
+):
+    Image.new("RGB", (9, 9)).save(tmp_path / "words.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "masks.png")
+    mask = Mask.full((9, 9))
+    rounds = {
+        "words": Round(
+            prompt=Prompt(text="one of them"), segments=None, reply="The left one or the right one?"
+        ),
+        "masks": Round(prompt=Prompt(text="all"), segments=(Segment(mask=mask),)),
+    }
+    examples = [
+        Example(id=name, image=f"{name}.png", size=(9, 9), rounds=(round,)) for name, round in rounds.items()
+    ]
+    own.write_examples(examples, tmp_path / "examples.jsonl")
+    result = convert(str(tmp_path / "examples.jsonl"), to, tmp_path / "out")
+    assert result.masks == 1
+    if to in ("coco", "yolo-seg", "voc"):  # a picture without masks is one of background to them
+        assert not list((tmp_path / "out").rglob("words*")) and sum(result.left_out.counts.values()) == 1
+    if to == "label-studio":
+        tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+        assert ["annotations" in task for task in tasks] == [False, True]
+
+
+def test_saved_answers_in_words_alone_are_not_read_as_nothing(tmp_path):
+    """A question back became truth: a prompt that rightly nothing matches."""
+    Image.new("RGB", (9, 9), (220, 30, 30)).save(tmp_path / "red.png")
+    answers = ColourModel().open(tmp_path / "red.png").ask_many(["red", "purple", "whichever"])
+    silent = replace(answers[2], round=replace(answers[2].round, reply=None))  # a reply that came to nothing
+    save_answers([*answers, silent], tmp_path / "answers")
+    (example,) = open_source(str(tmp_path / "answers"), notes=Notes(), at=tmp_path)
+    assert [r.segments and len(r.segments) for r in example.rounds] == [1, (), None, None]
+    convert(str(tmp_path / "answers"), "fiftyone", tmp_path / "out", at=tmp_path)
+    (sample,) = json.loads((tmp_path / "out" / "samples.json").read_text())["samples"]
+    assert sample["nothing_matches"] == ["purple"]
 
 
 def test_equal_names_get_numbers_and_odd_ones_are_made_plain():

@@ -1,6 +1,7 @@
 """MIRAS's network, tiny and untrained: its eyes, its words, and that it talks as every network here does."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -352,8 +353,24 @@ def test_what_is_no_base_is_named(bases, tmp_path):
         with pytest.raises(CheckpointError, match=said):
             new_miras(**bases | {part: bases[wrong]}, out=tmp_path / part, side=SIDE)
         assert not (tmp_path / part / "card.json").exists()
-    with pytest.raises(CheckpointError, match="multiple of 32"):
-        new_miras(**bases, out=tmp_path / "odd", side=100)
+    for side in (100, 0, -32, 10**7):
+        with pytest.raises(CheckpointError, match="multiple of 32"):
+            new_miras(**bases, out=tmp_path / "odd", side=side)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("tokenizer.json", "{}"), ("tokenizer_config.json", "["), ("config.json", '"num_attention_heads": 3')],
+)
+def test_a_damaged_tokenizer_is_named(bases, tmp_path, name, text):
+    """It was an error of transformers', of whatever kind: so were settings that it reads beside the tokenizer."""
+    folder = shutil.copytree(bases["language"], tmp_path / "language")
+    whole = (folder / name).read_text()
+    (folder / name).write_text(
+        whole.replace('"num_attention_heads": 4', text) if name == "config.json" else text
+    )
+    with pytest.raises(CheckpointError, match="no tokenizer that can be read"):
+        new_miras(**bases | {"language": folder}, out=tmp_path / "out", side=SIDE)
 
 
 # -- real sizes ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from askmask.model.mini.reply_words import ALONE, BEGIN, END, FOUND, LONGEST, OB
 from askmask.model.mini.speech import padded
 from askmask.model.mini.spoken import read_again
 from askmask.model.seams import MaskOutput, Piece
+from askmask.session import Session
 from tests.model.test_mini import SIZES
 
 SPEAKS = SIZES.speaking(["the", "red", "blue", "mug", "ball", "and", "I", "see", ".", "?", "nothing"])
@@ -176,6 +177,14 @@ def test_a_model_that_speaks_can_be_asked_for_masks_alone(picture, tmp_path):
     assert [one.reply for one in quiet] == [None] * len(PROMPTS)
     assert [one.masks for one in quiet] == [one.masks for one in plain]
     assert session.fork().ask(PROMPTS[0], words=False).reply is None
+    session.edit(
+        "r1", PROMPTS[1], words=False
+    )  # what is asked anew may go without words, too: they change what follows
+    assert session.rounds[0].reply is None
+    again = Session.replay(session.to_dict(), session.model, picture, words=False)
+    assert [round.reply for round in again.rounds] == [None] and again.rounds[0].masks == session.rounds[
+        0
+    ].masks
 
 
 def test_words_come_as_they_are_made_and_add_up_to_the_reply(picture, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import askmask
+from askmask.model.build import without_weights
 from askmask.model.threads import at_most
 from askmask.segmenters.mini import PromptableMini
 
@@ -26,6 +27,16 @@ def test_networks_loaded_at_once_are_whole_and_leave_torch_as_it_was(tiny_folder
         models = list(threads.map(lambda _: askmask.load(tiny_folder, device="cpu"), range(3)))
     assert len({model.open(picture_path).ask("a ball").mask for model in models}) == 1
     assert torch.nn.Linear(2, 2).weight.device.type == "cpu"
+
+
+def test_what_another_thread_builds_while_a_network_is_loaded_has_its_weights():
+    """A user's own network, or a segmenter of ours, came out empty when somebody loaded a model at that moment."""
+    with ThreadPoolExecutor(1) as threads, without_weights():
+        there = threads.submit(torch.nn.Linear, 2, 2).result()
+        here = torch.nn.Linear(2, 2)
+        here.tied = here.weight
+    assert not there.weight.is_meta and there.weight.any()
+    assert here.weight.is_meta and here.tied is here.weight and not torch.nn.Linear(2, 2).weight.is_meta
 
 
 def test_mini_uses_one_thread_and_gives_the_others_back():

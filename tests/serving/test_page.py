@@ -416,11 +416,15 @@ def test_it_says_when_nothing_matches_and_when_asking_fails(opened, colours):
     page.ask("the purple one")
     page.wait_rounds(1)
     assert "Nothing in the picture matches." in page.text(".none")
+    page.ask("whichever")  # answered by a question: a screen reader said "nothing matches"
+    page.wait_rounds(2)
+    page.wait("return document.querySelector('#say').textContent == 'The red one or the green one?'")
+    assert page.run("return document.querySelectorAll('.none').length") == 1
     page.ask("unanswerable")
     page.wait("return document.querySelector('.round .problem')")
     assert "This prompt is refused." in page.text(".problem")
     page.run("document.querySelector('.round .problem').parentElement.querySelector('button').click()")
-    page.wait_rounds(1)
+    page.wait_rounds(2)
     page.faults()  # the refusal itself stands in the console: a status of 422 is no fault of the page
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from askmask.formats.label_studio import encode_rle
 from askmask.imaging.mask import Mask
+from askmask.serving.openai_api import _session_of
+from tests.evaluation.colour_model import ColourModel
 from tests.serving.conftest import BOXES, SIZE, colour_server, data_url, picture
 from tests.serving.test_sessions import box_mask
 
@@ -58,6 +60,16 @@ def test_label_studios_own_converter_reads_the_masks(colours):
     pytest.importorskip("label_studio_sdk.converter.brush", reason="needs label-studio-sdk")
     prediction = predict(colours, {"data": {"photo": data_url(picture())}})
     assert decoded(brushes(prediction)[0]) == box_mask("red")
+
+
+def test_an_annotation_tool_hears_a_question_back(colours):
+    """It was told that nothing matches."""
+    prediction = predict(colours, {"data": {"photo": data_url(picture()), "prompt": "whichever"}})
+    said = "asks back: The red one or the green one?"
+    assert prediction["askmask"]["said"][0] == f"whichever: {said}" and not brushes(prediction)
+    call = {"model": "colours", "image": data_url(picture()), "params": {"text_prompt": "whichever"}}
+    found = colours.client.post("/x-anylabeling/v1/predict", json=call).json()
+    assert found["data"]["description"] == f"whichever: {said}"
 
 
 def test_what_people_drew_is_kept_and_not_proposed_again(colours):
@@ -276,6 +288,24 @@ def test_openais_conversation_remembers_masks_that_come_back(openai):
     )
     nothing = openai.chat.completions.create(model="colours", messages=[message("purple", picture())])
     assert fenced(nothing.choices[0].message.content)["instances"] == []
+
+
+def test_openais_client_gets_a_question_back_and_the_conversation_keeps_it_as_one(colours):
+    """It read "nothing_because": another askmask that points with it took the question for "nothing is there"."""
+
+    def asked(*messages, **more):
+        call = {"model": "colours", "messages": messages} | more
+        done = colours.client.post("/openai/v1/chat/completions", json=call).json()
+        return done["choices"][0]["message"]["content"]
+
+    question = "The red one or the green one?"
+    for form in ({}, {"response_format": {"type": "json_object"}}):
+        content = asked(message("whichever", picture()), **form)
+        said = fenced(content) if not form else json.loads(content)
+        assert said == {"instances": [], "nothing_because": "", "reply": question}
+        turns = [("user", "whichever"), ("assistant", content)]
+        (round,) = _session_of(ColourModel(), picture(), turns).rounds
+        assert round.segments is None and round.reply == question
 
 
 def test_openais_client_hears_what_is_wrong(openai):

@@ -37,6 +37,9 @@ def test_masks_are_exact_in_every_form(colours, form):
     assert mask_of(segment) == box_mask("red")
     assert segment["box"] == list(BOXES["red"]) and segment["area"] == box_mask("red").area
     assert found["answers"][1]["segments"] == [] and not found["answers"][1]["answer"]["found"]
+    call["prompts"] = ["whichever"]  # a question back is no empty answer
+    (asked,) = colours.client.post("/v1/segment", json=call).json()["answers"]
+    assert asked["segments"] is None and asked["answer"]["asks"] and asked["reply"].endswith("?")
 
 
 def test_holes_and_many_parts_survive_the_wire():

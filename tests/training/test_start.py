@@ -1,18 +1,20 @@
 """What a run starts from."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from askmask.cli.train import placed
 from askmask.errors import CheckpointError, SettingError
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.runs.whole_files import write_json
-from askmask.training.recipes import mini_phase_one
-from askmask.training.run import _load, model_of, started_from
+from askmask.training.recipes import RECIPES, mini_phase_one
+from askmask.training.run import _load, _network, model_of, started_from
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
 
@@ -43,6 +45,26 @@ def test_of_a_run_only_the_parts_that_are_named_count(tmp_path):
     assert set(started_from((odd,))) == {"1.weight"}  # a folder of that name is that folder
     with pytest.raises(CheckpointError, match=r"Its parts: 0, 1"):
         started_from((f"{masks}@segmenter",))
+    for odd in ("0+adaptor", "0+", "+1"):  # one that is wrong among others was passed over
+        with pytest.raises(CheckpointError, match=r"Its parts: 0, 1"):
+            started_from((f"{masks}@{odd}",))
+
+
+def test_parts_of_a_model_of_the_package_are_a_start_too(tmp_path):
+    """`start=mini@adapter` was a file that cannot be read, and to be deleted."""
+    found = started_from((placed("mini@adapter+prompt_encoder.language"),))
+    assert found and all(name.startswith(("adapter.", "prompt_encoder.language.")) for name in found)
+    assert placed("runs/mini@adapter") == "runs/mini@adapter"
+    with pytest.raises(CheckpointError, match="no such run"):
+        started_from((f"{tmp_path}/none@adapter",))
+
+
+def test_weights_of_another_size_are_refused_by_name(tmp_path, tiny_folder, tiny):
+    name, value = next((n, v) for n, v in tiny.backend.net.adapter.state_dict().items() if v.ndim == 2)
+    other = saved(tmp_path / "other", **{f"adapter.{name}": torch.zeros(len(value) + 1, value.shape[1])})
+    recipe = replace(RECIPES["phase_one"](), model=str(tiny_folder), start=(other,))
+    with pytest.raises(CheckpointError, match=re.escape(f"of another size ['adapter.{name}']")):
+        _network(recipe)
 
 
 def test_a_forgotten_name_between_commas_is_named():

@@ -13,6 +13,7 @@ from lmms_eval.api.model import lmms
 import askmask
 from askmask.errors import AskMaskError
 from askmask.evaluation.lmms.wire import to_wire
+from askmask.evaluation.predict import prediction_of
 
 
 class AskMask(lmms):
@@ -48,7 +49,7 @@ class AskMask(lmms):
             except AskMaskError:
                 answers.append("")
                 continue
-            said = not answer.found
+            said = prediction_of("", answer).no_target
             answers.append(to_wire(answer.masks, answer.scores, no_target=said, text=answer.text))
         return answers
 

@@ -82,7 +82,7 @@ LIMITS = {
 
 
 def check_sizes(config: MiniConfig) -> None:
-    """Raise CheckpointError for sizes that no network has, and for names that are no text."""
+    """Raise CheckpointError for sizes that no network has, names that are no text, and choices that are none."""
     for name, (least, most, multiple) in LIMITS.items():
         value = getattr(config, name)
         if type(value) is not int or not least <= value <= most or value % multiple:
@@ -99,6 +99,9 @@ def check_sizes(config: MiniConfig) -> None:
         words = getattr(config, name)
         if type(words) is not tuple or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
+    for name in ("composes", "remembers", "listens"):
+        if type(value := getattr(config, name)) is not bool:
+            raise CheckpointError(f"mini's {name} must be true or false", got=repr(value)[:40])
     if not (config.categories and config.colours and config.parts and config.kinds):
         raise CheckpointError(
             "mini's categories, colours, parts and kinds each begin with that of nothing known"

@@ -92,11 +92,10 @@ class WordHasher:
     def earlier(self, said: Sequence[Said]) -> Earlier | None:
         """Read what was said before B prompts, of each at most MOST_HEARD words, the latest; None if nothing was."""
         rows: list[list[tuple[str, int, int]]] = []
+        most = min(MOST_OF_A_TEXT, self.limit)  # it knows no places beyond those of a prompt
         for one in said:
             texts = enumerate((one.reply, *reversed(one.prompts)))
-            words = [
-                (w, at, ago) for ago, text in texts for at, w in enumerate(split(text, MOST_OF_A_TEXT)) if w
-            ]
+            words = [(w, at, ago) for ago, text in texts for at, w in enumerate(split(text, most)) if w]
             rows.append(words[:MOST_HEARD])
         longest = max(map(len, rows), default=0)
         if not longest:

@@ -27,6 +27,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 FRAMINGS = ("stretch", "crop")
 LONGEST = 200  # times as long as wide
+MOST_SIDE = 4096  # px of the square
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class MirasFront(nn.Module):
         # Each stage halves the maps, the first by its patches: the last must have a cell at least.
         widths = list(fine.hidden_sizes)
         least = fine.patch_size * 2 ** (len(widths) - 1)
-        if side % least:
-            raise CheckpointError(f"the side of the square must be a multiple of {least}", got=side)
+        if side % least or not least <= side <= MOST_SIDE:
+            raise CheckpointError(
+                f"the side of the square must be a multiple of {least}, up to {MOST_SIDE}", got=side
+            )
         self.fusion = PatchFusion(settings.hidden_size, sum(widths))
         self.connector = nn.Sequential(
             nn.Linear(settings.hidden_size, width), nn.GELU(), nn.Linear(width, width)

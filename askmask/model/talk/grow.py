@@ -93,7 +93,13 @@ def add_signs(source: Path, target: Path, *more: str) -> None:
     """Write the tokenizer of a folder with the signs of a conversation, and what is needed `more`, into another."""
     from transformers import AddedToken, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds, at its settings beside it as well
+        first = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise CheckpointError(
+            f"{source}: no tokenizer that can be read", got=first, do="Give a whole folder."
+        ) from error
     signs = [AddedToken(sign, special=True, normalized=False) for sign in SIGNS]
     if tokenizer.add_tokens(signs, special_tokens=True) != len(SIGNS):
         raise CheckpointError(f"{source}: the tokenizer has some of {', '.join(SIGNS)} already")

@@ -230,6 +230,7 @@ export class App {
 function summary(round, conversation) {
   if (round.failed) return round.failed;
   const names = (round.segments ?? []).map((segment) => conversation.nameOf(segment));
+  if (!round.segments && round.reply) return round.reply; // in words alone, such as a question back
   return names.length ? `${names.length} ${names.length > 1 ? "masks" : "mask"}: ${names.join(", ")}` : "nothing matches";
 }
 
