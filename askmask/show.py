@@ -65,8 +65,10 @@ def outcome_of(answer: Answer) -> str:
     """Say the outcome, and why nothing was found where a probability decided it."""
     if answer.found or answer.asks or not answer.presence_trained or answer.threshold is None:
         return legend_note(answer)
-    sign = "<" if answer.presence < answer.threshold else ">="
-    return f"nothing found: presence {answer.presence:.2f} {sign} {answer.threshold:.2f}"
+    if answer.presence >= answer.threshold:
+        return f"nothing found: presence {answer.presence:.3f}, but an empty mask"
+    digits = 2 if round(answer.presence, 2) < round(answer.threshold, 2) else 4
+    return f"nothing found: presence {answer.presence:.{digits}f} < {answer.threshold:.{digits}f}"
 
 
 def answer_html(answer: Answer) -> str:

@@ -28,7 +28,9 @@ from tests.hostile.sets import SETS
 ROOT = Path(__file__).parents[2]
 MEMORY = 3 << 30  # bytes that a child may hold, the interpreter and the libraries included
 SLOW_S = 1.0  # of processor time
-AT_ONCE = 1000  # cases of one child: the limit is meant for a reader, not for what libraries keep of thousands
+AT_ONCE = (
+    1000  # cases of one child: the limit is meant for a reader, not for what libraries keep of thousands
+)
 STUCK_S = 600.0  # of any time: a busy machine is no fault
 
 
