@@ -306,7 +306,7 @@ class Session:
         for segment in (segments[name],) if name in segments else reversed(segments.values()):
             if name in (segment.id, segment.name):
                 return segment
-        raise KeyError(name)
+        raise KeyError(f"no segment {name!r}; there are: {', '.join(segments) or 'none'}")
 
     def add(
         self,

@@ -86,7 +86,7 @@ class Talk:
     def help(self, rest: str) -> None:
         """This list."""
         for name, command in COMMANDS.items():
-            self.say(f"  {f':{name} {command.usage}':32}{command.run.__doc__}")
+            self.say(f"  {f':{name} {command.usage}':40} {command.run.__doc__}")
         self.say(
             "  Anything else is asked. What it refers to may be said in words: its handle, all of them except m2."
         )
