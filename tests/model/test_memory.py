@@ -18,7 +18,15 @@ from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.memory import Remembered, pad_memories, refer
 from askmask.model.mini.net import Mini
-from askmask.model.mini.words import FARTHEST, MOST_HEARD, Said, WordEmbedding, WordHasher
+from askmask.model.mini.words import (
+    FARTHEST,
+    LONGEST_WORD,
+    MOST_HEARD,
+    Said,
+    WordEmbedding,
+    WordHasher,
+    split,
+)
 from tests.training.discs import write_discs
 
 FOLLOWING = ["its lid", "the other one, please", "what is left of it"]
@@ -263,6 +271,10 @@ class TestWordsBefore:
         assert heard.sum() == MOST_HEARD and not unheard.any()
         assert ago[0, 0] == 0 and (ago[0].diff() >= 0).all() and ago.max() == 4
         assert hasher.earlier([Said(), Said()]) is None
+
+    def test_a_word_of_a_megabyte_is_not_kept(self):
+        """Each was, with its hash: fifty thousand of them for as long as the process lives."""
+        assert split("A" * 10**6 + "!mug", 9) == ["a" * LONGEST_WORD, "!", "mug"]
 
     def test_a_network_of_short_prompts_hears_no_more_of_earlier_ones(self):
         """It had no place for the ninth word, and every second prompt fell over."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from zlib import crc32
 
 import numpy as np
@@ -21,13 +22,17 @@ from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _GROUPS = (3, 4, 5)
+LONGEST_WORD = (
+    100  # letters: words are kept with their hashes, and a reply of another model may be one of megabytes
+)
 MOST_HEARD, MOST_OF_A_TEXT = 96, 24  # words of earlier rounds, in all and of each prompt or reply
 FARTHEST = 7  # rounds ago; what is farther is taken to be as far
 
 
 def split(prompt: str, limit: int) -> list[str]:
     """Return the prompt's words and signs in lower case, at most `limit`; at least one (possibly "")."""
-    return _WORD.findall(prompt.lower())[:limit] or [""]
+    found = islice(_WORD.finditer(prompt.lower()), limit)
+    return [one[0][:LONGEST_WORD] for one in found] or [""]
 
 
 @lru_cache(maxsize=50_000)
