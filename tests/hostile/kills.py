@@ -177,6 +177,10 @@ def _content(path: Path) -> bytes:
 def _steady(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _steady(one) for key, one in value.items() if key not in VOLATILE}
+    if isinstance(
+        value, float
+    ):  # a prompt asked alone, as after a kill, and beside others differ by rounding
+        return round(value, 4)
     return [_steady(one) for one in value] if isinstance(value, list) else value
 
 

@@ -151,7 +151,10 @@ def spoil(body: dict[str, Any], random: random.Random) -> tuple[str, int, bytes,
             {"prompt_tokens": 10**30, "completion_tokens": True},
         )
     )
-    return "a reply of another sort", 200, json.dumps(body).encode(), {}
+    # A reply that thought until its limit has later calls of this model ask for more, which the oracle answers otherwise.
+    thought = body["choices"][0]["finish_reason"] == "length" and not message["content"]
+    how = "limit: nothing but thoughts" if thought else "a reply of another sort"
+    return how, 200, json.dumps(body).encode(), {}
 
 
 class _Hostile(_Handler):
@@ -229,7 +232,7 @@ def run(seed: int, first: int, last: int, folder: Path) -> Iterator[dict[str, An
                     report = report_of(store)
                     if report.failures or report.finished != 1:
                         outcome = outcome or f"not mended: {failed}"
-                    elif not server.how.startswith(("content", "large")) and _result(store) != calm:  # type: ignore[attr-defined]
+                    elif not server.how.startswith(("content", "large", "limit")) and _result(store) != calm:  # type: ignore[attr-defined]
                         outcome = outcome or "another result than undisturbed"
                     outcome = outcome or (
                         "the key is on disk" if _key_in(folder / "run") else "mended" if failed else "read"

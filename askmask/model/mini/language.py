@@ -283,7 +283,7 @@ class Language(nn.Module):
                 seen.bias[:, number], (length, extra, length, extra)
             )  # [B, heads, T + O + M, T + O + M]
             if recalled is not None:
-                pairs = pairs + F.pad(recalled.bias[:, number], (length, 0, length, 0))
+                pairs = pairs + F.pad(recalled.bias(number), (length, 0, length, 0))
             both = layer(both, pairs + hidden, drop)
         both = self.norm(both[:, : length + objects])
         keep = keep[:, : length + objects]

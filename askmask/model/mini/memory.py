@@ -159,8 +159,18 @@ class Recalled:
 
     states: Tensor  # [B, M, D]
     pairs: Tensor  # [B, M, O, PAIR]
-    bias: Tensor  # [B, layers, heads, O + M, O + M]: for attention, zero among regions
+    towards: Tensor  # [B, layers, heads, M, O]: for the attention of references to regions
+    back: Tensor  # [B, layers, heads, O, M]: and of regions to references
     references: References
+
+    def bias(self, layer: int) -> Tensor:
+        """Return what is added to the attention of a layer, [B, heads, O + M, O + M]: zero among regions.
+
+        Made layer by layer: over a long conversation it is what takes most memory.
+        """
+        ours, theirs = self.towards[:, layer], self.back[:, layer]
+        count, regions = ours.shape[-2:]
+        return F.pad(ours, (0, count, regions, 0)) + F.pad(theirs, (regions, 0, 0, count))
 
 
 class Memory(nn.Module):
@@ -203,9 +213,7 @@ class Memory(nn.Module):
             .unflatten(1, (self.layers, self.heads))  # [B, layers, heads, M, O]
             for layer in (self.from_reference, self.to_reference)
         )
-        count, regions = pairs.shape[1:3]
-        bias = F.pad(ours, (0, count, regions, 0)) + F.pad(theirs.transpose(-1, -2), (regions, 0, 0, count))
-        return Recalled(states, pairs, bias, references)
+        return Recalled(states, pairs, ours, theirs.transpose(-1, -2), references)
 
     def spoken(self, summary: Tensor, states: Tensor, references: References) -> Tensor:
         """Return for each reference the logit that the words speak of it, alone or among others: [B, M]."""
