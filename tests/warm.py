@@ -94,7 +94,13 @@ class Warm:
         for process in self._started:  # what a failed test left running would be waited for without end
             process.send_signal(signal.SIGKILL)
         self._door.close()
-        self._server.wait()
+        try:
+            self._server.wait(5)
+        except (
+            subprocess.TimeoutExpired
+        ):  # a process forked here since (a worker of a loader) holds the door open
+            self._server.kill()
+            self._server.wait()
 
     def start(self, *words, code: str = COMMAND, cwd=None, env: dict | None = None) -> Process:
         """Start `code` with the words as its arguments, by default `askmask WORDS`."""

@@ -181,8 +181,10 @@ def replies_task(recipe: ReplyRecipe, folder: RunFolder) -> Task:
 
 def segmentation_task(recipe: SegmentationRecipe, folder: RunFolder) -> Task:
     """Build phase one or two over a checkpoint folder, or over the weights that `start` trained from it."""
+    from askmask.model.talk.net import TalkNet
+
     net, _ = _network(recipe)
-    if net.remembers:
+    if isinstance(net, TalkNet):
         raise SettingError(
             "a network of single prompts is needed",
             got=f"{recipe.model}, which talks",

@@ -23,9 +23,11 @@ def test_one_hostile_reply_costs_at_most_its_unit(tmp_path):
 
 def test_a_killed_export_is_made_again_whole(tmp_path):
     pytest.importorskip("openai")
-    rows = list(kills.run(SEED, 0, 3, tmp_path, only=("engine export",)))
-    assert len(rows) == 3 and [row for row in rows if not kills.good(row)] == []
-    assert any(row["hit"] for row in rows)
+    for row in kills.run(SEED, 0, 12, tmp_path, only=("engine export",)):
+        assert kills.good(row), row
+        if row["hit"]:  # a quick machine may have ended before
+            return
+    raise AssertionError("no kill met the command at work")
 
 
 # -- found by the long run ------------------------------------------------------------------------------------
