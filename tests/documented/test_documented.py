@@ -40,7 +40,7 @@ NOT_RUN = {
     "askmask eval mini prist:run1/data@train": "tests/evaluation/test_dialogue_scores.py runs it on a made set",
     "askmask world make --split test --start 3016": "the same with other numbers is in the walk",
     "askmask chat one/images/200003016-1.png": "tests/chat runs it on another picture",
-    "askmask train mini_masks start=runs/talk": "the same start is in the walk; choice=0 in tests/training/test_kept.py",
+    "askmask train mini_masks start=runs/talk": "another start is in the walk; choice=0: tests/training/test_kept.py",
     "askmask train mini_replies start=runs/talk": "tests/training/test_replies.py runs it",
     "askmask train mini_replies start=runs/replies,": "parts of a start: tests/training/test_start.py",
     "askmask eval mini data/dialogue-1": "250 scenes; the same with another data set is run",
@@ -181,7 +181,7 @@ MINI_WALK = [
     ("askmask train mini_perception", f"{FEW} sizes=64 until=1 batches=2 val_views=2"),
     ("askmask train mini_phase_one", f"{FEW} views=2 prompts=3 val_views=2"),
     ("askmask train mini_phase_two start=runs/words-1", f"{FEW} views=2 prompts=3 val_views=2"),
-    ("askmask train mini_masks", f"{FEW} views=1 prompts=2 val_views=2"),
+    ("askmask train mini_masks start=runs/words-2", f"{FEW} views=1 prompts=2 val_views=2"),
     ("askmask export runs/mini", ""),
 ]
 ENGINE_WALK = [
