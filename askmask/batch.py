@@ -61,7 +61,7 @@ def read_items(source: str | Path, prompts: Iterable[str] = ()) -> tuple[list[It
     Returns items and (row, reason) of unusable rows. JSONL image paths are relative to the file's folder.
     Raises DataError for a source that holds none, SettingError for a folder without prompts.
     """
-    given, source, prompts = str(source), Path(source), list(prompts)
+    given, source, prompts = str(source), Path(source), list(dict.fromkeys(prompts))
     pattern = glob.has_magic(given) and not os.path.exists(given)
     if source.is_dir() or pattern:
         if not prompts:

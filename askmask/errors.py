@@ -10,7 +10,8 @@ class AskMaskError(Exception):
     def __init__(self, what: str, *, got: object = None, do: str | None = None):
         self.what, self.got, self.do = what, got, do
         text = what if got is None else f"{what}; got {got}"
-        super().__init__(" ".join((text if do is None else f"{text}. {do}").split()))
+        end = "" if text.endswith((".", "!", "?")) else "."
+        super().__init__(" ".join((text if do is None else f"{text}{end} {do}").split()))
 
 
 class PictureError(AskMaskError, ValueError):

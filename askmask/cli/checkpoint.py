@@ -37,9 +37,13 @@ def convert(
     """Convert the published release."""
     from rich.console import Console
 
+    from askmask.errors import CheckpointError
     from askmask.hub import fetch_vlm
     from askmask.model.published import convert_published
 
+    for path in (sam2, adapter, lora, *([sam2_config] if sam2_config else [])):
+        if not path.exists():  # said before anything is fetched
+            raise CheckpointError("no such checkpoint file", got=path)
     folder = Path(vlm) if Path(vlm).is_dir() else fetch_vlm(vlm)
     with Console(stderr=True).status("converting"):
         done = convert_published(sam2, adapter, lora, folder, out, sam2_config=sam2_config)

@@ -36,7 +36,7 @@ Rpm = Annotated[float | None, typer.Option(help="Requests per minute.")]
 Tpm = Annotated[float | None, typer.Option(help="Tokens per minute.")]
 Floating = Annotated[bool, typer.Option("--allow-floating", help="Allow model names like *-latest.")]
 Ray = Annotated[
-    int | None, typer.Option("--ray", min=1, help="Workers on Ray (extra [ray]) instead of this process.")
+    int | None, typer.Option("--ray", min=1, help="Workers on Ray (extra \\[ray]) instead of this process.")
 ]
 RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster; without it, one on this machine.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch weights from the Hub without asking.")]

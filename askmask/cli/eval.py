@@ -98,6 +98,7 @@ def eval_command(
     """Run a model over a data set; see EVAL_HELP."""
     from askmask.evaluation.predict import answered_ids, failures
 
+    known = {path: path.stat().st_size for path in out.glob("stats-*.jsonl")}
     if shard is not None or processes == 1:
         _run_shard(
             model,
@@ -134,7 +135,7 @@ def eval_command(
         say(f"  failed  {row['id']}: {row['reason']}", err=True)
     if len(failed) > 10:
         say(f"  and {len(failed) - 10} more, in {out}/failed-*.jsonl", err=True)
-    for line in _statistics(out):
+    for line in _statistics(out, known):
         say(line, err=True)
     if shard is None and (answered_ids(out) or not failed):
         _score(dataset, out, score_by, reference, limit, report, as_json)
@@ -358,7 +359,8 @@ def _scores_of_words(out: Path, examples: Iterable[Example], notes: list[str]) -
         return {}
 
 
-def _statistics(out: Path) -> list[str]:
+def _statistics(out: Path, known: Mapping[Path, int]) -> list[str]:
+    """Return a line for each shard; of one whose file is as large as is `known`, nothing was asked now."""
     from askmask.errors import DataError
     from askmask.runs.append_log import whole_rows
 
@@ -368,7 +370,8 @@ def _statistics(out: Path) -> list[str]:
         if row is None:  # killed before its line was whole
             continue
         try:
-            lines.append(f"{path.stem.removeprefix('stats-')}: {_in_words(row)}")
+            when = "nothing was left to ask; before: " if path.stat().st_size == known.get(path) else ""
+            lines.append(f"{path.stem.removeprefix('stats-')}: {when}{_in_words(row)}")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: no statistics of a run", got=repr(error), do="Remove it.") from error
     return lines

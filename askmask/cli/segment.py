@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,7 @@ from askmask.cli.options import (
     load_model,
     with_pointing,
 )
-from askmask.errors import AskMaskError
+from askmask.errors import AskMaskError, SettingError
 
 if TYPE_CHECKING:
     from askmask.answer import Answer
@@ -34,7 +35,7 @@ Examples:
 
   askmask segment kitchen.jpg "where can I put the hot pan?"
 
-  askmask segment desk.png "the mug" "its handle" "what would roll off" --out masks
+  askmask segment desk.png "the mug" "the mug's handle" "what would roll off" --out masks
 
   askmask segment desk.png "the mug" --json | jq .answers[0].score
 
@@ -48,6 +49,16 @@ PICTURE is a file, a pattern that means one, - for the standard input, clipboard
 Writes mask-NN.png (0 and 255, size of the picture), overlay-NN.png and result.json.
 """
 DEFAULT_OUT = Path("askmask-out")
+NO_PROMPTS = {
+    "a",
+    "an",
+    "the",
+    "what",
+    "which",
+    "where",
+    "of",
+    "that",
+}  # alone they are words of a prompt without quotes
 
 
 @app.command(help=EXAMPLES)
@@ -78,10 +89,17 @@ def segment(
 ) -> None:
     """Ask one picture."""
     from askmask.answer import SAVED_BY, result_of, save_answers
+    from askmask.imaging.files import SUFFIXES
     from askmask.imaging.given import one_of, read_given
     from askmask.runs.manifest import check_free
     from askmask.show import outcome_of
 
+    if file := next((p for p in prompts if Path(p).suffix.lower() in SUFFIXES and os.path.isfile(p)), None):
+        raise SettingError(
+            "one picture is asked at a time, and the other words are prompts",
+            got=f"the file {file!r} as a prompt",
+            do="Use `askmask batch` for several.",
+        )
     picture = read_given(
         one_of(image), allow_urls=allow_urls
     )  # before the model: a wrong path should not cost its loading
@@ -105,6 +123,8 @@ def segment(
         say(f"{number:02d}  {answer.prompt}: {said}{_used(answer.usage)}")
     for notice in dict.fromkeys(notice for answer in answers for notice in answer.notices):
         say(f"note: {notice}", err=True)
+    if len(prompts) > 1 and NO_PROMPTS & {prompt.lower() for prompt in prompts}:
+        say("note: each word was asked by itself; put a prompt of several words in quotes", err=True)
     say(f"written to {out}/: mask-NN.png, overlay-NN.png, result.json")
     _end(failed)
 

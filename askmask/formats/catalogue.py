@@ -27,7 +27,7 @@ from askmask.formats.panoptic import read_panoptic
 from askmask.formats.parquet import read_parquet, read_table
 from askmask.formats.plain import write_geojson, write_png
 from askmask.formats.prist import read_prist
-from askmask.formats.reading import choose_split, item, text_of
+from askmask.formats.reading import choose_split, files_below, item, text_of
 from askmask.formats.reasonseg import read_reasonseg
 from askmask.formats.refcoco import read_refcoco
 from askmask.formats.voc import write_voc
@@ -45,7 +45,7 @@ def read_own(
     """Yield askmask's own Examples of one split: a JSONL or Parquet file, or a folder of either."""
     root = Path(root)
     if root.is_dir() and not (root / "examples.jsonl").exists():
-        files = sorted(root.rglob("*.parquet")) or sorted(root.rglob("examples*.jsonl"))
+        files = files_below(root, "*.parquet") or files_below(root, "examples*.jsonl")
         if not files:
             raise DataError("no examples.jsonl and no Parquet file", got=root)
     else:

@@ -26,6 +26,7 @@ from askmask.formats.pictures import keep_picture
 from askmask.formats.reading import (
     UNREADABLE,
     choose_split,
+    files_below,
     id_of,
     inside,
     item,
@@ -52,7 +53,7 @@ def read_converseg(
     "eval".
     """
     root = Path(root)
-    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
+    files = [root] if root.is_file() else files_below(root, "*.parquet")
     files = files or [root / name for name in SPLITS if (root / name).is_file()]
     if not files:
         raise DataError(f"no Parquet file, {ITEMS} or {LINES}", got=root)

@@ -34,6 +34,7 @@ from askmask.formats.polygons import corners_of, paint_polygon
 from askmask.formats.reading import (
     NO_PIXEL,
     Frames,
+    files_below,
     found_in,
     item,
     read_json,
@@ -132,7 +133,7 @@ def read_labelme(
     `read_coco`. Points and lines are left out and counted.
     """
     root = Path(root)
-    files = sorted(root.rglob("*.json")) if root.is_dir() else [root]
+    files = files_below(root, "*.json") if root.is_dir() else [root]
     frames, found = Frames(exif=exif), False
     for path in (path for path in files if not path.name.startswith(".")):
         where = str(path)

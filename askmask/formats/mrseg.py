@@ -36,6 +36,7 @@ from askmask.formats.reading import (
     ById,
     Frames,
     choose_split,
+    files_below,
     id_of,
     inside,
     item,
@@ -68,7 +69,7 @@ def read_mrseg(
         split = choose_split(root, {path.stem for path in folder.glob("*")}, None) or ""
     store = AnnotationStore(root, read_annotation_list(root / annotations), evaluating="train" not in split)
     place = folder / split
-    files = sorted(place.rglob("*.json")) if place.is_dir() else [place.with_suffix(".json")]
+    files = files_below(place, "*.json") if place.is_dir() else [place.with_suffix(".json")]
     for path in files:
         for number, row in enumerate(read_json(path, kind=list)):
             with item(f"{path}, conversation {number}", notes):

@@ -7,6 +7,7 @@ are used or refused (ById), sizes and EXIF orientations are held against the pic
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,22 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         raise
     except (OSError, ValueError) as error:  # no permission, a loop of links, a zero byte in the name
         raise DataError(f"{path}: cannot be read", got=getattr(error, "strerror", None) or error) from error
+
+
+def files_below(root: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder whose names fit, sorted.
+
+    Raises DataError for a folder that may not be entered: what lies in it would be missed in silence.
+    """
+
+    def refused(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise DataError(
+                f"{error.filename}: the folder may not be entered", do="Change its rights, or move it."
+            )
+
+    walked = os.walk(root, onerror=refused)
+    return sorted(Path(place, name) for place, _, names in walked for name in fnmatch.filter(names, pattern))
 
 
 MOST_PATH = 4096  # letters of a path; no system opens more

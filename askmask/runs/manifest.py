@@ -8,6 +8,7 @@ A folder is ours if it was empty when we came or carries our manifest; no comman
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -182,7 +183,9 @@ def check_same(
     old, new = _flat(before), _flat(_as_json(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if names:
-        values = "; ".join(f"{name}: {old.get(name)!r} there, {new.get(name)!r} now" for name in names[:4])
+        values = "; ".join(
+            f"{name}: {_short(old.get(name))} there, {_short(new.get(name))} now" for name in names[:4]
+        )
         raise SettingError(
             f"{folder} holds results of another {', '.join(names)}",
             got=values[:500],
@@ -236,6 +239,11 @@ def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return facts as they are read back: tuples as lists."""
     read: dict[str, Any] = parse_json(json_text(dict(facts)), "facts")
     return read
+
+
+def _short(value: Any) -> str:
+    """Spell a value for people: of a hash the beginning, which tells two apart as well as all of it."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1...", repr(value))
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -61,6 +61,12 @@ def open_vlm(choice: ModelChoice, *, allow_floating: bool = False, device: str =
         from askmask.vlm.replay import ReplayVlm
 
         return ReplayVlm(choice.model)
+    if choice.provider == "openai" and choice.model.startswith("gemini") and not choice.placed().base_url:
+        raise SettingError(
+            f"{choice.model} is not at OpenAI",
+            do="Give --base-url https://generativelanguage.googleapis.com/v1beta/openai/ and --api-key-env, or ask it "
+            "through Google's SDK: google in place of openai.",
+        )
     check_pinned(choice.model, allow_floating=allow_floating)
     options: dict[str, Any] = {
         "timeout_s": choice.timeout_s,

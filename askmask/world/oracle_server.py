@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from askmask.errors import PictureError
+from askmask.errors import PictureError, SettingError
 from askmask.imaging.files import read_picture
 from askmask.world.oracle import Draw, Oracle
 
@@ -64,7 +64,14 @@ class OracleServer(ThreadingHTTPServer):
         patience_s: float = 60.0,
         most_connections: int = 256,
     ):
-        super().__init__(("127.0.0.1", port), _Handler)
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise SettingError(
+                f"port {port} cannot be listened at",
+                got=error.strerror,
+                do="Choose another --port; 0 is any that is free.",
+            ) from error
         self.oracle, self.latency_s, self.slow_s, self.api_key = oracle, latency_s, slow_s, api_key
         self.patience_s = patience_s
         self._log = log.open("a", encoding="utf-8", buffering=1) if log else None

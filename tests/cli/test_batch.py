@@ -279,3 +279,9 @@ def test_a_row_does_not_inherit_the_answer_of_one_that_was_deleted(askmask, tiny
     (tmp_path / "q.jsonl").write_text(json.dumps(both[1]))
     ran = askmask("batch", "q.jsonl", "-m", tiny_folder, "-o", "out")
     assert ran.code == 2 and "'7' with another picture" in ran.err
+
+
+def test_a_prompt_given_twice_is_asked_once(askmask, tiny_folder, folder, tmp_path):
+    ran = askmask("batch", folder, "--prompt", "ball", "--prompt", "ball", "-m", tiny_folder, "-o", "out")
+    ids = [row["id"] for row in rows(tmp_path / "out" / "results.jsonl")]
+    assert ran.code == 0 and len(ids) == len(set(ids)) == 3

@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 import askmask as package
 
 
@@ -28,6 +30,18 @@ def test_convert_says_what_is_missing(askmask, golden, tmp_path):
         *("--vlm", golden / "tiny_qwen", "--out", tmp_path / "net"),
     )
     assert ran.code == 2 and "no such checkpoint file; got nowhere.torch" in ran.err
+
+
+def test_convert_says_what_is_missing_before_it_fetches_anything(askmask, tmp_path, monkeypatch):
+    from askmask import hub
+
+    monkeypatch.setattr(hub, "fetch_vlm", lambda name: pytest.fail("the Hub was asked"))
+    (tmp_path / "there").touch()
+    call = ["convert-published", "--vlm", "Qwen/Qwen2.5-VL-3B-Instruct", "--out", "net"]
+    for missing in ("--sam2", "--adapter", "--lora", "--sam2-config"):
+        parts = {name: "there" for name in ("--sam2", "--adapter", "--lora")} | {missing: "nowhere"}
+        ran = askmask(*call, *(word for pair in parts.items() for word in pair))
+        assert ran.code == 2 and "no such checkpoint file; got nowhere" in ran.err
 
 
 def test_doctor_tests_itself_and_a_checkpoint(askmask, tiny_folder):

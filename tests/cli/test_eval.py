@@ -22,6 +22,7 @@ def test_another_checkpoint_of_the_same_name_does_not_get_the_firsts_scores(askm
     assert ran.code == 2 and "another weights" in ran.err and not ran.out
     again = askmask("eval", tiny_folder, *call)
     assert json.loads(again.out) == json.loads(first.out)
+    assert "nothing was left to ask; before: " in again.err and "nothing was left" not in first.err
     said = json.loads((tmp_path / "out" / "askmask-run.json").read_text())
     assert said["made_by"] == "askmask eval" and "scores.json" in said["files"]
 

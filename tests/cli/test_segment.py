@@ -239,3 +239,35 @@ def test_what_nobody_foresaw_is_one_line_too(askmask, tiny_folder, picture_path,
     assert ran.err.count("\n") == 1
     ran = askmask("segment", picture_path, "x", "--debug")
     assert ran.code == 2 and "in broken" in ran.err
+
+
+def test_a_picture_among_the_prompts_is_no_prompt(askmask, tiny_folder, picture_path, tmp_path):
+    ran = askmask("segment", picture_path, picture_path, "the ball", "-m", tiny_folder)
+    assert ran.code == 2 and "askmask batch" in ran.err and ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prompt_without_quotes_is_told(askmask, tiny_folder, picture_path):
+    call = ["segment", picture_path, "-m", tiny_folder]
+    assert "in quotes" in askmask(*call, "The", "ball").err
+    assert "in quotes" not in askmask(*call, "the ball", "box").err
+
+
+def test_an_error_that_asks_ends_in_one_mark():
+    from askmask.errors import AskMaskError
+
+    assert str(AskMaskError("how many scenes?", do="Give --count.")) == "how many scenes? Give --count."
+    assert str(AskMaskError("no rows", got="x.", do="Add one.")) == "no rows; got x. Add one."
+    assert str(AskMaskError("no rows", got="x", do="Add one.")) == "no rows; got x. Add one."
+
+
+def test_help_shows_what_stands_in_brackets(askmask):
+    ran = askmask("engine", "run", "--help")
+    assert "[ray]" in ran.out
+
+
+def test_the_prompts_of_the_help_can_be_asked_alone():
+    """They are asked together, and none of them knows of the others."""
+    from askmask.cli.segment import EXAMPLES
+
+    assert '"its ' not in EXAMPLES

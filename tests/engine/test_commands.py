@@ -259,3 +259,16 @@ def test_an_event_loop_without_signals_works_to_the_end(oracle, flat, tmp_path, 
         words = ["run", one, "--model", "oracle-1", "--base-url", server.address]
         done = CliRunner().invoke(app, ["engine", *words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
+
+
+def test_a_retry_of_a_damaged_run_changes_nothing(engine, oracle, flat, tmp_path):
+    run, picture = tmp_path / "run", next((flat / "pictures").glob("*.png"))
+    with oracle("refuse=1") as server:
+        engine("run", picture, "--model", "oracle-1", "--base-url", server.address, *ONE, "--out", run)
+    with RunStore(run) as store:
+        store.set_meta(plan={"writer": 5})
+        before = store.digest()
+    result = engine("retry", run, "--only", "refusal")
+    assert result.code != 0 and "run.sqlite is damaged" in str(result.error)
+    with RunStore(run, read_only=True) as store:
+        assert store.digest() == before and store.failures()

@@ -142,3 +142,12 @@ def test_options_that_cannot_be_meant_do_not_start_a_server(flat, options):
     assert done.exit_code != 0
     told = done.output + str(done.exception)
     assert "ASKMASK_TEST_UNSET holds no key" in told or "--most" in told
+
+
+def test_a_port_in_use_is_said_with_what_to_do(oracle, flat):
+    register_commands()
+    with oracle() as server:
+        port = str(server.server_address[1])
+        done = CliRunner().invoke(app, ["world", "oracle", "--data", str(flat / "truth"), "--port", port])
+    said = str(done.exception)
+    assert done.exit_code != 0 and f"port {port} cannot be listened at" in said and "another --port" in said

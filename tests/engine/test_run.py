@@ -20,7 +20,7 @@ from askmask.engine.settings import Settings
 from askmask.engine.store import RunStore
 from askmask.engine.tools import run_units
 from askmask.engine.values import STAGES, Aligned, Verified
-from askmask.errors import DataError, SettingError
+from askmask.errors import DataError, SettingError, WriteError
 from askmask.imaging.mask import Mask
 from askmask.vlm.errors import BudgetSpent, RunStopped
 from askmask.vlm.opening import ModelChoice
@@ -469,3 +469,35 @@ def test_a_name_that_is_no_utf8_is_a_picture_like_any_other(tmp_path, oracle, pi
         from askmask.engine.gallery import write_gallery
 
         assert write_gallery(store, tmp_path / "gallery.html") == 1
+
+
+def test_a_full_disk_is_one_error_that_names_the_store(tmp_path):
+    """As sqlite says it: the file may grow no further."""
+    with pytest.raises(WriteError, match=r"no space left to write .*run\.sqlite"):
+        with RunStore(tmp_path / "run", create=True) as store:
+            (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+            store._db.execute(f"PRAGMA max_page_count={pages}")
+            for number in range(200):
+                store.add_unreadable(f"{number}", "r" * 300)
+
+
+def test_a_gallery_takes_the_place_of_a_gallery_alone(tmp_path):
+    from askmask.engine.gallery import write_gallery
+
+    with RunStore(tmp_path / "run", create=True) as store:
+        begin(store, RunPlan(writer=ModelChoice(model="m")))
+        for _ in range(2):
+            assert write_gallery(store, tmp_path / "ours.html") == 0
+        (tmp_path / "gallery.html").write_text("precious")
+        with pytest.raises(SettingError, match="in the way"):
+            write_gallery(store, tmp_path / "gallery.html")
+    assert (tmp_path / "gallery.html").read_text() == "precious"
+
+
+def test_a_model_that_finds_without_end_is_broken_off():
+    from askmask.detectors.vlm_boxes import MOST_BOXES, BoxesReply
+
+    one = {"number": 1, "found": True, "box": [1, 2, 3, 4]}
+    assert len(BoxesReply.model_validate({"boxes": [one] * MOST_BOXES}).boxes) == MOST_BOXES
+    with pytest.raises(ValueError, match="at most"):
+        BoxesReply.model_validate({"boxes": [one] * (MOST_BOXES + 1)})

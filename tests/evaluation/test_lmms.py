@@ -55,6 +55,13 @@ def test_unreadable_answers_are_errors_here_and_missing_in_tasks(text):
     assert aggregation("n_missing")(rows[:1]) == 1.0 and aggregation("gIoU")(rows[:1]) == 0.0
 
 
+def test_numbers_of_any_length_end_no_run():
+    with pytest.raises(DataError, match="must be JSON text"):
+        from_wire('{"masks": [], "scores": [' + "9" * 5000 + "]}", "a", SIZE)
+    for odd in ("1" + "0" * 400, "NaN", "true", "-1e999"):
+        assert from_wire('{"masks": [], "scores": [' + odd + "]}", "a", SIZE).score is None
+
+
 def test_a_task_scores_as_the_scorer_does(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     examples = make_dataset(tmp_path / "data", 3)

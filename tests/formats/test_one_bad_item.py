@@ -1,6 +1,7 @@
 """One bad item of a data set never ends the rest: it is left out, counted and named; the others are read as before."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -240,3 +241,18 @@ def test_a_bad_line_of_a_batch_does_not_end_its_conversion(tmp_path):
     notes = Notes()
     assert len(list(open_source(str(tmp_path), notes=notes))) == 1
     assert "results.jsonl, line 1" in notes.lines()[0]
+
+
+@pytest.mark.parametrize("kind", ["own", "converseg", "labelme", "mrseg"])
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path, monkeypatch, kind):
+    """Tests may run as a user who may enter everything, so the system's refusal is imitated."""
+
+    def walk(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+        return iter(())
+
+    (tmp_path / "conversations_folder" / "val").mkdir(parents=True)
+    (tmp_path / "annotations.yaml").write_text("datasets: []\n")
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(DataError, match="closed: the folder may not be entered"):
+        list(open_dataset(f"{kind}:{tmp_path}" + ("@val" if kind == "mrseg" else "")))

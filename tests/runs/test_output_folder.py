@@ -181,3 +181,13 @@ def test_no_file_is_named_outside_the_folder(tmp_path, name):
         folder.path(name)
     with output_folder(tmp_path / "out", "a test"):  # its manifest is as it was
         assert not (tmp_path / "x.png").exists()
+
+
+def test_of_hashes_their_beginnings_are_told(tmp_path):
+    there, now = {"weights": "0a" * 32}, {"weights": "0b" * 32 + "+classical"}
+    with pytest.raises(SettingError) as caught:
+        check_same(there, now, tmp_path)
+    said = str(caught.value)
+    assert (
+        "weights: '0a0a0a0a0a0a...' there, '0b0b0b0b0b0b...+classical' now" in said and "0a" * 7 not in said
+    )

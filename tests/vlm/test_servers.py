@@ -21,7 +21,7 @@ from askmask.vlm.errors import CallFailed, Refused, RunStopped
 from askmask.vlm.http import checked_address, retry_after
 from askmask.vlm.ledger import Ledger
 from askmask.vlm.openai_api import OpenAIVlm
-from askmask.vlm.opening import ModelChoice
+from askmask.vlm.opening import ModelChoice, open_vlm
 from askmask.vlm.pictures import SentPicture
 from askmask.vlm.rate import Pace
 from askmask.vlm.request import Request
@@ -452,6 +452,16 @@ def test_the_environments_address_is_used_and_stored(monkeypatch):
     assert ModelChoice(model="m").placed().base_url == "http://127.0.0.1:9/v1"
     assert ModelChoice(model="m", base_url="http://h/v1").placed().base_url == "http://h/v1"
     assert OpenAIVlm("m").provider == "openai:127.0.0.1:9"
+
+
+def test_gemini_without_its_address_is_explained(monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789")
+    with pytest.raises(SettingError, match="generativelanguage"):
+        open_vlm(ModelChoice(model="gemini-2.5-flash"))
+    assert open_vlm(ModelChoice(model="gemini-2.5-flash", base_url="http://127.0.0.1:9/v1"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert open_vlm(ModelChoice(model="gemini-2.5-flash"))
 
 
 def test_a_socks_proxy_is_explained_and_not_used_for_this_machine(monkeypatch):

@@ -40,7 +40,7 @@ def from_wire(text: str, name: str, size: tuple[int, int]) -> Prediction:
         raise DataError(f"{name}: an answer must be JSON text", got=type(text).__name__)
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no JSONDecodeError
         raise DataError(f"{name}: an answer must be JSON text", got=repr(text[:60])) from error
     if not isinstance(data, dict):
         raise DataError(f"{name}: an answer must be a JSON object", got=repr(text[:60]))
@@ -48,7 +48,10 @@ def from_wire(text: str, name: str, size: tuple[int, int]) -> Prediction:
     if len(values) > MAX_MASKS:
         raise DataError(f"{name}: more than {MAX_MASKS} masks", got=len(values))
     scores = data.get("scores")
-    numbers = [s for s in scores if isinstance(s, (int, float))] if isinstance(scores, list) else []
+    # A number of 400 digits is no score, and no float either.
+    numbers = (
+        [s for s in scores if type(s) in (int, float) and abs(s) <= 1e9] if isinstance(scores, list) else []
+    )
     said = data.get("no_target")
     return Prediction(
         id=name,
