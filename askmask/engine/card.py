@@ -10,6 +10,7 @@ from askmask.engine.report import report_of
 from askmask.engine.runs import plan_of
 from askmask.engine.store import RunStore
 from askmask.engine.templates import file_text
+from askmask.runs.whole_files import write_text
 
 
 def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]) -> None:
@@ -22,7 +23,8 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
     for classes in report.failures.values():
         for error_class, count in classes.items():
             failed[error_class] = failed.get(error_class, 0) + count
-    path.write_text(
+    write_text(
+        path,
         file_text("card.txt").format(
             name=_text(name),
             title=json.dumps(_line(name), ensure_ascii=False),  # YAML reads JSON's texts
@@ -53,7 +55,6 @@ def write_card(store: RunStore, path: Path, *, name: str, counts: dict[str, int]
                 for source, licence, count in sources
             ),
         ),
-        encoding="utf-8",
     )
 
 

@@ -70,6 +70,7 @@ class Conversation:
 
     example: Example
     items: tuple[tuple[str, bool], ...]  # id of each round's item, and whether it is labelled
+    size: tuple[int, int] | None  # of the true masks: answers of another could not be scored
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -104,6 +105,7 @@ def plan(examples: Iterable[Example], *, reference: str = "none") -> list[Pictur
     pictures: dict[str, list[Conversation]] = {}
     seen: set[str] = set()
     for example in examples:
+        size = example.size or next((m.size for round in example.rounds for m in round.masks or ()), None)
         items = [(item_id(example, k), round.masks is not None) for k, round in enumerate(example.rounds)]
         for name, _ in items:
             if name in seen:
@@ -112,13 +114,13 @@ def plan(examples: Iterable[Example], *, reference: str = "none") -> list[Pictur
         if reference != "none" and not example.independent:
             if items:
                 shown = example if reference == "gt" else without_truth(example)
-                pictures.setdefault(example.image, []).append(Conversation(shown, tuple(items)))
+                pictures.setdefault(example.image, []).append(Conversation(shown, tuple(items), size))
             continue
         for k, item in enumerate(items):
             if item[1] or words_of(example.rounds[k]):
                 alone = Round(prompt=context(example, k, "none").prompt)
                 one = Example(id=example.id, image=example.image, rounds=(alone,))
-                pictures.setdefault(example.image, []).append(Conversation(one, (item,)))
+                pictures.setdefault(example.image, []).append(Conversation(one, (item,), size))
     return [Pictured(image, tuple(conversations)) for image, conversations in pictures.items()]
 
 
@@ -310,7 +312,11 @@ def _ask(
             yield from _ask(predictor, image, [talk])
         return
     for talk, answers in zip(todo, replies, strict=True):
-        yield talk, answers, ""
+        other = {m.size for reply in answers for m in reply.masks if talk.size} - {talk.size}
+        if other:  # one such answer, found when all are scored, would cost the scores of all
+            yield talk, None, f"the picture and its true masks differ in size; got {other.pop()}, {talk.size}"
+        else:
+            yield talk, answers, ""
 
 
 def _fingerprint(pictures: Sequence[Pictured]) -> str:

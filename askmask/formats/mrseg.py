@@ -141,7 +141,11 @@ def read_annotation_list(path: Path) -> dict[str, dict[str, str]]:
 
     with naming(str(path)):
         data = read_yaml(path, MAX_YAML_BYTES)
-        return {id_of(entry["name"]): entry for entry in data["datasets"]}
+        found: dict[str, dict[str, str]] = {}
+        for entry in data["datasets"]:
+            if found.setdefault(id_of(entry["name"]), entry) != entry:
+                raise DataError("two data sets of one name", got=repr(entry["name"])[:80])
+        return found
 
 
 class AnnotationStore:

@@ -109,9 +109,9 @@ def write_parquet(
                     data = source.read_bytes()
             rows.append(
                 {
-                    "id": example.id,
-                    "image": {"bytes": data, "path": example.image},
-                    "prompts": [round.text for round in example.rounds],
+                    "id": _shown(example.id),
+                    "image": {"bytes": data, "path": _shown(example.image)},
+                    "prompts": [_shown(round.text) for round in example.rounds],
                     "example": json_text(example.to_dict(), compact=True),
                 }
             )
@@ -139,6 +139,11 @@ def read_parquet(path: str | Path, *, notes: Notes, pictures: str | Path | None 
                 kept = keep_picture(image["bytes"], folder=None if pictures is None else Path(pictures))
                 example = replace(example, image=str(kept))
             yield example
+
+
+def _shown(text: str) -> str:
+    """Return text as a column can hold it: what is no text is shown as \\udcff, as JSON has it in "example"."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pyarrow_parquet() -> Any:

@@ -89,7 +89,7 @@ def read_yolo(
             if not labels.is_file():
                 continue
             size = read_header(image).size
-            regions = []
+            regions, partly = [], set()  # classes of which not every instance has a mask: no truth is known
             for number, line in enumerate(
                 read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1
             ):
@@ -99,19 +99,22 @@ def read_yolo(
                 with naming(where):
                     kind, *values = line.split()
                     corners = np.array([float(value) for value in values])
+                    name = text_of(names[int(kind)], "names")
                     if len(corners) in (4, 5):
                         notes.add(BOX_ALONE, where)
+                        partly.add(name)
                         continue
                     if len(corners) < 6 or len(corners) % 2:
                         raise DataError(
                             "a polygon needs three corners or more", got=f"{len(corners)} numbers"
                         )
-                    name = text_of(names[int(kind)], "names")
                     mask = Mask.from_polygons([corners.reshape(-1, 2) * (size[1], size[0])], size)
                     if not mask:
                         notes.add(NO_PIXEL, where)
+                        partly.add(name)
                         continue
                     regions.append((name, "", Segment(mask=mask)))
+            regions = [region for region in regions if region[0] not in partly]
             if not regions:
                 notes.add("pictures left out: no line is written about them", labels)
                 continue

@@ -100,8 +100,8 @@ def read_picture(source: Any, *, max_pixels: int = MAX_PICTURE_PIXELS, name: str
     return Picture(turned(rgb, turn), header.orientation, name)
 
 
-def read_mask_pixels(source: str | Path | bytes) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read a picture file as a mask, upright: return bool [H, W] and what in it was doubtful.
+def read_mask_pixels(source: str | Path | bytes | Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read a picture file, or a Pillow image, as a mask, upright: return bool [H, W] and what in it was doubtful.
 
     Every pixel that is not black (or, in greys, not 0) belongs to the mask. Where some pixels are transparent and
     the others all of one kind, what can be seen is the mask. A palette counts by its colours; if all that are used
@@ -109,8 +109,9 @@ def read_mask_pixels(source: str | Path | bytes) -> tuple[np.ndarray, tuple[str,
     Raises PictureError for a file that cannot be read, or whose mask cannot be told.
     """
     name = _name_of(source, "mask")
-    data = _bytes_of(source, name)
-    image, _, turn = _decode(data, name, MAX_PICTURE_PIXELS)
+    opened = isinstance(source, Image.Image)  # of which the file's bytes are gone: WebP then counts as lossy
+    data = b"" if opened else _bytes_of(source, name)
+    image, _, turn = _decode(source if opened else data, name, MAX_PICTURE_PIXELS)
     if image.format in LOSSY_FORMATS or (image.format == "WEBP" and b"VP8L" not in data[:4096]):
         return turned(_pixels(_lossy_mask, image, name), turn), (LOSSY,)
     pixels, doubts = _pixels(_mask_of, image, name)

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco
@@ -20,6 +20,9 @@ from askmask.errors import MaskError
 from askmask.imaging.files import MAX_SIDE, read_mask_pixels
 from askmask.imaging.overlap import ratio
 from askmask.notes import say_once
+
+if TYPE_CHECKING:
+    from PIL import Image
 from askmask.runs.whole_files import write_bytes
 
 MAX_OUTSIDE = 1 << 16  # pixels beyond the picture where a corner of a polygon may lie
@@ -102,7 +105,9 @@ class Mask:
         return cls._from_rle(coco.merge(coco.frPyObjects([ring.ravel().tolist() for ring in rings], *size)))
 
     @classmethod
-    def from_png(cls, source: str | Path | bytes, doubt: Callable[[str], None] = say_once) -> Mask:
+    def from_png(
+        cls, source: str | Path | bytes | Image.Image, doubt: Callable[[str], None] = say_once
+    ) -> Mask:
         """Read a picture file as a mask; see `files.read_mask_pixels`. What is doubtful about it is told to `doubt`."""
         pixels, doubts = read_mask_pixels(source)
         for text in doubts:

@@ -194,8 +194,9 @@ class DialogueTask:
         rows = [row for row, numbers in enumerate(talks.spoken) if numbers]
         if rows and shown.again is not None:
             true = torch.stack([batch.targets[list(talks.spoken[row])].amax(0) for row in rows]).to(device)
+            known = torch.stack([batch.counted[list(talks.spoken[row])].all(0) for row in rows]).to(device)
             again = shown.again.logits[rows, 0].float()
-            reference = mask_loss(again, true, bce=bce, dice=dice)
+            reference = mask_loss(again, true, known, bce=bce, dice=dice)
             loss = loss + config.reference_weight * reference
             figures["reference"] = float(reference.detach())
         return loss, figures

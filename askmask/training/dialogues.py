@@ -48,6 +48,7 @@ LEADS = (
     "There:",
 )
 ALONE = "Here"
+OPEN = "only ignored pixels could match"
 LONGEST_PHRASE = 12  # words
 WRITTEN_SEG = re.compile(r" ?\[SEG\]")  # as data sets write the place of a mask into a reply
 
@@ -159,6 +160,8 @@ def turns_of(example: Example, left_out: Counter[str]) -> tuple[Turn, ...]:
 def _unusable(round: Round) -> str:
     if round.segments is None and not round.reply:
         return UNLABELLED
+    if round.segments == () and round.ignore:
+        return OPEN  # such as crowds alone: it does not teach that nothing matches
     return MARKED if round.text.strip() and (round.prompt.points or round.prompt.boxes) else ""
 
 

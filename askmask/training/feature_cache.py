@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from askmask.model.seams import Features
 from askmask.runs.whole_files import whole_file
 
+_OURS = re.compile(r"[0-9a-f]{32}\.safetensors")
+
 
 class FeatureCache:
     """Features of single pictures. A file that was cut off by a kill is made again."""
@@ -23,7 +26,7 @@ class FeatureCache:
         """`weights` is a hash of the encoder's weights: other weights have other files."""
         self.folder, self.weights, self.limit = Path(folder), weights, int(limit_gb * 2**30)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._size = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        self._size = sum(file.stat().st_size for file in self._files())
 
     def get(self, pixels: Tensor, encode: Callable[[Tensor], Features]) -> Features:
         """Return the features of one prepared picture [3, S, S], from disk or by `encode`."""
@@ -44,8 +47,12 @@ class FeatureCache:
             self._shrink(keep=file)
         return features
 
+    def _files(self) -> list[Path]:
+        """Return the cache's own files: weights that somebody keeps in the same folder are not ours to remove."""
+        return [file for file in self.folder.glob("*.safetensors") if _OURS.fullmatch(file.name)]
+
     def _shrink(self, keep: Path) -> None:
-        files = sorted(self.folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+        files = sorted(self._files(), key=lambda file: file.stat().st_mtime)
         self._size = sum(file.stat().st_size for file in files)
         for file in files:
             # A fifth below the limit, so that not every new picture has to clean up.

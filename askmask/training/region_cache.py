@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from askmask.runs.whole_files import open_whole
 from askmask.training.prompts import NOBODY
 
 _STUFF_IDS = {"wall": WALL, "table": TABLE, "floor": FLOOR}
+# This cache's names, and those of reference_cache.py beside them.
+_OURS = re.compile(r"(references-)?[0-9a-f]{12}(-\d+)+-[0-9a-f]{16}\.npz")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class RegionCache:
         return sight
 
     def _bound(self) -> None:
-        files = sorted(self.folder.glob("*.npz"), key=lambda f: f.stat().st_mtime)
+        own = (f for f in self.folder.glob("*.npz") if _OURS.fullmatch(f.name))  # never a user's shards
+        files = sorted(own, key=lambda f: f.stat().st_mtime)
         total = sum(f.stat().st_size for f in files)
         for file in files[:-1]:
             if total <= self.limit:

@@ -27,6 +27,7 @@ from askmask.model.mini.reply_words import ALONE, KINDS, LONGEST, PAD, words_in
 from askmask.model.mini.speech import Known, Speech, Uttered, padded
 from askmask.model.mini.spoken import read_again
 from askmask.model.seams import Piece
+from askmask.runs.whole_files import write_text
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.region_cache import ShardSight
@@ -268,8 +269,7 @@ class ReplyTask(SelectionTask):
             mark = f"   [{reply.trouble}]" if reply.trouble else ""
             wanted = "-" if right is None else right.text
             lines += [f"> {asked.round.text}", f"  {reply.text}{mark}", f"  ({wanted})", ""]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"replies-{step:08d}.txt").write_text("\n".join(lines), encoding="utf-8")
+        write_text(folder / f"replies-{step:08d}.txt", "\n".join(lines))
 
 
 def reply_losses(

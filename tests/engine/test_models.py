@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,9 @@ def test_local_model_generates_within_its_limit():
     completion = asyncio.run(vlm.complete(question()))
     assert completion.finish == "length" and completion.output_tokens == 12
     assert completion.input_tokens > 100 and vlm.model == "tiny_qwen"
+    strip = SentPicture(np.full((6, 2400, 3), 90, np.uint8), "the original")
+    with pytest.raises(CallFailed, match="request: ValueError: absolute aspect ratio"):
+        asyncio.run(vlm.complete(replace(question(), pictures=(strip,))))
 
 
 # -- detectors ------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def check_export(out, pictures: int) -> list[dict]:
     examples = list(read_examples(out / "examples.jsonl"))
     assert len(examples) == pictures
     for example in examples:
-        assert read_picture(example.image).size == example.size
+        assert read_picture(example.image).size == example.size and example.independent
         for number in example.rounds:
             assert number.concept and all(mask.size == example.size for mask in number.masks)
     rows = [row for _, row in read_rows(out / "dataset.jsonl")]

@@ -14,7 +14,7 @@ from PIL import Image
 from askmask.errors import DataError, SettingError
 from askmask.evaluation.lmms import TASKS
 from askmask.evaluation.lmms.export import metric_list, utils_text, write_task
-from askmask.evaluation.lmms.results import METRICS, aggregation, process_results
+from askmask.evaluation.lmms.results import METRICS, aggregation, process_results, truth_of_doc
 from askmask.evaluation.lmms.wire import from_wire, to_wire
 from askmask.evaluation.predict import plan, predict, predictor_of
 from askmask.evaluation.predictions import PredictionFiles
@@ -114,6 +114,15 @@ def test_shipped_tasks_are_what_the_code_writes():
     row = utils.process_results(doc, [to_wire((half,), ())])["gIoU"]
     assert utils.giou([row]) == pytest.approx(0.5) and row["protocol"] == "converseg"
     assert utils.doc_to_text(doc) == "what rolls" and utils.doc_to_visual(doc)[0].mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB"])
+def test_a_documents_mask_is_read_as_every_other_mask_is(mode):
+    """An alpha that is opaque everywhere tells nothing, and dark colours are mask."""
+    picture = Image.new("RGB", (4, 2))
+    picture.paste((0, 0, 4), (0, 0, 2, 2))
+    truth = truth_of_doc({"id": 1, "mask": picture.convert(mode)})
+    assert truth.masks[0].to_array().tolist() == [[True, True, False, False]] * 2
 
 
 def test_the_entry_point_and_the_files_are_declared():

@@ -14,6 +14,7 @@ from askmask.evaluation.predictions import PredictionFiles
 from askmask.evaluation.scoring import score
 from askmask.evaluation.truth import truths_of
 from askmask.formats import own
+from askmask.imaging.mask import Mask
 from tests import warm
 from tests.evaluation.colour_model import ColourModel, make_dataset
 
@@ -138,6 +139,19 @@ def test_a_bad_item_stops_nothing_and_is_tried_again(examples, tmp_path):
     assert run(lost, tmp_path / "out").failed == 2 and len(failures(tmp_path / "out")) == 2
     data = scores(tmp_path / "out", lost)
     assert data["n"] == 32 and data["n_missing"] == 2
+
+
+@pytest.mark.parametrize("reference", ["none", "pred"])
+def test_masks_of_another_size_than_the_picture_cost_their_own_item_alone(examples, tmp_path, reference):
+    from dataclasses import replace
+
+    told = Round.of("the red part", masks=(Mask.full((5, 6)),))
+    mixed = [replace(examples[0], id="bad", size=(5, 6), rounds=(told,)), *examples]
+    assert run(mixed, tmp_path, reference=reference).failed == 1
+    (row,) = failures(tmp_path)
+    assert row["id"] == "bad" and "differ in size; got (24, 32), (5, 6)" in row["reason"]
+    data = scores(tmp_path, mixed)
+    assert data["n"] == 31 and data["n_missing"] == 1
 
 
 def test_another_run_is_not_mixed_in(examples, tmp_path):

@@ -448,3 +448,7 @@ def test_yolo_of_others(tmp_path):
     assert sum(notes.counts.values()) == 1
     with pytest.raises(DataError, match="one must be named"):
         list(open_source(f"yolo-seg:{tmp_path}", notes=Notes()))
+    with (tmp_path / "labels/val/a.txt").open("a") as file:
+        file.write("3 0.5 0.5 0.1 0.1\n0 0 0 0.5 0 0.5 1\n")  # each class has an instance without a mask
+    with pytest.raises(DataError, match="box without a mask"):
+        list(open_source(f"yolo-seg:{tmp_path}@val", notes=Notes()))

@@ -306,6 +306,7 @@ def prist(tmp_path):
 def test_prist_prefers_the_exact_label(prist):
     exact, loose, prefixed = examples(f"prist:{prist}@test")
     assert [round.masks is None for round in exact.rounds] == [True, True, False]
+    assert exact.rounds[-1].prompt.refers_to == ("r1", "r2")  # it cannot be learnt from alone
     last = exact.rounds[-1]
     assert last.masks[0].area == 9 + 9 - 1 and last.meta["match"] == "exact"  # not "red label text"
     assert loose.rounds[-1].meta["match"] == "substring" and loose.rounds[-1].masks[0].area == 17 + 4
@@ -427,6 +428,16 @@ def test_mrseg_errors_name_file_and_conversation(mrseg, old, new, message):
     except DataError as error:  # where none is left
         said = str(error)
     assert re.search(r"mr\.json, conversation \d: ", said) and message in said
+
+
+def test_two_data_sets_of_one_name_in_mrsegs_list_are_an_error(mrseg):
+    path = mrseg / "annotations.yaml"
+    last = "  - {name: ade20k, path: annotations_folder/ade}\n"
+    path.write_text(path.read_text() + last)
+    assert len(examples(f"mrseg:{mrseg}@all_data_mix_val")) == 3  # the same row twice says nothing else
+    path.write_text(path.read_text() + last.replace("/ade", "/elsewhere"))
+    with pytest.raises(DataError, match="two data sets of one name; got 'ade20k'"):
+        examples(f"mrseg:{mrseg}@all_data_mix_val")
 
 
 # -- MUSE, MMR, COCO ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """askmask's own files: JSONL and Parquet hold the same Examples, whole or not at all."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -99,6 +100,16 @@ def test_parquet_carries_the_pictures(folder, tmp_path, monkeypatch):
         assert kept.read() == (folder / "images/a.png").read_bytes()
     assert len({e.image for e in found}) == 1
     assert list(open_dataset(str(path))) == found
+
+
+def test_parquet_holds_names_and_prompts_that_are_no_text(folder):
+    pytest.importorskip("pyarrow")
+    from askmask.formats.parquet import read_parquet, write_parquet
+
+    odd = replace(example(0), id="caf\udce9", rounds=(Round.of("half \ud83d", masks=(CUP,)),))
+    assert write_parquet([odd], folder / "t.parquet", embed=False) == 1
+    (found,) = read_parquet(folder / "t.parquet", notes=Notes())
+    assert (found.id, found.rounds[0].text) == ("caf\udce9", "half \ud83d")
 
 
 def test_parquet_without_pictures_points_beside_itself(folder):

@@ -251,6 +251,15 @@ def test_an_annotation_of_two_meanings_is_refused_by_the_refer_sets(refer):  # n
         read(f"refcoco:{refer}@val")
 
 
+def test_an_annotation_of_two_meanings_is_refused_by_mrseg(tmp_path):
+    source = mrseg_of(tmp_path, [box_ring(0, 0, 4, 4)])
+    data = json.loads((tmp_path / "refcoco.json").read_text())
+    data["annotations"].append(data["annotations"][0] | {"segmentation": [box_ring(6, 6, 9, 9)]})
+    dump(tmp_path / "refcoco.json", data)
+    with pytest.raises(DataError, match="conversation 0: 2 annotations with id 12"):
+        read(source)
+
+
 # -- sizes and EXIF -----------------------------------------------------------------------------------------
 
 

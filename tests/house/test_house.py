@@ -172,6 +172,12 @@ def test_every_module_says_what_it_is_for():
         assert ast.get_docstring(parsed(path)), path
 
 
+def test_text_is_written_in_one_way():
+    """`Path.write_text` stops at a name that is no UTF-8, and leaves half a file where the disk is full."""
+    for path in FILES:
+        assert ".write_text(" not in path.read_text(encoding="utf-8"), path
+
+
 @pytest.mark.parametrize(("page", "depth"), PAGES.items())
 def test_the_pages_show_the_tree_as_it_is(page, depth):
     assert tree(depth) in (ROOT / page).read_text(encoding="utf-8"), "run: python -m tests.house.tree --write"

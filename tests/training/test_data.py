@@ -118,6 +118,27 @@ def test_feature_cache_is_bounded_and_repairs_a_cut_file(tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) <= 4
 
 
+def test_caches_remove_no_files_but_their_own(tmp_path, small_mini):
+    """A cache may have been given the folder of somebody's weights or scenes."""
+    import torch
+
+    from askmask.model.checkpoint import load_checkpoint
+    from askmask.model.seams import Features
+    from askmask.training.region_cache import RegionCache
+
+    theirs = [tmp_path / "model.safetensors", tmp_path / "shard-00000.npz"]
+    ours = [tmp_path / f"{'0a' * 6}-9-12-{n * 16}.npz" for n in "ab"]
+    for path in (*theirs, *ours):
+        path.write_bytes(b"x" * 99)
+    cache = FeatureCache(tmp_path, weights="a", limit_gb=1e-9)
+    for number in range(3):
+        cache.get(torch.full((3, 4, 4), float(number)), lambda pixels: Features((pixels,)))
+    net, _ = load_checkpoint(small_mini)
+    RegionCache(net, tmp_path, limit_gb=0)._bound()
+    assert all(path.read_bytes() == b"x" * 99 for path in theirs)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2 and sum(path.exists() for path in ours) == 1
+
+
 def masked(columns):
     pixels = np.zeros((8, 8), bool)
     pixels[:, columns] = True

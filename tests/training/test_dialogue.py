@@ -116,6 +116,25 @@ def test_losses_look_at_words_masks_and_references(work):
     assert "reference" not in plain.loss(plain.next_batch(0.0), 0.0)[1]
 
 
+def test_ignored_pixels_carry_no_loss_in_dialogues(work):
+    task = task_on(work, "mrseg", batch=2, given=0.0)
+    batch = task.next_batch(0.0)
+    counted = torch.rand(batch.targets.shape, generator=torch.Generator().manual_seed(0)) > 0.3
+    other = torch.where(counted, batch.targets, 1 - batch.targets)
+    figures = []
+    for targets in (batch.targets, other):
+        torch.manual_seed(0)
+        figures.append(task.loss(replace(batch, targets=targets, counted=counted), 0.0)[1])
+    assert figures[0]["reference"] > 0 and figures[0] == figures[1]
+
+
+def test_a_crowd_alone_does_not_teach_that_nothing_matches():
+    rounds = (Round.of("people", [], ignore=Mask.full((4, 4))), Round.of("a unicorn", [], reply="None."))
+    left = Counter()
+    (turn,) = turns_of(Example(id="e", image="x.png", rounds=rounds), left)
+    assert turn.text == "a unicorn" and sum(left.values()) == 1
+
+
 def test_own_masks_and_damaged_ones_take_the_place_of_true_ones(work):
     task = task_on(work, "mrseg", batch=2, own=1.0, damage=1.0, own_from=0.5, own_until=0.6)
     early, late = task.next_batch(0.4), task.next_batch(0.7)

@@ -20,12 +20,8 @@ METRICS = ("gIoU", "cIoU", "N_acc", "T_acc", "Pr@0.5", "n_missing")
 def truth_of_doc(doc: Mapping[str, Any]) -> Truth:
     """Read a document: {"id", "masks": list or JSON text of run-length codes, or "mask": a picture, "concept"?}."""
     name = str(doc["id"])
-    if doc.get("mask") is not None:  # ConverSeg: a picture, alpha telling the mask if it has one
-        import numpy as np
-
-        picture = doc["mask"]
-        array = np.asarray(picture.getchannel("A") if "A" in picture.getbands() else picture.convert("L"))
-        masks: tuple[Mask, ...] = (Mask.from_array(array),)
+    if doc.get("mask") is not None:  # ConverSeg: a picture
+        masks: tuple[Mask, ...] = (Mask.from_png(doc["mask"]),)
         size = masks[0].size
     else:
         values = doc["masks"]
