@@ -157,6 +157,10 @@ class Loader:
             )
         )
 
+    def close(self) -> None:
+        """End the workers, if there are any; the next batch would start others."""
+        self.load_state_dict(self._position)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the last batch handed out, whatever has been prepared since."""
         return self._position

@@ -86,7 +86,11 @@ def _run(recipe: Recipe, folder: RunFolder, say: Callable[[str], None]) -> Itera
         say(
             f"{folder.root} has had its {recipe.loop.steps} steps: raise steps= to go on, or `askmask export` it"
         )
-    yield from train(task, recipe.loop, folder)
+    try:
+        yield from train(task, recipe.loop, folder)
+    finally:
+        if isinstance(task, SegmentationTask):
+            task.close()
 
 
 def _compare_data(before: Any, now: Any, folder: RunFolder) -> None:

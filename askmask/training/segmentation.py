@@ -95,6 +95,10 @@ class SegmentationTask:
             "val": [source.facts() for source, number in self.evaluator.rounds if number == 0],
         }
 
+    def close(self) -> None:
+        """End the workers that read ahead."""
+        self.loader.close()
+
     def next_batch(self, progress: float) -> Batch:
         """Read the next rounds."""
         batch = self.loader.next()
