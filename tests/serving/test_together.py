@@ -97,7 +97,7 @@ def test_who_is_answered_first_does_not_wait_for_those_asked_with_him(shared):
     green, late = ask(together, "green", found), ask(together, "blue, late", found)
     wait_until(lambda: len(together._waiting) == 2)
     inner.gate.set()
-    green.join(5)
+    green.join(60)
     assert inner.rows == [1, 2] and found["green"].found and late.is_alive()
     inner.late.set()
     for thread in (first, green, late):
