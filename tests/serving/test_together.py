@@ -94,10 +94,12 @@ def test_who_is_answered_first_does_not_wait_for_those_asked_with_him(shared):
     found = {}
     first = ask(together, "red", found)
     wait_until(lambda: inner.rows == [1])
-    green, late = ask(together, "green", found), ask(together, "blue, late", found)
+    green = ask(together, "green", found)
+    wait_until(lambda: len(together._waiting) == 1)  # or the late one might be answered first
+    late = ask(together, "blue, late", found)
     wait_until(lambda: len(together._waiting) == 2)
     inner.gate.set()
-    green.join(60)
+    green.join(8)  # the late one waits for 10 s
     assert inner.rows == [1, 2] and found["green"].found and late.is_alive()
     inner.late.set()
     for thread in (first, green, late):
