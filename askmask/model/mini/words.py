@@ -22,9 +22,8 @@ from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _GROUPS = (3, 4, 5)
-LONGEST_WORD = (
-    100  # letters: words are kept with their hashes, and a reply of another model may be one of megabytes
-)
+# Letters: words are kept with their hashes, and a reply of another model may be one word of megabytes.
+LONGEST_WORD = 100
 MOST_HEARD, MOST_OF_A_TEXT = 96, 24  # words of earlier rounds, in all and of each prompt or reply
 FARTHEST = 7  # rounds ago; what is farther is taken to be as far
 

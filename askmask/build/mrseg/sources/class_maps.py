@@ -8,6 +8,7 @@ cocostuff:ROOT   ROOT/train2017/A.jpg, ROOT/stuffthingmaps/train2017/A.png (or R
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ LEAST_PIXELS = 16  # a class of fewer is a seam between two others
 NO_NAME = "classes left out: the list does not name them"
 
 
-class _Maps:
+class _Maps(ABC):
     """What both sets share."""
 
     dataset: str
@@ -52,9 +53,9 @@ class _Maps:
         self.maps = {path.stem: path for path in sorted(folder.glob("*.png"))}
         self.classes = self.read_names()
 
+    @abstractmethod
     def read_names(self) -> dict[int, str]:
         """Return the classes by their numbers in markers."""
-        raise NotImplementedError
 
     def files(self) -> Sequence[Path]:
         """Return the list of classes."""
@@ -68,9 +69,9 @@ class _Maps:
         """Return the map of a picture."""
         return self.maps[picture]
 
+    @abstractmethod
     def image(self, picture: str) -> str:
         """Return a picture's path from the root of SegLLM's pictures."""
-        raise NotImplementedError
 
     def scene(self, picture: str, notes: Notes) -> Scene:
         """Return the classes of a picture, each as one region."""
