@@ -8,7 +8,7 @@ what they see is cached on disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,9 @@ class ConversationConfig(SelectionConfig):
     unheard: float = (
         0.25  # share of rounds that do not hear the (true) reply before them: their own may be another
     )
+    # Share of rounds that are told what they refer to, and need no more, that hear the rounds before in another order
+    shuffled: float = 0.3
+    foreign: float = 0.15  # and that hear the words of another conversation: then what they are told must do
     nothing: float = (
         3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
     )
@@ -90,6 +93,8 @@ class Drawn:
     damage: list[list[bool]]  # of each round's masks
     given: list[bool]  # for each round
     unheard: list[bool]  # for each round: whether the reply before it goes unheard
+    order: list[list[int]]  # for each round: the rounds before it, in the order in which it has them
+    foreign: list[Said | None]  # for each round: what it hears instead of its own conversation
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,33 @@ class ConversationTask(SelectionTask):
                 damage = [[random.random() < config.damage for _ in round.answers] for round in talk]
                 given = [round.told or random.random() < config.given for round in talk]
                 unheard = [random.random() < config.unheard for _ in talk]
-                talks.append(Drawn(number, talk, random.random() < own, damage, given, unheard))
+                order, foreign = self._told_apart(talk, given, views)
+                talks.append(
+                    Drawn(number, talk, random.random() < own, damage, given, unheard, order, foreign)
+                )
         return Step(views, asks, talks)
+
+    def _told_apart(
+        self, talk: Sequence[TalkRound], given: Sequence[bool], views: Sequence[TalkView]
+    ) -> tuple[list[list[int]], list[Said | None]]:
+        """Draw in which order rounds have those before them, and which hear another conversation instead.
+
+        A reference that is given is to be trusted above what was said and when.
+        """
+        config, random = self.config, self.random
+        order: list[list[int]] = []
+        foreign: list[Said | None] = []
+        others = [other for view in views for other in view.talks if other is not talk]
+        for number, (round, told) in enumerate(zip(talk, given, strict=True)):
+            free = told and round.enough
+            before, said = list(range(number)), None
+            if free and random.random() < config.shuffled:
+                before = random.permutation(number).tolist()
+            if free and others and random.random() < config.foreign:
+                said = words_before(others[int(random.integers(len(others)))][:number])
+            order.append(before)
+            foreign.append(said)
+        return order, foreign
 
     def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""
@@ -287,15 +317,16 @@ class ConversationTask(SelectionTask):
         width = evidence_width(self.module.config)
         for drawn, answers in zip(batch.talks, said, strict=True):
             count = batch.views[drawn.view].references.lies.shape[1]
-            memory, starts = Remembered.nothing(count, width), [0]
-            for round, given, found in zip(drawn.talk, drawn.given, answers, strict=True):
+            for round, given, order in zip(drawn.talk, drawn.given, drawn.order, strict=True):
+                memory, starts = Remembered.nothing(count, width), dict[int, int]()
+                for number in order:
+                    starts[number] = len(memory.evidence)
+                    memory = memory.then(*_stacked(answers[number], count, width))
                 at = numbers_of(round.refers, drawn.talk, answers, starts)
                 memories.append(memory)
                 meant.append(at if given else [])
                 spoken.append(at)
                 less.append(numbers_of(round.less, drawn.talk, answers, starts) or at)
-                starts.append(starts[-1] + len(found))
-                memory = memory.then(*_stacked(found, count, width))
         references = pad_memories(memories, meant, pictures.states.shape[1])
         none = torch.zeros(len(memories), 0)
         if references is None:
@@ -316,11 +347,19 @@ class ConversationTask(SelectionTask):
 
 def said_before(drawn: Drawn) -> list[Said]:
     """Return what each round of a dialogue has heard before it."""
-    said, found = UNSAID, []
-    for round, unheard in zip(drawn.talk, drawn.unheard, strict=True):
+    found = []
+    for unheard, order, foreign in zip(drawn.unheard, drawn.order, drawn.foreign, strict=True):
+        said = foreign or words_before([drawn.talk[number] for number in order])
         found.append(replace(said, reply="") if unheard else said)
-        said = said.then(round.text, round.reply)
     return found
+
+
+def words_before(rounds: Sequence[TalkRound]) -> Said:
+    """Return the words of some rounds as the next one hears them."""
+    said = UNSAID
+    for round in rounds:
+        said = said.then(round.text, round.reply)
+    return said
 
 
 def own_answer(
@@ -353,7 +392,7 @@ def numbers_of(
     refers: Sequence[tuple[int, int]],
     talk: Sequence[TalkRound],
     answers: Sequence[Sequence[Reference]],
-    starts: Sequence[int],
+    starts: Mapping[int, int],
 ) -> list[int]:
     """Return the numbers of the remembered masks that a round refers to; all of an answer where it means all."""
     found: list[int] = []

@@ -13,6 +13,7 @@ import numpy as np
 from askmask.imaging.mask import Mask
 from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of, of_facts
 from askmask.world.phrases import NOUNS
+from askmask.world.talks.small_talk import KIND as SMALL_TALK
 
 # Kinds of rounds in words alone: several things may fit the intent, none of them shown yet; something is said of what
 # was shown.
@@ -22,6 +23,8 @@ TOLD = (
     "name",
     "given",
 )  # ways to refer that words alone do not settle: "m3" is looked up, "this" is handed over
+# Ways to refer of rounds that need more than what they refer to: "the same for the mug", "one that will not roll".
+NEED_MORE = ("question", "intent", "several")
 # A noun, in the singular or the plural, and the categories it may name.
 _NAMES: dict[str, set[str]] = {}
 for _category, _pairs in NOUNS.items():
@@ -45,6 +48,7 @@ class TalkRound:
     less: tuple[tuple[int, int], ...]  # those of them that are taken away: "answer 1 minus answer 3"
     told: bool  # the words do not say which: whoever asks names or hands over what is meant
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
+    enough: bool  # whether what it refers to is all that its answer needs of the rounds before
 
 
 @of_facts
@@ -74,6 +78,7 @@ def _round(
     if asked is not None and by_answer:
         asked = replace(asked, of=NOBODY, said=_said(prompt, asked))
     refers = tuple(dict.fromkeys(one for some in by_answer for one in some))
+    how = (prompt.get("reference") or {}).get("how")
     meant = {id for number, _ in refers if (ask := before[number].ask) is not None for id in ask.ids}
     return TalkRound(
         prompt["prompt"],
@@ -83,8 +88,9 @@ def _round(
         keys,
         refers,
         less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
-        told=(prompt.get("reference") or {}).get("how") in TOLD,
+        told=how in TOLD,
         among=len(refers) > 1 and meant.issuperset(prompt.get("candidates") or (NOBODY,)),
+        enough=len({number for number, _ in refers}) == 1 and how not in NEED_MORE,
     )
 
 
@@ -96,13 +102,14 @@ def _looked_for(
     if kind == EXPLAINED:
         shown = [before[reference["round"]].ask for reference in prompt["refers_to"]]
         fits = sorted(id for ask in shown if ask is not None for id in ask.ids)
+    elif kind == SMALL_TALK:
+        fits = []  # nothing is to be shown
     elif kind not in UNSETTLED:
         return None
     if fits is None:
         return None
-    return ask_of(
-        {**prompt, "kind": INTENTS[0], "answer": {"objects": fits}, "satisfying": fits}, scene, view
-    )
+    kind = "" if kind == SMALL_TALK else INTENTS[0]
+    return ask_of({**prompt, "kind": kind, "answer": {"objects": fits}, "satisfying": fits}, scene, view)
 
 
 def _said(prompt: Mapping[str, Any], ask: Ask) -> frozenset[str]:

@@ -15,6 +15,7 @@ from askmask.world.render import CameraPose, Renderer, View
 from askmask.world.scene import Scene, split_of
 from askmask.world.simulate import World, resting_worlds
 from askmask.world.talks import intents, memory
+from askmask.world.talks.mixed import mixed
 
 FORMAT = 1
 VIEWS = 2  # pictures of a scene, unless said otherwise
@@ -103,9 +104,15 @@ def ask(
     if not asking.conversations and not asking.dialogues:
         return {"prompts": written, "dialogues": dialogues_for(ground, found, surface, chats, held=held)}
     talks = np.random.default_rng([6, seed, number])
-    dialogues = memory.conversations_for(ground, found, surface, talks, held=held, count=asking.conversations)
+    conversations = memory.conversations_for(
+        ground, found, surface, talks, held=held, count=asking.conversations
+    )
     intent = np.random.default_rng([7, seed, number])
-    dialogues += intents.dialogues_for(ground, intent, held=held, count=asking.dialogues)
+    dialogues = intents.dialogues_for(ground, intent, held=held, count=asking.dialogues)
+    if held:
+        return {"prompts": written, "dialogues": conversations + dialogues}
+    both = np.random.default_rng([8, seed, number])
+    dialogues = mixed(ground, found, surface, both, conversations, dialogues)
     return {"prompts": written, "dialogues": dialogues}
 
 

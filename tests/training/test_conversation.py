@@ -12,7 +12,7 @@ from askmask.formats.dense import read_shard
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
-from askmask.training.conversation import numbers_of
+from askmask.training.conversation import numbers_of, said_before
 from askmask.training.recipes import RECIPES
 from askmask.training.reference_cache import DAMAGED, TRUE, ReferenceCache, damaged
 from askmask.training.run import BUILDERS, start
@@ -110,6 +110,42 @@ def test_what_dialogues_answer_and_refer_to(discs):
     talk = (replace(opening, answers=("object 1", "object 2")), others, again)
     assert numbers_of(((0, 0), (0, 1)), talk, answers, [0, 3, 4]) == [0, 1, 2]
     assert numbers_of(((0, 1),), talk, answers, [0, 3, 4]) == [1]
+
+
+def test_what_a_round_is_told_may_come_in_another_order_and_beside_other_words(discs, tmp_path):
+    """So that a reference that is given is trusted above what was said, and when."""
+    settings = ["views=3", "talks=2", "given=1", "damage=0", "unheard=0"]
+    task = BUILDERS["conversation"](
+        recipe(discs, tmp_path, *settings, "shuffled=1", "foreign=0.5"), RunFolder(tmp_path)
+    )
+    turned = foreign = 0
+    for _ in range(6):
+        batch = task.next_batch(0.0)
+        regions, _ = task._regions([view.seen for view in batch.views])
+        answers = task._true_answers(batch)
+        references, spoken, _ = task._references(batch, answers, task.module.language.see(regions))
+        row = 0
+        for drawn, found in zip(batch.talks, answers, strict=True):
+            texts = [round.text for round in drawn.talk]
+            for number, (round, said) in enumerate(zip(drawn.talk, said_before(drawn), strict=True)):
+                order = drawn.order[number]
+                assert sorted(order) == list(range(number))
+                turned += order != sorted(order)
+                if drawn.foreign[number] is None:
+                    assert said.prompts == tuple(texts[at] for at in order)
+                else:
+                    foreign += said.prompts != tuple(texts[:number])
+                meant = [found[of][mask][0] for of, mask in round.refers]
+                mine = references.evidence[row][spoken[row].bool()]
+                assert {tuple(one.tolist()) for one in meant} == {tuple(one.tolist()) for one in mine}
+                row += 1
+    assert turned and foreign
+    plain = BUILDERS["conversation"](
+        recipe(discs, tmp_path / "plain", *settings, "shuffled=0", "foreign=0"), RunFolder(tmp_path / "plain")
+    )
+    for drawn in plain.next_batch(0.0).talks:
+        assert drawn.order == [list(range(number)) for number in range(len(drawn.talk))]
+        assert drawn.foreign == [None] * len(drawn.talk)
 
 
 def test_references_are_looked_at_once(discs, tmp_path):

@@ -21,6 +21,7 @@ from askmask.world.talks.leakage import leakage
 from askmask.world.talks.measures import superlatives
 from askmask.world.talks.memory import OF_THOSE
 from askmask.world.talks.properties import PROPERTIES
+from askmask.world.talks.small_talk import KIND as SMALL_TALK
 
 ASKING = Asking(prompts=0, conversations=12, dialogues=12)
 
@@ -50,7 +51,8 @@ def talks(recorded) -> list[tuple[Ground, list[Facts]]]:
 
 
 def of(talks, name):
-    return [(ground, talk) for ground, talk in talks if talk[0]["set"] == name]
+    """Those of one sort; the ones that train may pass from one to the other."""
+    return [(ground, talk) for ground, talk in talks if all(r["set"] == name for r in talk)]
 
 
 def test_there_are_conversations_of_every_length_and_way_to_refer(talks):
@@ -74,6 +76,38 @@ def test_a_reference_is_to_an_earlier_answer_that_has_that_segment(talks):
                 earlier = talk[reference["round"]]
                 if "mask" in reference:
                     assert reference["mask"] < len(earlier["answer"]["objects"])
+
+
+def test_conversations_that_train_pass_from_one_sort_to_the_other(talks):
+    """And what is said next to an intent speaks of what that brought, by rounds as they then are."""
+    both = [talk for _, talk in talks if len({r["set"] for r in talk}) == 2]
+    starts = {talk[0]["set"] for talk in both}
+    assert starts == {"conversation", "dialogue"} and all(len(talk) <= 14 for talk in both)
+    across = 0
+    for talk in both:
+        for k, prompt in enumerate(talk):
+            for reference in prompt["refers_to"]:
+                assert reference["round"] < k
+                across += talk[reference["round"]]["set"] != prompt["set"]
+                if "mask" in reference:
+                    assert reference["mask"] < len(talk[reference["round"]]["answer"]["objects"])
+    assert across > 20
+
+
+def test_small_talk_shows_nothing_and_stays_in_training(talks, recorded):
+    idle = [r for _, talk in talks for r in talk if r["kind"] == SMALL_TALK]
+    assert len({r["prompt"] for r in idle}) > 30
+    assert all(r["answer"] is None and r["reply"] and not r["refers_to"] for r in idle)
+    held = [r for scene in recorded.values() for talk in asked(scene, 0, "test")["dialogues"] for r in talk]
+    assert not any(r["kind"] == SMALL_TALK for r in held)
+
+
+def test_one_of_several_is_asked_for_in_the_singular_too(talks):
+    said = [
+        r for _, talk in talks for r in talk if r["kind"] == "coloured_of_those" and len(r["satisfying"]) == 1
+    ]
+    one = [r for r in said if " one" in r["prompt"] and " ones" not in r["prompt"]]
+    assert len(one) > 5 and len(said) - len(one) > 5
 
 
 def test_what_is_asked_of_a_thing_is_asked_of_the_thing_referred_to(talks):
@@ -230,7 +264,7 @@ def test_replies_are_true(talks):
         for prompt in talk:
             answer = None if prompt["answer"] is None else prompt["satisfying"]
             found = claims(prompt["reply"], ground, about=shown, among=before, answer=answer)
-            assert found, prompt["reply"]
+            assert found or prompt["kind"] == SMALL_TALK, prompt["reply"]
             assert not [claim for claim in found if claim.true is False], prompt["reply"]
             true, known = precision(found)
             right, decided = right + true, decided + known
@@ -305,6 +339,8 @@ def test_an_intent_is_answered_by_the_rule(talks):
     for ground, talk in of(talks, "dialogue"):
         for prompt in talk:
             facts = prompt["facts"]
+            if prompt["kind"] == SMALL_TALK:
+                continue
             goal = GOALS[facts["goal"]]
             tests = [(goal["property"], True)]
             tests += [(w["property"], w["value"]) for w in (NARROWERS[n] for n in facts["wishes"])]
@@ -352,9 +388,10 @@ def test_replies_use_few_words(talks):
 
 def test_the_same_seed_gives_the_same_talks_and_more_of_one_sort_changes_nothing_in_the_other(recorded):
     scene = recorded[4]
-    both = asked(scene)["dialogues"]
-    assert both == asked(scene)["dialogues"]
-    alone = asked(scene, asking=Asking(prompts=0, dialogues=12))["dialogues"]
+    for split in ("train", "test"):
+        both = asked(scene, split=split)["dialogues"]
+        assert both == asked(scene, split=split)["dialogues"]
+    alone = asked(scene, split="test", asking=Asking(prompts=0, dialogues=12))["dialogues"]
     assert alone == [talk for talk in both if talk[0]["set"] == "dialogue"]
 
 

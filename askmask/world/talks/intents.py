@@ -31,15 +31,17 @@ from askmask.world.talks.aims import (
     fitting,
     wishes_of,
 )
-from askmask.world.talks.assistant import add, answer, counted, reason, said_of, shown
+from askmask.world.talks.assistant import NAME, add, answer, counted, reason, said_of, shown
 from askmask.world.talks.leakage import leakage
 from askmask.world.talks.measures import superlatives
 from askmask.world.talks.properties import PROPERTIES, values
 from askmask.world.talks.replies import Reply
+from askmask.world.talks.small_talk import small_talk
 
 TURNS = (2, 3, 3, 4, 4, 5, 6)
 ASKED_FIRST = 0.3  # share of needs put as "is there anything ...?"
 WITH_WISH = 0.25  # share of needs that come with a wish
+IDLE = 0.04  # share of rounds that are small talk, in training
 LEAKED = 0.15  # share of dialogues that stay although the assistant has already named the final target
 MOST_SHOWN = 5  # things that fit what is asked of all
 
@@ -72,6 +74,9 @@ def _write(talk: Errand, length: int) -> None:
     if not _need(talk, drift=False):
         return
     for _ in range(8 * length):
+        if not talk.held and talk.rng.random() < IDLE:
+            talk.rounds.append(small_talk(talk.ground, talk.rng, set=NAME))
+            continue
         settled = talk.state in ("show", "none")
         if len(talk.rounds) >= length + 2 or (len(talk.rounds) >= length and settled):
             return
@@ -99,7 +104,7 @@ MOST = {"why": 1, "check": 1, "drift": 1, "relax": 1, "sup": 1, "correct": 2}
 def _need(talk: Errand, *, drift: bool) -> bool:
     """State an intent, at times with a wish, at times as a question."""
     rng = talk.rng
-    used = {r["facts"]["goal"] for r in talk.rounds}
+    used = {r["facts"].get("goal") for r in talk.rounds}
     rest = [goal for goal in talk.fits if goal not in used]
     pools = (
         [goal for goal in rest if GOALS[goal]["one"] and len(talk.fits[goal]) > 1],

@@ -16,9 +16,13 @@ from askmask.imaging.mask import Mask
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SMALLEST_SURFACE, SurfaceMask, answer_of, to_prompt, words_for
+from askmask.world.talks.aims import CHECKS
+from askmask.world.talks.assistant import reason
 from askmask.world.talks.follow_ups import options
+from askmask.world.talks.properties import values
 from askmask.world.talks.replies import spans_of, told
-from askmask.world.talks.talk import Follow, Said, Scope, Talk
+from askmask.world.talks.small_talk import KIND, small_talk
+from askmask.world.talks.talk import Follow, Said, Scope, Talk, query_of
 from askmask.world.talks.words import OWN
 
 NAME = "conversation"
@@ -26,9 +30,16 @@ ROUNDS = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
 MOST_OPENED = 6  # things in the answer of an opening
 HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
 OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
+CHECKED = 0.6  # share of rounds in words alone, after one thing, that ask about it: "would it roll?"
+IDLE = 0.09  # share of rounds in words alone, in training
 ANEW = 0.12  # share of later rounds that open a new subject
 # Kinds that nearly every answer offers are drawn less, so that the rest is not drowned.
 RARER = {"compare": 0.35, "correct_to_relation": 0.7, "all_but": 0.7, "part_of": 0.7, "again": 0.7}
+# What people say most, and few answers offer, is drawn more; in training, as the fixed splits were frozen before.
+OFTENER = {
+    "coloured_of_those": 4.0, "kind_of_those": 4.0, "superlative_of_those": 2.0, "all_but": 3.0, "of_those": 2.0,
+    "its_part": 2.0, "remaining": 2.0, "other_one": 2.0, "their_part": 2.0,
+}  # fmt: skip
 OF_THOSE = frozenset(("of_those", "coloured_of_those", "kind_of_those"))
 
 
@@ -43,19 +54,19 @@ def conversations_for(
 ) -> list[list[Facts]]:
     """Write up to `count` conversations of two to ten rounds for one picture, out of its queries."""
     scope = Scope(ground, found)
-    openings = _openings(ground, found)
+    openings = openings_of(ground, found)
     written: list[list[Facts]] = []
     for _ in range(3 * count):
         if len(written) == count or not openings:
             break
         talk = Talk(scope, rng, held)
-        rounds = _write(talk, openings, choose(rng, ROUNDS), surface)
+        rounds = write(talk, openings, choose(rng, ROUNDS), surface)
         if len(rounds) >= 2:
             written.append(rounds)
     return written
 
 
-def _openings(ground: Ground, found: list[Query]) -> dict[str, list[Query]]:
+def openings_of(ground: Ground, found: list[Query]) -> dict[str, list[Query]]:
     """What a conversation may begin with, by kind; things of which there are three come three times."""
     counts = Counter(ground.category(n) for n in ground.seen)
     openings: dict[str, list[Query]] = {}
@@ -68,11 +79,15 @@ def _openings(ground: Ground, found: list[Query]) -> dict[str, list[Query]]:
     return openings
 
 
-def _write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: SurfaceMask) -> list[Facts]:
+def write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: SurfaceMask) -> list[Facts]:
+    """Go on until there are `length` rounds, or nothing more can be said; return all rounds."""
     rng, done = talk.rng, set[tuple[str, tuple[int, ...]]]()
     for _ in range(3 * length):
         if len(talk.said) == length:
             break
+        if not talk.held and rng.random() < IDLE:
+            _chat(talk)
+            continue
         follow = None
         if talk.said and rng.random() > ANEW:
             follow = _draw(talk, done)
@@ -103,7 +118,8 @@ def _draw(talk: Talk, done: set[tuple[str, tuple[int, ...]]]) -> Follow | None:
     if not found:
         return None
     kinds = sorted({f.query.kind for f in found})
-    edges = list(accumulate(RARER.get(kind, 1.0) for kind in kinds))
+    more = {} if talk.held else OFTENER
+    edges = list(accumulate(RARER.get(kind, 1.0) * more.get(kind, 1.0) for kind in kinds))
     kind = kinds[bisect(edges, talk.rng.random() * edges[-1])]
     return choose(talk.rng, [f for f in found if f.query.kind == kind])
 
@@ -120,6 +136,31 @@ def _open(talk: Talk, openings: dict[str, list[Query]]) -> Follow | None:
     n = query.slots.get("x")
     of = n if isinstance(n, int) and query.kind != "one" else None
     return None if text is None else Follow(query, lambda: text, [], "none", of=of)
+
+
+def _chat(talk: Talk) -> None:
+    """Add a round in words alone: small talk, or a question about one thing that was shown just before.
+
+    That thing can still be spoken of as "it".
+    """
+    before = talk.said[-1] if talk.said else None
+    things = before.things if before is not None else []
+    one = things[0] if len(things) == 1 else None
+    query = query_of("entities", KIND, KIND, [], talk.ground.seen)
+    first = 1 if before is None else before.first + len(before.prompt["spans"])
+    prompt = small_talk(talk.ground, talk.rng, set=NAME)
+    if one is not None and talk.rng.random() < CHECKED:
+        name = choose(talk.rng, sorted(CHECKS))
+        value = values(talk.ground, name)[one]
+        if value is None:
+            return
+        prompt |= {
+            "prompt": choose(talk.rng, CHECKS[name]["train"]),
+            "kind": "intent_words",
+            "reply": reason(talk.ground, one, name, value),
+            "refers_to": [{"round": len(talk.said) - 1}],
+        }
+    talk.said.append(Said(query, prompt, first, one))
 
 
 def _say(talk: Talk, follow: Follow, text: str, answer: Facts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from askmask.world.facts import Facts
 from askmask.world.ground import choose
@@ -16,7 +17,9 @@ from askmask.world.talks.talk import (
     query_of,
     words_of,
 )
+from askmask.world.talks.words import SINGULAR, one_of_those
 
+ONE = 0.5  # share of training questions after one of several that say "the red one" instead of "the red ones"
 PLURAL_PARTS = {part: part if part.endswith("s") else part + "s" for part in PARTS}
 
 
@@ -30,6 +33,8 @@ def of_many(talk: Talk, things: list[int], number: int) -> Iterator[Follow]:
         hard = len(things) > 2 and everywhere is not None and sorted(everywhere) != sorted(yes)
         query = query_of(concept, family, kind, yes, pool, **facts)
         words = words_of(talk, kind, yes if kind == "rest" else (), **slots)
+        if kind in SINGULAR and len(yes) == 1 and not talk.held and rng.random() < ONE:
+            words = partial(one_of_those, kind, rng, **slots)
         return Follow(query, words, last, "whole", hard=hard)
 
     attributes = [(name, value) for name in CLAUSES for value in (True, False)]

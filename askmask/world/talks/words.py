@@ -35,6 +35,12 @@ POINTERS: dict[str, Bank] = {
 OWN: dict[str, Bank] = {
     name: (tuple(sides["train"]), tuple(sides["held_out"])) for name, sides in _DATA["own"].items()
 }
+# Kinds that single out one of several, where the words say so. Training alone: the fixed splits were frozen before.
+SINGULAR: dict[str, tuple[str, ...]] = {kind: tuple(words) for kind, words in _DATA["singular"].items()}
+# Sort -> {"train": what is said, "replies": what is answered}.
+SMALL_TALK: dict[str, dict[str, tuple[str, ...]]] = {
+    sort: {side: tuple(words) for side, words in sides.items()} for sort, sides in _DATA["small_talk"].items()
+}
 RELATIONS: dict[str, tuple[str, ...]] = {kind: tuple(words) for kind, words in _DATA["relations"].items()}
 # Kinds of the concepts that are asked of a thing of an earlier answer.
 ABOUT: dict[str, Bank] = {kind: (BANK[kind][0], tuple(held)) for kind, held in _DATA["about"].items()}
@@ -81,3 +87,8 @@ def own(kind: str, rng: np.random.Generator, *, held: bool, shown: bool = False,
     if shown:
         bank = tuple(template for template in bank if not _NOT_SHOWN.search(template))
     return str(choose(rng, bank).format(**slots))
+
+
+def one_of_those(kind: str, rng: np.random.Generator, **slots: str) -> str:
+    """Ask for one of what was shown, in words that say that it is one."""
+    return str(choose(rng, SINGULAR[kind]).format(**slots))
