@@ -79,7 +79,7 @@ def views(folder, limit):
 
 def answered(answer, places=6):
     mask = answer.mask.to_dict()
-    return [hashed(mask["size"], mask["counts"]), bool(answer.found), round(answer.score, places)]
+    return [hashed(mask["size"], mask["counts"]), bool(answer.found), None if answer.score is None else round(answer.score, places)]
 
 
 def scenes(options):
