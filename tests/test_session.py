@@ -242,7 +242,9 @@ def test_a_network_draws_what_a_box_means():
     assert session.rounds == ()
 
 
-@pytest.mark.parametrize("box", [(10, 10, 5, 5), (5, 10, 10, 5), (10, 5, 5, 10), (5, 5, 5, 10), (5, 5, 10, 5)])
+@pytest.mark.parametrize(
+    "box", [(10, 10, 5, 5), (5, 10, 10, 5), (10, 5, 5, 10), (5, 5, 5, 10), (5, 5, 10, 5)]
+)
 def test_a_box_that_holds_nothing_is_refused_wherever_it_enters(session, box):
     session.ask("the red thing")
     prompt = Prompt(boxes=(tuple(map(float, box)),))

@@ -73,7 +73,9 @@ class Kept:
         Where there are none, `title` and `outcome` stand in the legend.
         """
         trained = self.session.model.score_trained  # of words; of marks nothing is
-        marked = {one.id for round in self.session.rounds if round.prompt.marks for one in round.segments or ()}
+        marked = {
+            one.id for round in self.session.rounds if round.prompt.marks for one in round.segments or ()
+        }
         layers = [
             Layer((one.mask,), label(one), _sure(one, scored=trained and one.id not in marked))
             for one in segments

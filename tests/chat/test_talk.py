@@ -58,7 +58,9 @@ def test_an_answer_is_told_drawn_and_on_disk(talk, picture):
 def test_a_drawing_shows_no_score_of_what_was_marked(talk, monkeypatch):
     drawn = []
     monkeypatch.setattr(type(talk.kept.session.model), "score_trained", True, raising=False)
-    monkeypatch.setattr("askmask.chat.kept.draw", lambda rgb, layers: drawn.append(layers) or draw(rgb, layers))
+    monkeypatch.setattr(
+        "askmask.chat.kept.draw", lambda rgb, layers: drawn.append(layers) or draw(rgb, layers)
+    )
     run(talk, "the red thing")
     marked = Segment(mask=Mask.from_array(LEFT), source="predicted", score=0.77)
     talk.kept.session.take(Round(prompt=Prompt(points=((4.0, 6.0, True),)), segments=(marked,)))
