@@ -85,6 +85,8 @@ def read_yolo(
         raise DataError(f"{path}: no folder of pictures", do='It names one as "train", "val" or "test".')
     for image in list_pictures(folders[split]):
         with item(str(image), notes):
+            if image.is_dir():  # listed because it may not be entered: there may be labels of what lies in it
+                raise DataError("the folder may not be entered", do="Change its rights, or move it.")
             labels = _labels_of(image)
             if not labels.is_file():
                 continue

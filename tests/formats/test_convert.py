@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 import zlib
 from dataclasses import replace
 from itertools import pairwise
@@ -27,6 +28,7 @@ from askmask.imaging.files import read_header, read_picture
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 from askmask.sources import open_source
+from tests.closed import be_a_plain_user, nobodys_folder
 from tests.evaluation.colour_model import ColourModel
 from tests.formats.drawn import SHAPES, shape, write_drawn
 
@@ -484,6 +486,23 @@ def test_what_is_marked_by_an_area_and_a_line_is_no_whole_truth(tmp_path, tool, 
     (example,) = open_source(source, notes=notes)
     assert [(round.text, len(round.segments)) for round in example.rounds] == [("pan", 1), ("zebra", 0)]
     assert notes.counts[PARTLY] == 1 and "'cup'" in notes.places[PARTLY][0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_yolo_names_a_folder_that_may_not_be_entered():
+    with nobodys_folder() as root:
+        for name in ("a", "closed/b"):
+            for kind in ("images", "labels"):
+                (root / f"{kind}/val/{name}").parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 10)).save(root / f"images/val/{name}.png")
+            (root / f"labels/val/{name}.txt").write_text("0 0 0 1 0 1 1\n")
+        (root / "data.yaml").write_text("path: .\nval: images/val\nnames: [cup]\n")
+        (root / "images/val/closed").chmod(0)
+        source, notes = f"yolo-seg:{root}@val", Notes()
+        list(open_source(source, notes=Notes()))  # what is loaded late is loaded
+        be_a_plain_user()
+        assert len(list(open_source(source, notes=notes))) == 1
+        assert sum(notes.counts.values()) == 1 and "closed" in str(notes.places)
 
 
 def test_yolo_of_others(tmp_path):

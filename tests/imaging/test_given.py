@@ -10,7 +10,7 @@ from askmask.errors import PictureError
 from askmask.imaging.files import list_pictures, read_picture
 from askmask.imaging.given import expanded, one_of
 from askmask.runs.manifest import output_folder
-from tests.imaging.closed import be_a_plain_user, nobodys_folder
+from tests.closed import be_a_plain_user, nobodys_folder
 
 NAMES = ("a.png", "b.txt", ".hidden/x.png", "s/c.png", "s/d[1].png", "s/t/e.png")
 
