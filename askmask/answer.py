@@ -29,7 +29,7 @@ class Answer:
 
     round: Round
     size: tuple[int, int]  # (height, width)
-    score: float  # predicted IoU of the answer as a whole, in [0, 1]
+    score: float | None  # predicted IoU of the answer as a whole, in [0, 1]; None where nothing was found
     presence: float  # probability that anything in the picture matches, in [0, 1]
     score_trained: bool  # False: no training on prompts has supervised the scores; they are SAM2's own
     presence_trained: bool  # False: no training has supervised `presence`, so `found` rests on the mask alone
@@ -51,6 +51,8 @@ class Answer:
     picture: Picture | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not self.found:  # the IoU of no mask is no number; how sure a model is of nothing is `presence`
+            object.__setattr__(self, "score", None)
         if not self.round.made_by:
             object.__setattr__(self, "round", replace(self.round, made_by=self.model))
 
@@ -92,9 +94,9 @@ class Answer:
         return tuple(segment.mask for segment in self.segments)
 
     @property
-    def scores(self) -> tuple[float, ...]:
-        """How sure the model is of each mask, in [0, 1]."""
-        return tuple(segment.score or 0.0 for segment in self.segments)
+    def scores(self) -> tuple[float | None, ...]:
+        """How sure the model is of each mask, in [0, 1]; None of one that no model scored."""
+        return tuple(segment.score for segment in self.segments)
 
     @property
     def mask(self) -> Mask:
@@ -185,7 +187,7 @@ class Answer:
                 }
             ),
             size=(int(data["size"][0]), int(data["size"][1])),
-            score=float(data["score"]),
+            score=None if data.get("score") is None else float(data["score"]),
             presence=float(data["presence"]),
             presence_trained=bool(data["presence_trained"]),
             score_trained=bool(data["score_trained"]),

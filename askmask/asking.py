@@ -90,8 +90,8 @@ def _computed(known: Formula, prompt: Prompt, picture: Picture) -> Iterator[Even
         Answer(
             round=_round(known, prompt, segments),
             size=picture.size,
-            score=1.0,
-            presence=1.0,
+            score=None,  # nothing was guessed
+            presence=float(bool(segments)),
             score_trained=False,
             presence_trained=False,
             found=bool(segments),
@@ -112,6 +112,7 @@ def _joined(answer: Answer, known: Formula, prompt: Prompt, segments: tuple[Segm
         answer,
         round=round,
         found=bool(segments),
+        score=None,  # the model's is of the part that it was asked for
         notices=(*answer.notices, note),
         alternatives=(),
         logits=None,

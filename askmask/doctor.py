@@ -154,7 +154,8 @@ def _self_test() -> Finding:
     except Exception as error:  # whatever breaks here is the finding
         return Finding(False, "self-test", f"{type(error).__name__}: {error}")
     wanted = Answer.from_dict(expected)
-    off = max(abs(answer.score - wanted.score), abs(answer.presence - wanted.presence))
+    scores = answer.score or 0.0, wanted.score or 0.0  # None: nothing was found, which the masks' IoU tells
+    off = max(abs(scores[0] - scores[1]), abs(answer.presence - wanted.presence))
     iou = answer.mask.iou(wanted.mask)
     ok = off < TOLERANCE and iou > 1 - TOLERANCE
     took = f"{time.perf_counter() - start:.1f} s"

@@ -386,6 +386,7 @@ class Session:
                     do="Delete it, and add another.",
                 )
             given = prompt if isinstance(prompt, Prompt) else replace(as_given(old), text=prompt)
+            self._check_marks(given)
             return self._ask_anew(index, given, lambda new: self._named_like(new, old), words)
 
     def refresh(self, *, words: bool = True) -> list[Answer]:
@@ -395,7 +396,13 @@ class Session:
         """
         with self._lock:
             stale = [round.id for round in self.rounds if round.id in self.stale and not made_by_user(round)]
-            return [self.edit(name, as_given(self.rounds[self._index(name)]), words=words) for name in stale]
+            known = len(self._before)
+            try:
+                return [
+                    self.edit(name, as_given(self.rounds[self._index(name)]), words=words) for name in stale
+                ]
+            finally:
+                del self._before[known + 1 :]  # one call, one change: undo brings back what was before it
 
     def delete(self, round: str) -> None:
         """Remove a round; rounds that refer to it become stale and lose the reference."""
@@ -553,16 +560,29 @@ class Session:
             boxes=base.boxes + corners,
             masks=masks,
         )
+        self._check_marks(full)
+        return full
+
+    def _check_marks(self, prompt: Prompt) -> None:
+        """Raise PromptError for marks that are not of the picture, and boxes that hold nothing."""
         height, width = self.picture.size
-        xs = [p[0] for p in full.points] + [x for box in full.boxes for x in box[::2]]
-        ys = [p[1] for p in full.points] + [y for box in full.boxes for y in box[1::2]]
+        xs = [p[0] for p in prompt.points] + [x for box in prompt.boxes for x in box[::2]]
+        ys = [p[1] for p in prompt.points] + [y for box in prompt.boxes for y in box[1::2]]
         if not all(0 <= x <= width for x in xs) or not all(0 <= y <= height for y in ys):
             raise PromptError(
                 "a mark lies outside the picture", got=f"x {xs}, y {ys} of {width} x {height} px"
             )
-        if any(one.size != self.picture.size for one in masks):
-            raise PromptError("a drawn mask must have the picture's size", got=[one.size for one in masks])
-        return full
+        for box in prompt.boxes:
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise PromptError(
+                    "a box is (x0, y0, x1, y1) with x0 < x1 and y0 < y1",
+                    got=box,
+                    do="Name its upper left corner first, then its lower right.",
+                )
+        if any(one.size != self.picture.size for one in prompt.masks):
+            raise PromptError(
+                "a drawn mask must have the picture's size", got=[one.size for one in prompt.masks]
+            )
 
     def _answer(self, prompt: Prompt, before: Sequence[Round], keep: Keep, take: Any) -> Iterator[Event]:
         """Answer a prompt after some rounds; `take` puts the round into the conversation and names it."""

@@ -1,6 +1,6 @@
 """Answers and conversations as people see them: overlays, notebooks, Matplotlib; and as supervision's Detections.
 
-A score that no training stands behind is shown nowhere as one.
+What is no score is shown nowhere as one: a number that no training stands behind, or one of what was not found.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ def legend_note(answer: Answer) -> str:
         return without_masks(answer.round.segments, answer.round.reply)
     many = f"{len(answer.masks)} masks" if len(answer.masks) > 1 else ""
     return ", ".join(
-        part for part in (f"score {answer.score:.2f}" if answer.score_trained else "", many) if part
+        part
+        for part in (
+            f"score {answer.score:.2f}" if answer.score_trained and answer.score is not None else "",
+            many,
+        )
+        if part
     )
 
 

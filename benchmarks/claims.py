@@ -9,8 +9,8 @@
 EYES is a run of `mini_perception`, or `mini`: its eyes, which stay frozen everywhere; words are learnt anew. Where
 masks are decoded, adapter and decoder begin as the bundled mini's: from nothing they need hours. Arms of a claim see
 the same number of prompts. A finished arm is kept: the same command goes on where it was stopped.
-Intervals are 95 % over seeds; a difference to the first arm is paired by seed, and "not decided" unless it holds over
-seeds and over validation scenes both.
+Intervals are 95 % over seeds; a difference to the first arm is paired by seed, and "not told apart" unless it holds
+over seeds and over validation scenes both.
 """
 
 from __future__ import annotations
@@ -250,9 +250,9 @@ def table(out):
     lines = [
         "# The paper's claims, small",
         "",
-        "Intervals are 95 % over seeds (Student's t). A difference, paired by seed, counts as decided if it and the "
-        "bootstrap over scenes of its mean both leave 0 on one side. What is decided holds within the stated budget, "
-        "which is far from convergence.",
+        "Intervals are 95 % over seeds (Student's t). A difference, paired by seed, is higher or lower if it and the "
+        "bootstrap over scenes of its mean both leave 0 on one side, else not told apart. Either is said of the stated "
+        "budget alone, which is far from convergence: of more training nothing is decided.",
         "",
     ]
     for claim in CLAIMS:
@@ -335,7 +335,7 @@ def apart(rows, first, key):
     ours, others = per_scene(rows, key), per_scene(first, key)
     scenes = sorted(ours.keys() & others.keys())
     _, lower, upper = mean_interval([ours[s] - others[s] for s in scenes], scenes, resamples=2000)
-    verdict = "not decided"
+    verdict = "not told apart"
     if low is not None and (min(low, lower) > 0 or max(high, upper) < 0):
         verdict = "**higher**" if mean > 0 else "**lower**"
     return f"{written(mean, low, high, sign=True)}, {verdict}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 import askmask
 from askmask.imaging.overlay import Layer, draw
+from askmask.show import legend_note
 
 PROMPTS = (
     "which things would catch rice if I dropped it in?",
@@ -27,7 +28,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("docs/readme.png"))
     options = parser.parse_args()
     answers = askmask.load().open(options.picture).ask_many(PROMPTS)
-    layers = [Layer(a.masks, a.prompt, f"score {a.score:.2f}") for a in answers]
+    layers = [Layer(a.masks, a.prompt, legend_note(a)) for a in answers]
     draw(np.asarray(Image.open(options.picture).convert("RGB")), layers).save(options.out, optimize=True)
 
 

@@ -1,11 +1,12 @@
 """What encoding once is worth: N prompts on one picture together, against N single asks, in one run.
 
-    python benchmarks/session.py --model FOLDER --picture PICTURE [--threads 1] [--out results/session.json]
+    python benchmarks/session.py [--model NAME] [--picture PICTURE] [--threads 1] [--out results/session.json]
     python benchmarks/session.py --before CHECKOUT [--out results/session_before.json]
 
 `--before` asks the same of another checkout of askmask, in turn with this one, and prints the ratio of each pair of
 runs. Without --model the miniature network is used. Also measured: import time and peak memory, each in a process of
-its own. Single asks open the picture each time, as a tool without sessions does.
+its own. What is stored names the whole command, and the model and picture that it took. Single asks open the picture
+each time, as a tool without sessions does.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+MINIATURE = "tiny"  # made for this run
+PICTURE = Path("askmask/selftest/picture.png")
 COUNTS = (1, 4, 16, 64)
 THINGS = ("the bag", "what could fall over", "the bottle behind the two boxes", "anything I could eat now")
 
@@ -115,17 +118,21 @@ def against(before: Path, repeats: int) -> dict:
     return result
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model")
-    parser.add_argument("--picture", type=Path, default=ROOT / "askmask" / "selftest" / "picture.png")
+    parser.add_argument("--model", default=MINIATURE, help="a name of `askmask models`, or a folder")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="from the root of the project")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     if given.before:
         found = {"command": "python benchmarks/session.py --before CHECKOUT", "model": "mini", "threads": 1}
         found |= {
@@ -147,12 +154,12 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
-        model = askmask.load(given.model or make_tiny(folder), device="cpu")
-        rows = sessions(model, given.picture, given.repeats)
+        model = askmask.load(make_tiny(folder) if given.model == MINIATURE else given.model, device="cpu")
+        rows = sessions(model, ROOT / given.picture, given.repeats)
     result = {
         "command": shlex.join(["python", "benchmarks/session.py", *sys.argv[1:]]),
-        "model": model.name,
-        "picture": given.picture.name,
+        "model": given.model,
+        "picture": given.picture.as_posix(),
         "machine": f"{platform.machine()}, {platform.system()}, {given.threads} thread(s), shared",
         "torch": torch.__version__,
         "sessions": rows,

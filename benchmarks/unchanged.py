@@ -79,7 +79,8 @@ def views(folder, limit):
 
 def answered(answer, places=6):
     mask = answer.mask.to_dict()
-    return [hashed(mask["size"], mask["counts"]), bool(answer.found), round(answer.score, places)]
+    score = None if answer.score is None else round(answer.score, places)
+    return [hashed(mask["size"], mask["counts"]), bool(answer.found), score]
 
 
 def scenes(options):
@@ -317,6 +318,17 @@ def differences(now, before, where=""):
         yield where, f"{before} -> {now}", None
 
 
+def as_now(stored):
+    """Return what was stored before as it is written now: what was not found has no score any more."""
+    if isinstance(stored, dict):
+        return {key: as_now(value) for key, value in stored.items()}
+    if not isinstance(stored, list):
+        return stored
+    if len(stored) > 2 and isinstance(stored[0], str) and stored[1] is False:
+        return [*stored[:2], None, *stored[3:]]
+    return [as_now(value) for value in stored]
+
+
 def leaves(value):
     if isinstance(value, (dict, list)):
         return sum(leaves(part) for part in (value.values() if isinstance(value, dict) else value))
@@ -365,7 +377,7 @@ def main():
     failed = False
     print(f"before: {stored.get('machine')}\nnow:    {machine}\n")
     for name, part in now.items():
-        before = stored.get(name, {})
+        before = as_now(stored.get(name, {}))
         if name in ("scenes", "mini"):
             before = {key: value for key, value in before.items() if int(key) < options.views}
         found = list(differences(part, before))

@@ -12,6 +12,7 @@ import pytest
 import askmask
 from askmask import Mask, Round, Session
 from askmask.backend import Done, Found, Words
+from askmask.conversation import Prompt
 from askmask.errors import DataError, PromptError, SettingError
 from tests.evaluation.colour_model import COLOURS, ColourModel
 
@@ -86,6 +87,9 @@ def test_an_edited_round_makes_later_ones_stale_until_they_are_asked_anew(sessio
     assert session.rounds[1].masks == (Mask.from_array(LEFT),)  # old until asked
     session.refresh()
     assert not session.stale and session.rounds[1].masks == (Mask.from_array(RIGHT),)
+    session.undo()  # all that was asked anew, not the last of it
+    assert session.stale == {"r2", "r4"} and session.rounds[1].masks == (Mask.from_array(LEFT),)
+    session.refresh()
     assert [round.id for round in session.rounds] == ["r1", "r2", "r3", "r4"]
 
 
@@ -151,7 +155,7 @@ def test_algebra_is_computed_and_no_model_is_asked(session):
     red, blue = session.ask("the red thing"), session.ask("the blue thing")
     session.model.backend.answer = None  # whoever asks it now fails
     both = session.ask("m1 and m2 together")
-    assert both.mask == red.mask | blue.mask and both.found and both.score == 1.0
+    assert both.mask == red.mask | blue.mask and both.found and both.score is None
     assert (both.model, both.round.made_by, both.segments[0].source) == (
         "user algebra",
         "user algebra",
@@ -161,7 +165,8 @@ def test_algebra_is_computed_and_no_model_is_asked(session):
     rest = session.ask("everything but those")
     assert rest.mask == ~both.mask and [one.rule for one in rest.references] == ["those"]
     assert [s.mask for s in session.ask("r3 - m1").segments] == [blue.mask]
-    assert not session.ask("the overlap of m1 and m2").found
+    none = session.ask("the overlap of m1 and m2")
+    assert not none.found and none.score is None and none.presence == 0.0
 
 
 def test_half_in_words_half_algebra_asks_for_the_words(session):
@@ -169,7 +174,7 @@ def test_half_in_words_half_algebra_asks_for_the_words(session):
     answer = session.ask("it without the blue thing")
     assert answer.mask == ~Mask.from_array(RIGHT) and answer.round.text == "it without the blue thing"
     assert answer.round.made_by == "colours, user algebra" and "'the blue thing'" in answer.notices[-1]
-    assert answer.segments[0].parents == ("m1",)
+    assert answer.segments[0].parents == ("m1",) and answer.score is None  # the model's is of the blue thing
     whole = session.ask("it without the purple thing")  # not found: all of the prompt is the model's
     assert whole.round.made_by == "colours" and not whole.found
 
@@ -235,6 +240,25 @@ def test_a_network_draws_what_a_box_means():
     assert segment.mask == session.ask(boxes=[(4, 175, 135, 279)]).mask != Mask.empty(session.picture.size)
     session.undo(), session.undo()
     assert session.rounds == ()
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 10, 5, 5), (5, 10, 10, 5), (10, 5, 5, 10), (5, 5, 5, 10), (5, 5, 10, 5)]
+)
+def test_a_box_that_holds_nothing_is_refused_wherever_it_enters(session, box):
+    session.ask("the red thing")
+    prompt = Prompt(boxes=(tuple(map(float, box)),))
+    for enter in (
+        lambda: session.ask(boxes=[box]),
+        lambda: list(session.stream("this", boxes=[box])),
+        lambda: session.ask_many([prompt]),
+        lambda: session.add(box=box),
+        lambda: session.take(Round(prompt=prompt)),
+        lambda: session.edit("r1", prompt),
+    ):
+        with pytest.raises(PromptError, match="x0 < x1 and y0 < y1"):
+            enter()
+    assert [round.text for round in session.rounds] == ["the red thing"]
 
 
 def refuse_marks(prompt):

@@ -84,6 +84,21 @@ def test_what_is_no_score_is_not_shown_as_one():
     assert "presence 0.20 &lt; 0.50" in nothing()._repr_html_()
 
 
+def test_what_was_not_found_has_no_score_to_store_or_show(tmp_path):
+    asked_back = answer(round=Round(prompt=Prompt(text="it"), reply="Which one?"), found=False)
+    for one in (nothing(), asked_back):
+        assert one.score is None and one.scores == () and one.to_dict()["score"] is None
+        assert "0.91" not in repr(one) + one._repr_html_()
+        old = one.to_dict() | {"score": 0.99}  # as it used to be written
+        assert Answer.from_dict(json.loads(json.dumps(old))).score is None
+        one.save(tmp_path)
+        (kept,) = json.loads((tmp_path / "result.json").read_text())["answers"]
+        assert kept["score"] is None and kept["presence"] == one.presence
+    assert answer().score == 0.91 and Answer.from_dict(answer().to_dict()).score == 0.91
+    by_hand = Segment(mask=answer().masks[0], source="user")
+    assert replace(answer(), round=Round(prompt=Prompt(text="it"), segments=(by_hand,))).scores == (None,)
+
+
 def test_without_its_picture_an_answer_still_speaks():
     light = answer().light()
     assert "m1 links" in light._repr_html_() and "<img" not in light._repr_html_()

@@ -189,7 +189,7 @@ class PointingBackend:
         return Answer(
             round=Round(prompt=prompt, segments=None if words_alone else segments, reply=text or None),
             size=view.picture.size,
-            score=max((segment.score or 0.0 for segment in segments), default=0.0),
+            score=max((one.score for one in segments if one.score is not None), default=None),
             presence=1.0 if segments else 0.0,
             score_trained=False,
             presence_trained=False,

@@ -72,10 +72,14 @@ class Kept:
 
         Where there are none, `title` and `outcome` stand in the legend.
         """
-        scored = self.session.model.score_trained
-        layers = [Layer((one.mask,), label(one), _sure(one, scored=scored)) for one in segments] or [
-            Layer((), title, outcome)
-        ]
+        trained = self.session.model.score_trained  # of words; of marks nothing is
+        marked = {
+            one.id for round in self.session.rounds if round.prompt.marks for one in round.segments or ()
+        }
+        layers = [
+            Layer((one.mask,), label(one), _sure(one, scored=trained and one.id not in marked))
+            for one in segments
+        ] or [Layer((), title, outcome)]
         path = self.folder.path(f"{name}.png")
         with whole_file(path) as temporary:
             draw(self.session.picture.rgb, layers).save(temporary, format="PNG")

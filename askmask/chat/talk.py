@@ -61,7 +61,7 @@ class Talk:
         round = answer.round
         if words and answer.text:
             self.say(f'"{answer.text}"')
-        score = f"score {answer.score:.2f}, " if answer.found and answer.score_trained else ""
+        score = f"score {answer.score:.2f}, " if answer.score_trained and answer.score is not None else ""
         self._tell_round(round, answer.found, f"{score}{answer.model}")
         for notice in answer.notices:
             self.say(f"    note: {notice}")

@@ -59,7 +59,8 @@ def read_cvat(
 ) -> Iterator[Example]:
     """Yield one Example per picture: a round for each label, or for each prompt that its shapes name.
 
-    `pictures` is the folder where the pictures lie, `exif` as in `read_coco`. Raises DataError for XML with a
+    `pictures` is the folder where the pictures lie, `exif` as in `read_coco`. Lines, points and other shapes without an
+    area make what is asked for by their label unknown: left out and counted. Raises DataError for XML with a
     document type: it may name other files, and grow without end.
     """
     root = Path(root)
@@ -73,7 +74,8 @@ def read_cvat(
             name = text_of(element.get("name"), "name")
             image = found_in((folder / "images", folder), name)
             turn = frames.orientation(image, stated)
-            regions, nothing = [], []
+            regions: list[tuple[str, str, Segment | None]] = []
+            nothing = []
             for shape in element:
                 label = text_of(shape.get("label"), "label")
                 said = {one.get("name"): one.text or "" for one in shape.iter("attribute")}
@@ -85,6 +87,7 @@ def read_cvat(
                     mask = upright(_mask_of(shape, stated), turn)
                 except NoTruth as error:
                     notes.add(str(error), where)
+                    regions.append((label, said.get("prompt", ""), None))
                     continue
                 segment = Segment(
                     mask=mask,
@@ -93,7 +96,8 @@ def read_cvat(
                     score=_score(said.get("score", "")),
                 )
                 regions.append((label, said.get("prompt", ""), segment))
-            if not regions and not nothing:
+            rounds = rounds_of(regions, nothing, notes, where)
+            if not rounds:
                 notes.add("pictures left out: nothing is said about them", where)
                 continue
             yield Example(
@@ -102,7 +106,7 @@ def read_cvat(
                 size=upright_size(stated, turn),
                 independent=True,
                 source="cvat",
-                rounds=rounds_of(regions, nothing),
+                rounds=rounds,
             )
 
 

@@ -69,7 +69,8 @@ def read_label_studio(
     """Yield one Example per task: a round for each label, or for each note of a label's regions.
 
     Of a task's annotations the first that was not cancelled counts; without any, its predictions. `pictures` is the
-    folder where the pictures lie, `exif` as in `read_coco`.
+    folder where the pictures lie, `exif` as in `read_coco`. What is marked by key points or lines is unknown: what is
+    asked for by their label is left out and counted.
     """
     root = Path(root)
     path = root / TASKS if root.is_dir() else root
@@ -80,7 +81,8 @@ def read_label_studio(
         where = f"{path}, task {number}"
         with item(where, notes):
             image, source, results = _picture_of(task["data"], folder), *_results_of(task, notes, where)
-            regions, nothing, size = [], [], None
+            regions: list[tuple[str, str, Segment | None]] = []
+            nothing, size = [], None
             for result in results:
                 if result.get("type") == "textarea" and result.get("from_name") == NOTHING:
                     nothing += [text_of(text, "text") for text in result["value"]["text"]]
@@ -89,6 +91,8 @@ def read_label_studio(
                 if kind not in _KINDS:
                     if result.get("type") not in ("textarea", "labels", "choices", "relation"):
                         notes.add(f"results left out: {str(result.get('type'))[:40]} is no area", where)
+                        if labels := _labels_of(result.get("value"), kind):
+                            regions.append((labels, _note_of(result), None))
                     continue
                 stated = size_of(result["original_height"], result["original_width"])
                 try:
@@ -98,11 +102,13 @@ def read_label_studio(
                     mask = upright(_mask_of(result["value"], kind, stated), turn)
                 except NoTruth as error:
                     notes.add(str(error), where)
+                    regions.append((_label_of(result["value"], kind), _note_of(result), None))
                     continue
                 size = upright_size(stated, turn)
                 segment = Segment(mask=mask, source=source, score=score_of(result.get("score")))
                 regions.append((_label_of(result["value"], kind), _note_of(result), segment))
-            if not regions and not nothing:
+            rounds = rounds_of(regions, nothing, notes, where)
+            if not rounds:
                 notes.add("tasks left out: nothing is said about them", where)
                 continue
             yield Example(
@@ -111,7 +117,7 @@ def read_label_studio(
                 size=size,
                 independent=True,
                 source="label-studio",
-                rounds=rounds_of(regions, nothing),
+                rounds=rounds,
             )
 
 
@@ -260,6 +266,13 @@ def _picture_of(data: Mapping[str, Any], folder: Path) -> Path:
 def _label_of(value: Mapping[str, Any], kind: str) -> str:
     labels = value.get(kind) or value.get("labels") or []
     return " + ".join(text_of(label, kind) for label in labels) or "(no label)"
+
+
+def _labels_of(value: Any, kind: str) -> str:
+    """Return the labels of a result that is no area; "" for one that lies nowhere, such as a rating."""
+    if not isinstance(value, Mapping) or not value.keys() & {"x", "points", "vertices"}:
+        return ""
+    return _label_of(value, kind)
 
 
 def _note_of(result: Mapping[str, Any]) -> str:

@@ -130,7 +130,7 @@ def read_labelme(
     """Yield one Example per file that holds shapes: a round for each label, or for each description of a label.
 
     Shapes of one label and group are one mask. `pictures` is the folder where the pictures lie, `exif` as in
-    `read_coco`. Points and lines are left out and counted.
+    `read_coco`. Points and lines are no areas: what is asked for by their label is left out and counted.
     """
     root = Path(root)
     files = files_below(root, "*.json") if root.is_dir() else [root]
@@ -146,14 +146,17 @@ def read_labelme(
             stated = size_of(data["imageHeight"], data["imageWidth"])
             turn = frames.orientation(image, stated)
             segments: dict[tuple[Any, ...], tuple[str, str, Segment]] = {}
+            unknown: list[tuple[str, str, None]] = []
             for number, shape in enumerate(data["shapes"]):
+                label, said = label_of(shape), text_of(shape.get("description") or "", "description")
                 if shape.get("shape_type") in _NO_AREAS:
                     notes.add(f"shapes left out: a {shape['shape_type']} is no area", where)
+                    unknown.append((label, said, None))
                     continue
-                label, said = label_of(shape), text_of(shape.get("description") or "", "description")
                 mask = upright(union_of_shapes([shape], stated), turn)
                 if not mask:
                     notes.add(NO_PIXEL, where)
+                    unknown.append((label, said, None))
                     continue
                 group = shape.get("group_id")
                 key = (label, said, number if group is None else f"group {group}")
@@ -163,7 +166,9 @@ def read_labelme(
                 segments[key] = label, said, Segment(mask=mask, score=score_of(shape.get("score")), name=name)
             ours = data.get("askmask")
             nothing = ours.get("nothing", ()) if isinstance(ours, Mapping) else ()
-            if not segments and not nothing:
+            nothing = [text_of(text, "nothing") for text in nothing]
+            rounds = rounds_of([*segments.values(), *unknown], nothing, notes, where)
+            if not rounds:
                 notes.add("files left out: nothing is said about their pictures", where)
                 continue
             yield Example(
@@ -173,7 +178,7 @@ def read_labelme(
                 size=upright_size(stated, turn),
                 independent=True,
                 source="labelme",
-                rounds=rounds_of(segments.values(), [text_of(text, "nothing") for text in nothing]),
+                rounds=rounds,
             )
     if not found and not notes.counts:
         raise DataError("no LabelMe file", got=root, do="Give the folder that holds its JSON files.")

@@ -25,6 +25,7 @@ from askmask.runs.json_text import parse_json
 MAX_JSON_BYTES = 4 << 30  # the largest published annotation file is below 2 GB
 BOX_ALONE = "annotations left out: a box without a mask"
 NO_PIXEL = "annotations left out: a mask without a pixel"
+PARTLY = "prompts left out: of what answers them not all is a mask"
 UNREADABLE = "items left out: they cannot be read"
 
 
@@ -289,15 +290,30 @@ def choose_split(
 # -- regions --------------------------------------------------------------------------------------------------
 
 
-def rounds_of(regions: Iterable[tuple[str, str, Segment]], nothing: Iterable[str] = ()) -> tuple[Round, ...]:
+def rounds_of(
+    regions: Iterable[tuple[str, str, Segment | None]],
+    nothing: Iterable[str],
+    notes: Notes,
+    where: str,
+) -> tuple[Round, ...]:
     """Gather the regions that an annotation tool knows about a picture into rounds: (label, prompt, segment).
 
     Equal label and prompt are one round. Without a prompt the label is what was asked; beside one, a label that is a
-    concept says which. `nothing` are prompts that are known to match nothing.
+    concept says which. `nothing` are prompts that are known to match nothing. A segment is None where the tool marked
+    something that is no mask (a line, a box alone): what answers its prompt is then not known whole, and the prompt is
+    left out and counted.
     """
-    found: dict[tuple[str, str], list[Segment]] = {}
+    known: dict[tuple[str, str], list[Segment]] = {}
+    partly: dict[tuple[str, str], None] = {}
     for label, prompt, segment in regions:
-        found.setdefault((label, prompt or label), []).append(segment)
+        if segment is None:
+            partly[label, prompt or label] = None
+        else:
+            known.setdefault((label, prompt or label), []).append(segment)
+    for _, prompt in partly:
+        notes.add(PARTLY, f"{where}, {prompt[:60]!r}")
+    found = {key: segments for key, segments in known.items() if key not in partly}
+    nothing = [prompt for prompt in nothing if prompt not in {prompt for _, prompt in partly}]
     labelled = tuple(
         Round(
             prompt=Prompt(text=prompt),

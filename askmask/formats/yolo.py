@@ -85,11 +85,13 @@ def read_yolo(
         raise DataError(f"{path}: no folder of pictures", do='It names one as "train", "val" or "test".')
     for image in list_pictures(folders[split]):
         with item(str(image), notes):
+            if image.is_dir():  # listed because it may not be entered: there may be labels of what lies in it
+                raise DataError("the folder may not be entered", do="Change its rights, or move it.")
             labels = _labels_of(image)
             if not labels.is_file():
                 continue
             size = read_header(image).size
-            regions, partly = [], set()  # classes of which not every instance has a mask: no truth is known
+            regions: list[tuple[str, str, Segment | None]] = []
             for number, line in enumerate(
                 read_bytes(labels, MAX_BYTES).decode("utf-8", "replace").splitlines(), 1
             ):
@@ -102,7 +104,7 @@ def read_yolo(
                     name = text_of(names[int(kind)], "names")
                     if len(corners) in (4, 5):
                         notes.add(BOX_ALONE, where)
-                        partly.add(name)
+                        regions.append((name, "", None))
                         continue
                     if len(corners) < 6 or len(corners) % 2:
                         raise DataError(
@@ -111,11 +113,11 @@ def read_yolo(
                     mask = Mask.from_polygons([corners.reshape(-1, 2) * (size[1], size[0])], size)
                     if not mask:
                         notes.add(NO_PIXEL, where)
-                        partly.add(name)
+                        regions.append((name, "", None))
                         continue
                     regions.append((name, "", Segment(mask=mask)))
-            regions = [region for region in regions if region[0] not in partly]
-            if not regions:
+            rounds = rounds_of(regions, (), notes, str(labels))
+            if not rounds:
                 notes.add("pictures left out: no line is written about them", labels)
                 continue
             yield Example(
@@ -125,7 +127,7 @@ def read_yolo(
                 independent=True,
                 source="yolo-seg",
                 split=split,
-                rounds=rounds_of(regions),
+                rounds=rounds,
             )
 
 

@@ -300,12 +300,15 @@ def _regular_file(source: str | Path, name: str) -> Any:
         path.stat()
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
-            closed = kind == "a folder" and not os.access(path, os.R_OK | os.X_OK)
+            by = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+            closed = kind == "a folder" and not os.access(path, os.R_OK | os.X_OK, **by)
             raise PictureError(
                 "a picture file is needed",
                 got=f"{name}, which is {kind}" + (" that may not be entered" if closed else ""),
             )
         return path.open("rb")
+    except PictureError:  # which is a ValueError
+        raise
     except FileNotFoundError as error:
         raise PictureError("no such picture", got=name, do="Check the path.") from error
     except (

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
+import stat
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from askmask.errors import PictureError
 from askmask.imaging.files import MAX_PICTURE_BYTES, Picture, read_picture
 from askmask.imaging.remote import Limits, fetch, is_url, shown
+from askmask.runs.manifest import is_ours
 
 STDIN, CLIPBOARD = "-", "clipboard:"
 
@@ -84,7 +88,10 @@ def one_of(pattern: str) -> str:
     found = expanded(pattern)
     if len(found) > 1:
         raise PictureError(
-            "one picture is needed", got=f"{len(found)} files meant by {pattern}", do="Use `askmask batch`."
+            "one picture is needed",
+            got=f"{len(found)} files or closed folders meant by {pattern}: {found[0]}, {found[1]}"
+            + ", ..." * (len(found) > 2),
+            do="Use `askmask batch`.",
         )
     return str(found[0])
 
@@ -92,11 +99,58 @@ def one_of(pattern: str) -> str:
 def expanded(pattern: str) -> list[Path]:
     """Return the files that a pattern with *, ? or [ means, sorted, ** for any folders; a path as it is alone.
 
-    For shells that leave patterns alone, and for patterns in quotes. Raises PictureError if there are none.
+    For shells that leave patterns alone, and for patterns in quotes. As in a folder (`list_pictures`), hidden names
+    must be asked for, ** leaves out what commands of askmask wrote, and a folder that may not be entered is listed, so
+    that whoever reads it hears why. Raises PictureError if there are none.
     """
     if not glob.has_magic(pattern) or os.path.exists(pattern):  # which takes names that are too long
         return [Path(pattern)]
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
+    path = Path(pattern)
+    parts = path.parts[bool(path.anchor) :]
+    parts = tuple(one for n, one in enumerate(parts) if one != "**" or parts[n - 1 : n] != ("**",))
+    found = sorted(set(_meant(Path(path.anchor), parts, frozenset())))
     if not found:
         raise PictureError("no file is meant by the pattern", got=pattern)
     return found
+
+
+def _meant(folder: Path, parts: Sequence[str], above: frozenset[str]) -> Iterator[Path]:
+    """Yield the files below a folder that the parts of a pattern mean, and folders that may not be looked into.
+
+    `above` are the folders, without links, that a ** went through: links may lead in circles.
+    """
+    if not parts:
+        try:
+            if stat.S_ISREG(os.stat(folder).st_mode):
+                yield folder
+        except PermissionError:
+            yield folder.parent
+        except (OSError, ValueError):
+            pass
+        return
+    first, rest = parts[0], parts[1:]
+    if not glob.has_magic(first):
+        yield from _meant(folder / first, rest, above)
+        return
+    try:
+        with os.scandir(folder) as listed:
+            names = [one.name for one in listed]
+    except PermissionError:
+        yield folder
+        return
+    except (OSError, ValueError):  # there is no such folder
+        return
+    hidden = first.startswith(".")
+    names = [name for name in names if hidden or not name.startswith(".")]
+    if first != "**":
+        for name in fnmatch.filter(names, first):
+            yield from _meant(folder / name, rest, above)
+        return
+    yield from _meant(folder, rest, above) if rest else ()
+    through = above | {os.path.realpath(folder)}
+    for name in names:
+        inner = folder / name
+        if not os.path.isdir(inner):
+            yield from () if rest else _meant(inner, (), above)
+        elif os.path.realpath(inner) not in through and not is_ours(inner):
+            yield from _meant(inner, parts, through)

@@ -6,7 +6,7 @@ Pillow and numpy; knows no model and no answer. A canvas is float32 [H, W, 3] in
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,8 @@ FILL = 0.45
 NARROWEST_SHEET = 320  # px; a legend needs room for words
 SMALLEST_SIDE = 384  # smaller pictures are enlarged before drawing, so that outline and words can be read
 THINNEST, THICKEST = 2, 12  # px of an outline; of one pixel nobody sees the colour
+BAND_PX = 1 << 16  # what is worked on at once
+DENSE = 0.15  # share of a band's pixels from which it is faster to compute all of them
 MOST_SHEET_PX = 64 << 20  # larger sheets are drawn smaller
 
 
@@ -57,11 +59,20 @@ class Layer:
 def blend(canvas: np.ndarray, area: np.ndarray, colour: Sequence[float], share: float) -> None:
     """Mix `colour` into the canvas where `area` [H, W] is: bool, or float 0..1 for soft edges."""
     paint = np.array(colour, np.float32)
-    if area.dtype == bool:
-        canvas[area] = (1 - share) * canvas[area] + share * paint
-    else:
+    if area.dtype != bool:
         alpha = share * area[..., None].astype(np.float32)
         canvas[:] = canvas * (1 - alpha) + paint * alpha
+        return
+    place = _around(area, 0)
+    if place is None:
+        return
+    canvas, area = canvas[place], area[place]
+    for band in _bands(area.shape):
+        pixels, inside = canvas[band], area[band]
+        if inside.mean() > DENSE:
+            np.copyto(pixels, (1 - share) * pixels + share * paint, where=inside[..., None])
+        else:
+            pixels[inside] = (1 - share) * pixels[inside] + share * paint
 
 
 def paint(canvas: np.ndarray, area: np.ndarray, colour: Sequence[float], share: float = 0.5) -> None:
@@ -125,7 +136,10 @@ def fit(mask: Mask, size: tuple[int, ...]) -> np.ndarray:
 
 def to_image(canvas: np.ndarray) -> Image.Image:
     """Return a canvas as a picture."""
-    return Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
+    pixels = np.empty(canvas.shape, np.uint8)
+    for band in _bands(canvas.shape):
+        pixels[band] = canvas[band].round().clip(0, 255)
+    return Image.fromarray(pixels)
 
 
 def contact_sheet(
@@ -172,17 +186,29 @@ def colour_for(rgb: np.ndarray, area: np.ndarray, taken: Sequence[Colour]) -> Co
 
 def _outline(canvas: np.ndarray, area: np.ndarray, colour: Colour, thickness: int) -> None:
     """Outline an area inside in its colour and outside in white."""
-    rows, columns = np.nonzero(area.any(axis=1))[0], np.nonzero(area.any(axis=0))[0]
-    if not len(rows):
+    place = _around(area, thickness)  # growing all of the picture would be slow
+    if place is None:
         return
-    # Only around the area: growing it is slow.
-    place = np.s_[
-        max(0, rows[0] - thickness) : rows[-1] + thickness + 1,
-        max(0, columns[0] - thickness) : columns[-1] + thickness + 1,
-    ]
     area, canvas = area[place], canvas[place]
     canvas[grown(area, thickness) & ~area] = 255
     canvas[area & grown(~area, thickness)] = np.array(colour, np.float32)
+
+
+def _around(area: np.ndarray, margin: int) -> tuple[slice, slice] | None:
+    """Return rows and columns of a bool area's box with a margin; None where it is empty."""
+    rows, columns = np.nonzero(area.any(axis=1))[0], np.nonzero(area.any(axis=0))[0]
+    if not len(rows):
+        return None
+    return np.s_[
+        max(0, rows[0] - margin) : rows[-1] + margin + 1,
+        max(0, columns[0] - margin) : columns[-1] + margin + 1,
+    ]
+
+
+def _bands(size: Sequence[int]) -> Iterator[slice]:
+    """Yield the rows of an array [H, W, ...] in turn, few enough to stay in the processor's cache."""
+    rows = max(1, BAND_PX // max(1, size[1]))
+    return (slice(top, top + rows) for top in range(0, size[0], rows))
 
 
 def _bounded(rgb: np.ndarray) -> np.ndarray:
@@ -196,7 +222,7 @@ def _bounded(rgb: np.ndarray) -> np.ndarray:
 
 
 def _enlarged(array: np.ndarray, scale: int) -> np.ndarray:
-    return np.repeat(np.repeat(array, scale, 0), scale, 1)
+    return array if scale == 1 else np.repeat(np.repeat(array, scale, 0), scale, 1)
 
 
 def _with_legend(picture: Image.Image, layers: Sequence[Layer], colours: Sequence[Colour]) -> Image.Image:

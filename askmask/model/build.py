@@ -76,7 +76,7 @@ def build_net(config: NetConfig, folder: str | Path, *, published_text: bool = F
     """Build the network of a config, its weights not yet there (meta device). `folder` holds the tokenizer."""
     if config.backend not in BACKENDS:
         raise CheckpointError(
-            "no such back-end", got=repr(config.backend), do=f"Known: {', '.join(BACKENDS)}."
+            "no such back-end", got=repr(config.backend)[:80], do=f"Known: {', '.join(BACKENDS)}."
         )
     with without_weights():
         return BACKENDS[config.backend](config, Path(folder), published_text)

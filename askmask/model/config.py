@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from askmask.errors import CheckpointError
+from askmask.model.mini.config import MiniConfig
 from askmask.model.talk.config import TalkConfig
 from askmask.runs.whole_files import settle, write_json
 
@@ -26,6 +27,8 @@ KINDS: dict[str, Any] = {
     "presence_threshold": (int, float),
     "format": int,
 }
+HEADS = ("score", "presence")
+LONGEST_NAME = 200
 COMPUTE = ("as stored", "float32")
 MOST_LAYERS = 1000  # above any network; each is built before its weights are looked for
 MOST = 1e9  # of any size or number in the settings of a part
@@ -51,10 +54,24 @@ class NetConfig:
     def __post_init__(self) -> None:
         if isinstance(self.presence_threshold, bool) or not 0 <= self.presence_threshold <= 1:
             raise CheckpointError("presence_threshold must lie in 0..1", got=repr(self.presence_threshold))
+        if not self.name or len(self.name) > LONGEST_NAME:
+            raise CheckpointError(f"name must have 1 to {LONGEST_NAME} letters", got=repr(self.name)[:40])
+        if type(self.format) is not int or self.format < 1:
+            raise CheckpointError("format must be a whole number from 1", got=repr(self.format)[:40])
+        if odd := {k: v for k, v in self.trained_heads.items() if k not in HEADS or type(v) is not bool}:
+            raise CheckpointError(
+                f"trained_heads holds {' and '.join(HEADS)}, each true or false", got=repr(odd)[:80]
+            )
         check_settings(self.segmenter, "segmenter")
         check_settings(self.prompt_encoder, "prompt_encoder")
         if self.lora is not None:
             check_lora(self.lora)
+        if self.backend == "mini":
+            MiniConfig.from_dict(self.segmenter)
+            if self.prompt_encoder:
+                raise CheckpointError(
+                    "mini's prompt_encoder has no settings", got=list(self.prompt_encoder)[:4]
+                )
         if self.conversation is not None:
             TalkConfig.from_dict(self.conversation)
 

@@ -161,8 +161,11 @@ def check_free(path: str | Path, made_by: str, *, adopt: tuple[str, ...] = (), o
 
 
 def is_ours(folder: str | Path) -> bool:
-    """Whether a folder carries our manifest: what lies in it was made by a run."""
-    return (Path(folder) / MANIFEST).is_file()
+    """Whether a folder carries our manifest: what lies in it was made by a run. A closed folder shows none."""
+    try:
+        return (Path(folder) / MANIFEST).is_file()
+    except PermissionError:
+        return False
 
 
 def made_by(folder: str | Path) -> str | None:

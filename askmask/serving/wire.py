@@ -156,8 +156,9 @@ def picture_bytes(picture: PictureIn, most: int) -> bytes:
 
 
 def segment_to_wire(segment: Segment, form: Form) -> dict[str, Any]:
-    """Return a segment with its mask in a form, its box and its area."""
-    data = {name: value for name, value in segment.to_dict().items() if name not in ("size", "counts")}
+    """Return a segment with its mask in a form, its box and its area; without an id until its round is taken in."""
+    gone = ("size", "counts") if segment.id else ("size", "counts", "id")
+    data = {name: value for name, value in segment.to_dict().items() if name not in gone}
     return (
         data
         | {"box": segment.mask.box, "area": segment.mask.area}

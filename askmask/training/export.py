@@ -25,7 +25,6 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
 from askmask.runs.content_hash import sha256
-from askmask.runs.json_text import read_object
 from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
@@ -36,7 +35,7 @@ KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has 
 def load_run(run: str | Path) -> tuple[Mini, dict[str, Any]]:
     """Return the network of a run's newest checkpoint, in evaluation mode, and what is known of the run."""
     folder, state = newest(run)
-    net = Mini(MiniConfig.from_dict(read_object(folder.root / "model.json")))
+    net = Mini(MiniConfig.load(folder.root / "model.json"))
     weights = weights_in(state, run)
     given = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}

@@ -20,7 +20,7 @@ from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
 from askmask.model.net import AskMaskNet
-from askmask.runs.json_text import read_object, read_rows
+from askmask.runs.json_text import read_rows
 from askmask.runs.manifest import git_commit
 from askmask.runs.whole_files import write_json, write_text
 from askmask.training.conversation import ConversationTask
@@ -301,7 +301,7 @@ def split_start(one: str) -> tuple[str, tuple[str, ...]]:
 def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     """Return the sizes and names of a run, or else of the last that it starts from; None if none has any yet."""
     if (own := folder.root / "model.json").exists():
-        return MiniConfig.from_dict(read_object(own))
+        return MiniConfig.load(own)
     found: list[MiniConfig] = []
     for one in (split_start(one)[0] for one in start):
         root = Path(one)
@@ -309,7 +309,7 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
         if (exported := _exported(one)) is not None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
-            found.append(MiniConfig.from_dict(read_object(place)))
+            found.append(MiniConfig.load(place))
     words = next((one.replies for one in reversed(found) if one.replies), ())
     found = [
         one if one.replies else replace(one, replies=words) for one in found

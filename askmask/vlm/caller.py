@@ -85,6 +85,7 @@ class Caller:
         self._stop, self._tell = stop, tell
         self._told_until = 0.0
         self._stopped: tuple[float, RunStopped] | None = None
+        self._last_failed = ""  # why the last call came to nothing; "" once one was answered
         self._refused: Counter[tuple[str, str]] = Counter()  # by stage and schema
         self._in_flight: dict[str, asyncio.Task[Completion]] = {}
 
@@ -131,12 +132,15 @@ class Caller:
 
     async def _send_until_answered(self, key: str, request: Request) -> Completion:
         failed = adapted = 0
-        reason = ""
         while True:
             try:
-                return await self._send(key, request)
+                completion = await self._send(key, request)
+                self._last_failed = ""
+                return completion
             except BudgetSpent as spent:
-                if reason:  # why the calls came to nothing matters more than that they did
+                if (
+                    reason := self._last_failed
+                ):  # why the calls came to nothing matters more than that they did
                     raise BudgetSpent(f"{spent.what}; the last call failed: {reason}", do=spent.do) from None
                 raise
             except CallFailed as error:
@@ -146,7 +150,7 @@ class Caller:
                         raise CallFailed("request", error.reason) from None
                     continue
                 failed += 1
-                reason = error.reason
+                self._last_failed = error.reason
                 if not error.retryable or failed >= self._attempts:
                     raise
                 # Full jitter that grows exponentially, but never less than the server's Retry-After.

@@ -58,7 +58,8 @@ def checked_address(url: str) -> SplitResult:
             "a base URL takes no parameters after '?'",
             do="Put a key into --api-key-env, others into --extra.",
         )
-    if address.scheme not in ("http", "https") or not address.hostname or port == 0:
+    spaced = any(letter.isspace() or not letter.isprintable() for letter in url)
+    if address.scheme not in ("http", "https") or not address.hostname or port == 0 or spaced:
         raise SettingError("a base URL must be like http://host:port/v1", got=repr(url))
     return address
 

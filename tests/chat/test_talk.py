@@ -9,8 +9,10 @@ from askmask import Mask, Session
 from askmask.chat.kept import opened
 from askmask.chat.lines import Line, line_of, read_script
 from askmask.chat.talk import COMMANDS, Talk
+from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import AskMaskError, DataError, PromptError, SettingError
 from askmask.imaging.files import read_mask_pixels, read_picture
+from askmask.imaging.overlay import draw
 from tests.evaluation.colour_model import COLOURS, ColourModel
 
 LEFT = np.zeros((24, 32), bool)
@@ -51,6 +53,27 @@ def test_an_answer_is_told_drawn_and_on_disk(talk, picture):
     saved = json.loads((talk.root / "conversation.json").read_text())
     assert Session.from_dict(saved, ColourModel(), picture).rounds == talk.kept.session.rounds
     assert "nothing found" in run(talk, "the purple thing") and (talk.root / "r2.png").is_file()
+
+
+def test_a_drawing_shows_no_score_of_what_was_marked(talk, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(type(talk.kept.session.model), "score_trained", True, raising=False)
+    monkeypatch.setattr(
+        "askmask.chat.kept.draw", lambda rgb, layers: drawn.append(layers) or draw(rgb, layers)
+    )
+    run(talk, "the red thing")
+    marked = Segment(mask=Mask.from_array(LEFT), source="predicted", score=0.77)
+    talk.kept.session.take(Round(prompt=Prompt(points=((4.0, 6.0, True),)), segments=(marked,)))
+    run(talk, ":show")
+    assert [layer.note for layer in drawn[-1]] == ["0.90", "predicted"]
+
+
+def test_undo_takes_back_a_refresh_as_one_change(talk):
+    run(talk, "the red thing", "that again, m1", "that again, m2", ":edit r1 the blue thing")
+    before = run(talk, ":stale"), talk.kept.session.rounds
+    assert run(talk, ":refresh").endswith("nothing is stale")
+    run(talk, ":undo")
+    assert (run(talk, ":stale"), talk.kept.session.rounds) == before and "r2, r3" in before[0]
 
 
 def test_references_are_told_with_their_reason(talk):

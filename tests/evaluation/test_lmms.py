@@ -39,6 +39,8 @@ def test_wire_round_trip_and_foreign_answers():
     assert json.loads(text)["boxes"] == [{"x_min": 0.25, "y_min": 0.25, "x_max": 0.5, "y_max": 0.5}]
     answer = from_wire(text, "a", SIZE)
     assert (answer.masks, answer.score, answer.no_target) == ((mask,), 0.7, False)
+    by_hand = to_wire((mask, mask), (0.7, None))
+    assert json.loads(by_hand)["scores"] == [] and from_wire(by_hand, "a", SIZE).score is None
     # As another model of lmms-eval writes it: three keys, nothing said of no target.
     foreign = from_wire(json.dumps({"masks": [], "boxes": [], "scores": []}), "a", SIZE)
     assert (foreign.masks, foreign.score, foreign.no_target) == ((), None, None)

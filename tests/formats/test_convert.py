@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 import zlib
 from dataclasses import replace
 from itertools import pairwise
@@ -21,12 +22,13 @@ from askmask.errors import DataError, SettingError
 from askmask.formats import own
 from askmask.formats.catalogue import LOADERS, WRITERS
 from askmask.formats.pictures import names_for
-from askmask.formats.reading import upright
+from askmask.formats.reading import PARTLY, upright
 from askmask.formats.writing import WORDLESS
 from askmask.imaging.files import read_header, read_picture
 from askmask.imaging.mask import Mask
 from askmask.notes import Notes
 from askmask.sources import open_source
+from tests.closed import be_a_plain_user, nobodys_folder
 from tests.evaluation.colour_model import ColourModel
 from tests.formats.drawn import SHAPES, shape, write_drawn
 
@@ -371,7 +373,9 @@ def test_label_studio_areas_in_percent(tmp_path):
     boxes = {round.text: round.masks[0].box for round in example.rounds}
     assert boxes == {"r": (10, 10, 30, 15), "p": (0, 0, 20, 10), "e": (10, 0, 30, 20)}
     assert abs(example.rounds[2].masks[0].area - np.pi * 100) < 6 and example.image == str(tmp_path / "a.png")
-    assert len(notes.counts) == 4  # a second annotation, predictions, a key point, a task without results
+    assert (
+        len(notes.counts) == 5
+    )  # a second annotation, predictions, a key point, its prompt, a task without results
 
 
 def test_label_studio_rectangle_turned_by_a_quarter(tmp_path):
@@ -397,7 +401,7 @@ def test_labels_over_stored_pixels_are_turned(tmp_path, orientation):
     (tmp_path / "annotations.xml").write_text(
         f'<annotations><image id="0" name="a.jpg" width="30" height="20"><mask label="x" source="manual" rle="{runs}" '
         f'left="{box[0]}" top="{box[1]}" width="{box[2] - box[0]}" height="{box[3] - box[1]}"/>'
-        '<polyline label="x" points="1,1;2,2"/></image></annotations>'
+        '<polyline label="y" points="1,1;2,2"/></image></annotations>'
     )
     way = "&exif=stored" if orientation in (2, 3, 4) else ""  # nothing else tells it
     (example,) = open_source(f"cvat:{tmp_path}?{way[1:]}" if way else f"cvat:{tmp_path}", notes=Notes())
@@ -421,16 +425,84 @@ def test_labelme_groups_and_lines(tmp_path):
         one("rectangle", [[1, 1], [4, 4]], group_id=5),
         one("rectangle", [[10, 1], [12, 4]], group_id=5),
         one("rectangle", [[20, 1], [22, 4]]),
-        one("line", [[0, 0], [5, 5]]),
-        one("linestrip", [[0, 0], [5, 5]]),
+        one("line", [[0, 0], [5, 5]], description="its rim"),
+        one("linestrip", [[0, 0], [5, 5]], description="its rim"),
+        one("rectangle", [[0, 0], [5, 5]], description="its rim"),
     ]
     data = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 30, "imageData": None, "shapes": shapes}
     (tmp_path / "a.json").write_text(json.dumps(data))
     (tmp_path / "settings.json").write_text("{}")
     notes = Notes()
     (example,) = open_source(f"labelme:{tmp_path}", notes=notes)
-    assert [len(round.segments) for round in example.rounds] == [2] and sum(notes.counts.values()) == 2
+    assert [len(round.segments) for round in example.rounds] == [2] and sum(notes.counts.values()) == 3
+    assert notes.counts[PARTLY] == 1 and "'its rim'" in notes.places[PARTLY][0]
     assert example.rounds[0].masks[0].box == (1, 1, 13, 5)
+
+
+@pytest.mark.parametrize("tool", ["label studio", "cvat", "labelme"])
+@pytest.mark.parametrize("odd", ["line", "point", "speck"])
+def test_what_is_marked_by_an_area_and_a_line_is_no_whole_truth(tmp_path, tool, odd):
+    """The cup is a box and a line: its box alone would be scored, and trained on, as all of it."""
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    notes = Notes()
+    if tool == "cvat":
+        strange = {"line": '<polyline points="1,1;2,2"', "point": '<points points="1,1"'}.get(
+            odd, '<box xtl="50" ytl="1" xbr="60" ybr="2"'
+        )
+        box = '<box label="{}" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+        tag = '<tag label="nothing matches"><attribute name="prompt">{}</attribute></tag>'
+        (tmp_path / "annotations.xml").write_text(
+            '<annotations><image id="0" name="a.png" width="30" height="20">'
+            + box.format("cup") + box.format("pan") + strange + ' label="cup"/>'
+            + tag.format("cup") + tag.format("zebra") + "</image></annotations>"
+        )  # fmt: skip
+        source = f"cvat:{tmp_path}"
+    elif tool == "labelme":
+        kind = {"speck": "polygon"}.get(odd, odd)
+        points = {"line": [[1, 1], [2, 2]], "point": [[1, 1]]}.get(odd, [[50, 1], [60, 1], [60, 2]])
+        shapes = [
+            {"label": name, "shape_type": "rectangle", "points": [[1, 1], [8, 8]]} for name in ("cup", "pan")
+        ]
+        shapes.append({"label": "cup", "shape_type": kind, "points": points})
+        data = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 30, "shapes": shapes}
+        data["askmask"] = {"nothing": ["cup", "zebra"]}
+        (tmp_path / "a.json").write_text(json.dumps(data))
+        source = f"labelme:{tmp_path}"
+    else:
+        kind = {"line": "vectorlabels", "point": "keypointlabels"}.get(odd, "rectanglelabels")
+        common = {"original_width": 30, "original_height": 20}
+        box = {"x": 3, "y": 5, "width": 30, "height": 40}
+        results = [
+            common | {"type": "rectanglelabels", "value": box | {"rectanglelabels": [name]}}
+            for name in ("cup", "pan")
+        ]
+        far = {"x": 150, "y": 5, "width": 5, "height": 5, kind: ["cup"]}
+        results.append(common | {"type": kind, "value": far})
+        results.append({"type": "rating", "value": {"rating": 4}})
+        nothing = {"type": "textarea", "from_name": "nothing_matches", "value": {"text": ["cup", "zebra"]}}
+        tasks = [{"data": {"image": "x/a.png"}, "annotations": [{"result": [*results, nothing]}]}]
+        (tmp_path / "t.json").write_text(json.dumps(tasks))
+        source = f"label-studio:{tmp_path}/t.json"
+    (example,) = open_source(source, notes=notes)
+    assert [(round.text, len(round.segments)) for round in example.rounds] == [("pan", 1), ("zebra", 0)]
+    assert notes.counts[PARTLY] == 1 and "'cup'" in notes.places[PARTLY][0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_yolo_names_a_folder_that_may_not_be_entered():
+    with nobodys_folder() as root:
+        for name in ("a", "closed/b"):
+            for kind in ("images", "labels"):
+                (root / f"{kind}/val/{name}").parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 10)).save(root / f"images/val/{name}.png")
+            (root / f"labels/val/{name}.txt").write_text("0 0 0 1 0 1 1\n")
+        (root / "data.yaml").write_text("path: .\nval: images/val\nnames: [cup]\n")
+        (root / "images/val/closed").chmod(0)
+        source, notes = f"yolo-seg:{root}@val", Notes()
+        list(open_source(source, notes=Notes()))  # what is loaded late is loaded
+        be_a_plain_user()
+        assert len(list(open_source(source, notes=notes))) == 1
+        assert sum(notes.counts.values()) == 1 and "closed" in str(notes.places)
 
 
 def test_yolo_of_others(tmp_path):
@@ -445,7 +517,7 @@ def test_yolo_of_others(tmp_path):
     notes = Notes()
     (example,) = open_source(f"yolo-seg:{tmp_path}@val", notes=notes)
     assert example.rounds[0].text == "pan" and example.rounds[0].masks[0].box == (0, 0, 10, 10)
-    assert sum(notes.counts.values()) == 1
+    assert sum(notes.counts.values()) == 2 and "'cup'" in notes.places[PARTLY][0]
     with pytest.raises(DataError, match="one must be named"):
         list(open_source(f"yolo-seg:{tmp_path}", notes=Notes()))
     with (tmp_path / "labels/val/a.txt").open("a") as file:

@@ -1,11 +1,23 @@
 """Overlays show the mask where it is, and a legend that fits any prompt."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from askmask import Mask
 from askmask.imaging import overlay
-from askmask.imaging.overlay import COLOURS, MORE, Layer, draw, edge_of, palette, standing_out
+from askmask.imaging.overlay import (
+    COLOURS,
+    MORE,
+    Layer,
+    blend,
+    draw,
+    edge_of,
+    palette,
+    standing_out,
+    to_image,
+)
 
 RGB = np.full((400, 500, 3), 128, np.uint8)
 
@@ -72,6 +84,26 @@ def test_a_needle_of_a_picture_is_drawn_small_enough_for_memory(monkeypatch):
     array[5] = True
     sheet = draw(np.zeros((30_000, 1, 3), np.uint8), [Layer([Mask.from_array(array)], "a speck")])
     assert sheet.width * sheet.height < 2 << 20
+
+
+@pytest.mark.parametrize("share_of_pixels", [0.02, 0.5, 1.0])
+def test_a_large_area_is_painted_piece_by_piece(share_of_pixels):
+    """A strip of 40000 x 1000 took 16 s and gigabytes: every pixel of the area was copied out twice."""
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (300, 4000, 3)).astype(np.float32)
+    area = rng.random((300, 4000)) < share_of_pixels
+    area[:20] = area[:, :30] = False
+    expected = canvas.copy()
+    expected[area] = (1 - 0.45) * expected[area] + 0.45 * np.array((0, 158, 115), np.float32)
+    tracemalloc.start()
+    blend(canvas, area, (0, 158, 115), 0.45)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (canvas == expected).all() and most < 4 << 20
+    assert (np.asarray(to_image(canvas)) == expected.round().clip(0, 255).astype(np.uint8)).all()
+    untouched = canvas.copy()
+    blend(canvas, np.zeros((300, 4000), bool), (255, 0, 0), 0.5)
+    assert (canvas == untouched).all()
 
 
 # -- colours ------------------------------------------------------------------------------------------------

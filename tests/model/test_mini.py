@@ -343,6 +343,29 @@ def test_a_blind_choice_paints_nothing():
      ("joint_layers", 10**7), ("heads", 0), ("max_words", -1), ("vocabulary", 5),
      ("listens", "false"), ("remembers", 1), ("composes", None)],
 )  # fmt: skip
-def test_sizes_that_no_network_has_are_refused(name, value):
+def test_sizes_that_no_network_has_are_refused(name, value, tmp_path):
+    odd = SIZES.to_dict() | {name: value}
     with pytest.raises(CheckpointError, match=f"mini's .*{name}"):
-        MiniConfig.from_dict(SIZES.to_dict() | {name: value})
+        MiniConfig.from_dict(odd)
+    (tmp_path / "model.json").write_text(json.dumps(odd))
+    with pytest.raises(CheckpointError, match=rf"model\.json: mini's .*{name}"):
+        MiniConfig.load(tmp_path / "model.json")  # of a run
+    whole = {"name": "n", "backend": "mini", "segmenter": odd, "prompt_encoder": {}, "format": 1}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{name}"):
+        NetConfig.load(tmp_path)  # before any weights are looked for
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("name", ""), ("name", "n" * 1000), ("format", True), ("format", 0), ("format", -1),
+     ("trained_heads", {"score": 1}), ("trained_heads", {"presence": "no"}), ("trained_heads", {"mask": True}),
+     ("trained_heads", {"score": None}), ("prompt_encoder", {"words": 3}), ("segmenter", [])],
+)  # fmt: skip
+def test_every_setting_of_a_checkpoint_has_its_type(name, value, tmp_path):
+    whole = {"name": "n", "backend": "mini", "segmenter": SIZES.to_dict(), "prompt_encoder": {}, "format": 1}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    assert NetConfig.load(tmp_path).name == "n"
+    (tmp_path / "config.json").write_text(json.dumps(whole | {name: value}))
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{name}"):
+        NetConfig.load(tmp_path)

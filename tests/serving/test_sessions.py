@@ -99,6 +99,19 @@ def test_a_whole_conversation(colours):
     assert [r["id"] for r in whole["rounds"]] == ["r1", "r2"] and whole["can_undo"]
 
 
+def test_a_box_that_holds_nothing_is_refused(colours):
+    session = colours.open()
+    colours.ask(session, "the red one")
+    rounds, segments = (f"/v1/sessions/{session}/{name}" for name in ("rounds", "segments"))
+    for url, call in (
+        (rounds, {"boxes": [[10, 10, 5, 5]]}),
+        (segments, {"how": "add", "of": "m1", "boxes": [[10, 10, 5, 20]]}),
+    ):
+        refused = colours.client.post(url, json=call)
+        assert refused.status_code in (400, 422) and "x0 < x1 and y0 < y1" in refused.text
+    assert colours.client.get(f"/v1/sessions/{session}").json()["rounds"][0]["id"] == "r1"
+
+
 def test_an_edit_may_bring_what_follows_with_it(colours):
     session = colours.open()
     colours.ask(session, "the red one")
@@ -218,6 +231,8 @@ def test_an_answer_comes_as_events(colours):
                 kinds.append(line[7:])
             elif line.startswith("data: "):
                 last = json.loads(line[6:])
+                if kinds[-1] == "segment":
+                    assert "id" not in last and mask_of(last) == box_mask("red")  # not named yet
     assert kinds == ["job", "segment", "words", "done"]
     assert last["order"] == ["r1"]
     with colours.client.stream("POST", url, json={"text": "unanswerable"}, headers=headers) as response:
@@ -263,7 +278,7 @@ def test_a_slow_answer_comes_by_its_job_and_outlives_its_caller(colours):
     assert asked.status_code == 202 and asked.headers["retry-after"] == "1"
     assert asked.json()["job"]["state"] == "working"
     done = colours.client.get(asked.headers["location"], params={"wait": 10})
-    assert done.status_code == 200 and done.json()["order"] == ["r1"]
+    assert done.status_code == 200 and done.json()["rounds"][0]["id"] == "r1"
     assert len(colours.client.get(f"/v1/sessions/{session}").json()["rounds"]) == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -206,6 +207,24 @@ def test_retries_count_as_calls(store):
         (error,) = ask(store, url, budget=Budget(max_calls=2))
     assert isinstance(error, BudgetSpent) and len(seen) == 2
     assert "the last call failed: HTTP 500" in str(error)  # not the budget is to blame
+
+
+@pytest.mark.parametrize(("answer", "blamed"), [(failure(500), True), (reply(GOOD), False)])
+def test_a_spent_budget_is_not_blamed_for_calls_that_came_to_nothing(store, answer, blamed):
+    async def work(url):
+        vlm = OpenAIVlm("m-1", base_url=url, api_key_env="TEST_KEY", timeout_s=5.0)
+        caller = Caller(vlm, store, Budget(max_calls=2), attempts=1)
+        for number in range(2):
+            with suppress(CallFailed):
+                await caller.ask(question(f"Segment {number}"), AlignmentReply)
+        with pytest.raises(BudgetSpent) as caught:
+            await caller.ask(question("Segment 2"), AlignmentReply)
+        await caller.close()
+        return str(caught.value)
+
+    with scripted(answer) as (url, seen):
+        said = asyncio.run(work(url))
+    assert len(seen) == 2 and ("the last call failed: HTTP 500" in said) == blamed
 
 
 def test_a_call_without_an_outcome_counts_with_its_worst(store):

@@ -438,6 +438,9 @@ def test_numbers_that_can_be_no_limit_are_refused():
         "ftp://h/v1",
         "http://u:p@h/v1",
         "http://h/v1?api_key=S3cret",
+        "http://a host/v1",
+        "http://h/v1\n",
+        "http://h\x1b/v1",
         "",
     ],
 )

@@ -50,7 +50,8 @@ class AskMask(lmms):
                 answers.append("")
                 continue
             said = prediction_of("", answer).no_target
-            answers.append(to_wire(answer.masks, answer.scores, no_target=said, text=answer.text))
+            scores = answer.scores if answer.score_trained else ()
+            answers.append(to_wire(answer.masks, scores, no_target=said, text=answer.text))
         return answers
 
     def _session(self, key: tuple[Any, ...], doc_to_visual: Any, doc: Any) -> Any:

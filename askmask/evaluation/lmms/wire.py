@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from askmask.errors import AskMaskError, DataError
@@ -14,9 +15,13 @@ MAX_CHARACTERS = 64 << 20
 
 
 def to_wire(
-    masks: tuple[Mask, ...], scores: tuple[float, ...], *, no_target: bool | None = None, text: str = ""
+    masks: tuple[Mask, ...],
+    scores: Sequence[float | None],
+    *,
+    no_target: bool | None = None,
+    text: str = "",
 ) -> str:
-    """Write an answer as one JSON text."""
+    """Write an answer as one JSON text, with its scores if every mask has one."""
     boxes = []
     for mask in masks:
         x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
@@ -25,7 +30,7 @@ def to_wire(
     data: dict[str, Any] = {
         "masks": [mask.to_dict() for mask in masks],
         "boxes": boxes,
-        "scores": list(scores),
+        "scores": [] if None in scores else list(scores),
     }
     if no_target is not None:
         data["no_target"] = no_target

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from askmask.errors import CheckpointError
+from askmask.runs.json_text import read_object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,14 @@ class MiniConfig:
             raise CheckpointError("mini's config has unknown names", got=unknown, do="Upgrade askmask.")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**values)
+
+    @classmethod
+    def load(cls, path: Path) -> MiniConfig:
+        """Read the JSON file that a run keeps. Raises CheckpointError or DataError, naming it."""
+        try:
+            return cls.from_dict(read_object(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
 
 
 # name -> (least, most, of which it is a multiple)

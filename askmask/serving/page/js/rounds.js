@@ -251,7 +251,7 @@ function facts(answer) {
   const { picture: _, ...own } = answer.timings ?? {};
   const seconds = Object.values(own).reduce((sum, value) => sum + value, 0);
   const parts = [answer.model];
-  if (answer.found && answer.score_trained) parts.push(`score ${answer.score.toFixed(2)}`);
+  if (answer.found && answer.score_trained && answer.score != null) parts.push(`score ${answer.score.toFixed(2)}`);
   if (seconds) parts.push(`${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`);
   if (answer.usage?.usd) parts.push(`$${answer.usage.usd.toFixed(4)}`);
   return parts.join(" · ");
