@@ -1,4 +1,4 @@
-"""Hold little freed memory: what a server of many threads keeps otherwise, for each of them and for each shape it met."""
+"""Hold little freed memory: a server keeps it otherwise for each of its threads, and kernels for each shape it met."""
 
 from __future__ import annotations
 

@@ -172,6 +172,7 @@ class Together:
                 self._look(calls[0])
             else:
                 self._answer(calls)
+            del calls  # or they would be held while nothing is asked
 
     def _next(self) -> list[_Call]:
         """Take the first call that waits, and of those behind it all that can go with it; [] at the end."""

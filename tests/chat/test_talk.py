@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from askmask import Mask, Session
+from askmask import Mask, Round, Session
 from askmask.chat.kept import opened
 from askmask.chat.lines import Line, line_of, read_script
 from askmask.chat.talk import COMMANDS, Talk
@@ -51,6 +51,33 @@ def test_an_answer_is_told_drawn_and_on_disk(talk, picture):
     saved = json.loads((talk.root / "conversation.json").read_text())
     assert Session.from_dict(saved, ColourModel(), picture).rounds == talk.kept.session.rounds
     assert "nothing found" in run(talk, "the purple thing") and (talk.root / "r2.png").is_file()
+
+
+def test_segments_of_one_name_are_told_apart(talk):
+    talk.kept.session.take(
+        Round.of("the mugs", [Mask.from_array(LEFT), Mask.from_array(LEFT[:, ::-1])], source="predicted")
+    )
+    for one in ("m1", "m2"):
+        talk.kept.session.rename(one, "mug")
+    said = run(talk, ":show")
+    assert "m1 mug (1 of 2), m2 mug (2 of 2)" in said
+    talk.kept.session.rename("m2", "cup")
+    assert "m1 mug, m2 cup" in run(talk, ":show")
+
+
+def test_words_may_be_left_out(talk, picture, tmp_path):
+    asked = []
+    inner = talk.kept.session.model.backend.answer
+
+    def answer(prompts, keep):
+        asked.append(keep.words)
+        return inner(prompts, keep)
+
+    talk.kept.session.model.backend.answer = answer
+    run(talk, "the red thing")
+    talk.words = False
+    run(talk, "the blue thing", ":edit r2 the red thing")
+    assert asked == [True, False, False]
 
 
 def test_references_are_told_with_their_reason(talk):
