@@ -30,6 +30,7 @@ from askmask.model.net import AskMaskNet, Look
 from askmask.model.protocols import Protocol
 from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput, PastRound, Piece, Reply
 from askmask.model.threads import at_most
+from askmask.references import EXPLICIT, mentions
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
@@ -315,7 +316,7 @@ class NeuralBackend:
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
         found = bool(segments) and (not knows_presence or presence >= self.threshold)
-        notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
+        notices = view.notices + self.net.unread(_described(one)) + self._unused(one)
         if reply is not None and reply.trouble:
             notices += (f"{GARBLED}: {reply.trouble}",)
         if found and not (reply is not None and reply.alone):
@@ -362,6 +363,16 @@ class NeuralBackend:
         """Return one mask's logits in the picture's pixels, float32 [H, W]."""
         side = self.net.segmenter.image_size
         return self.protocol.restore(out.logits[query, which : which + 1], picture, side)[0]
+
+
+def _described(one: Asked) -> str:
+    """Return the words of a prompt without those that name an earlier answer: "m2", "instance 2", a user's name."""
+    text, kept, at = one.prompt.text, [], 0
+    for mention in mentions(text, one.state.rounds, EXPLICIT):
+        if mention.ids:
+            kept.append(text[at : mention.start])
+            at = mention.end
+    return " ".join((*kept, text[at:]))
 
 
 def _remembered(asked: Sequence[Asked], rows: Sequence[int]) -> int:

@@ -332,3 +332,17 @@ def test_long_memories_go_through_a_few_at_a_time(model, picture, monkeypatch):
     apart = model.answers(asked, Keep(words=False))
     assert rows == [2, 2, 2]
     assert [one.masks for one in apart] == [one.masks for one in together]
+
+
+def test_words_that_name_an_earlier_answer_are_not_told_as_unknown():
+    model = askmask.load("mini", device="cpu")
+    assert any("instance" in notice for notice in model.backend.net.unread("left of instance 2"))
+    session = model.open(np.full((48, 64, 3), 128, np.uint8))
+    for text in ("the mug", "the bowl"):
+        session.ask(text, words=False)
+    square = np.zeros((48, 64), bool)
+    square[4:9, 4:9] = True
+    session.add(Mask.from_array(square), name="frobnicator")
+    for text in ("left of instance 2", "left of frobnicator"):
+        assert not any("know" in notice for notice in session.ask(text, words=False).notices)
+    assert any("wug" in notice for notice in session.ask("the wug of instance 2", words=False).notices)
