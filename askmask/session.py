@@ -127,7 +127,8 @@ class Model:
 
     def _forget(self, spare: Session) -> None:
         """Let go of what was not used for longest, until the rest is within the limit; whoever calls holds the lock."""
-        over = sum(one.nbytes for one in (*self._views.values(), *self._states.values())) - self.memory_limit
+        seen, remembered = self._views.values(), self._states.values()
+        over = sum(v.nbytes for v in seen) + sum(s.nbytes for s in remembered) - self.memory_limit
         for session, state in list(self._states.items()):
             if over <= 0:
                 return
