@@ -118,7 +118,7 @@ class Answer:
         return draw_answers([self])
 
     def plot(self, axes: Any = None) -> Any:
-        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        """Show the overlay on Matplotlib axes (extra `[notebook]`), new ones if none are given; return them."""
         from askmask.show import plot
 
         return plot(self.overlay(), axes)
@@ -134,7 +134,7 @@ class Answer:
         return None if self.picture is None else png_of(draw_answers([self], most=NOTEBOOK_SIDE))
 
     def to_supervision(self) -> Any:
-        """Return supervision's Detections (extra `supervision`); see `show.to_supervision`."""
+        """Return supervision's Detections (extra `[supervision]`); see `show.to_supervision`."""
         from askmask.show import to_supervision
 
         return to_supervision(self)

@@ -40,6 +40,11 @@ class State:
     view: View
     rounds: tuple[Round, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that keeping it costs, beyond its view and its rounds."""
+        return 0
+
     def with_round(self, round: Round) -> State:
         """Return the state after one more round."""
         return replace(self, rounds=(*self.rounds, round))

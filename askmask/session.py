@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -39,8 +40,9 @@ MEMORY_LIMIT = 4 << 30  # bytes of encoded pictures that a Model's sessions keep
 class Model:
     """A back-end ready to use. Made by `askmask.load`.
 
-    `memory_limit`: bytes that the encoded pictures of its open sessions may take together; beyond it, those not used
-    for longest are forgotten, and encoded again when their session is asked.
+    `memory_limit`: bytes that the encoded pictures of its open sessions, and what is remembered of their conversations,
+    may take together; beyond it, what was not used for longest is forgotten, conversations first, and made again when
+    its session is asked.
     """
 
     def __init__(self, backend: Backend, *, memory_limit: int = MEMORY_LIMIT):
@@ -49,8 +51,8 @@ class Model:
         # Pictures looked at, the latest last, by the picture's identity: conversations over one picture share it.
         self._views: OrderedDict[int, View] = OrderedDict()
         self._users: Counter[int] = Counter()
-        # What the back-end remembers of each conversation, by its picture: it goes when its picture's view goes.
-        self._states: dict[int, WeakKeyDictionary[Session, State]] = {}
+        # What the back-end remembers of each conversation, the latest last: it goes when its picture's view goes.
+        self._states: WeakKeyDictionary[Session, State] = WeakKeyDictionary()
         self._gone: deque[Picture] = (
             deque()
         )  # of sessions that are no more; kept, so that no other takes its identity
@@ -107,22 +109,37 @@ class Model:
             view = self.backend.look(session.picture)
         with self._held():
             self._views[key] = view
-            while len(self._views) > 1 and sum(v.nbytes for v in self._views.values()) > self.memory_limit:
-                forgotten, _ = self._views.popitem(last=False)
-                self._states.pop(forgotten, None)
+            self._forget(session)
         return view
 
     def state_of(self, session: Session) -> State | None:
         """Return what the back-end last remembered of a session, if its picture has not been forgotten since."""
         with self._held():
-            states = self._states.get(id(session.picture))
-            return None if states is None else states.get(session)
+            return self._states.get(session)
 
     def keep_state(self, session: Session, state: State) -> None:
         """Remember a session's state for as long as its picture's view is kept."""
         with self._held():
             if self._views.get(id(session.picture)) is state.view:
-                self._states.setdefault(id(session.picture), WeakKeyDictionary())[session] = state
+                self._states.pop(session, None)
+                self._states[session] = state
+                self._forget(session)
+
+    def _forget(self, spare: Session) -> None:
+        """Let go of what was not used for longest, until the rest is within the limit; whoever calls holds the lock."""
+        seen, remembered = self._views.values(), self._states.values()
+        over = sum(v.nbytes for v in seen) + sum(s.nbytes for s in remembered) - self.memory_limit
+        for session, state in list(self._states.items()):
+            if over <= 0:
+                return
+            if session is not spare and state.nbytes:
+                over -= state.nbytes
+                del self._states[session]
+        while over > 0 and len(self._views) > 1:
+            _, view = self._views.popitem(last=False)
+            over -= view.nbytes
+            for session in [one for one, state in self._states.items() if state.view is view]:
+                over -= self._states.pop(session).nbytes
 
     def _begun(self, picture: Picture) -> None:
         """Count a conversation over a picture."""
@@ -150,7 +167,6 @@ class Model:
                     if not self._users[key]:
                         del self._users[key]
                         self._views.pop(key, None)
-                        self._states.pop(key, None)
                     del picture
             finally:
                 self._lock.release()
@@ -164,6 +180,24 @@ class _Moment:
     stale: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The way from a moment back to the one before: the rounds that both begin with are kept once."""
+
+    keep: int
+    rounds: tuple[Round, ...]
+    stale: frozenset[str]
+
+    @classmethod
+    def between(cls, before: _Moment, later: _Moment) -> _Step:
+        pairs = zip(before.rounds, later.rounds, strict=False)
+        keep = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))
+        return cls(keep, before.rounds[keep:], before.stale)
+
+    def back(self, later: _Moment) -> _Moment:
+        return _Moment(later.rounds[: self.keep] + self.rounds, self.stale)
+
+
 class Session:
     """One picture and the conversation over it so far. Safe to use from several threads, one call at a time.
 
@@ -174,7 +208,7 @@ class Session:
         self.model = model
         self.picture = picture
         self._now = _Moment()
-        self._before: list[_Moment] = []
+        self._before: list[_Step] = []
         self._next = {"r": 1, "m": 1}
         self._lock = threading.RLock()
         model._begun(picture)
@@ -192,7 +226,7 @@ class Session:
         return draw_session(self)
 
     def plot(self, axes: Any = None) -> Any:
-        """Show the overlay on Matplotlib axes (extra `notebook`), new ones if none are given; return them."""
+        """Show the overlay on Matplotlib axes (extra `[notebook]`), new ones if none are given; return them."""
         from askmask.show import plot
 
         return plot(self.overlay(), axes)
@@ -414,7 +448,7 @@ class Session:
         with self._lock:
             if not self._before:
                 raise SettingError("there is nothing to undo")
-            self._now = self._before.pop()
+            self._now = self._before.pop().back(self._now)
 
     def fork(self) -> Session:
         """Return a second conversation that begins as this one stands."""
@@ -631,8 +665,9 @@ class Session:
         self._set(tuple(rounds), self.stale)
 
     def _set(self, rounds: tuple[Round, ...], stale: frozenset[str]) -> None:
-        self._before.append(self._now)
-        self._now = _Moment(rounds, stale)
+        later = _Moment(rounds, stale)
+        self._before.append(_Step.between(self._now, later))
+        self._now = later
 
     def _named(self, round: Round) -> Round:
         """Give a round and its segments the next names."""

@@ -151,7 +151,7 @@ if __name__ == "__main__":
     parser.add_argument("kind", choices=("mrseg", "prist"), nargs="?", default="mrseg")
     parser.add_argument("--net", choices=("qwen", "miras"), default="qwen")
     parser.add_argument("--work", type=Path, default=Path("talk-benchmark"))
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="default: a file in --work")
     given = parser.parse_args()
     if given.net == "miras" and (given.what, given.kind) != ("learn", "prist"):
         parser.error("MIRAS remembers words alone: it learns prist")
@@ -161,10 +161,11 @@ if __name__ == "__main__":
         name = given.kind + ("_miras" if given.net == "miras" else "")
     else:
         found, name = (rounds if given.what == "rounds" else costs)(given.work), given.what
-    out = given.out or ROOT / "results" / f"talk_{name}.json"
+    out = given.out or given.work / f"talk_{name}.json"
     more = (
         f" {given.kind}" + (" --net miras" if given.net == "miras" else "") if given.what == "learn" else ""
     )
     command = f"python benchmarks/talk.py {given.what}{more}"
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"command": command, **found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))

@@ -4,6 +4,7 @@ import gc
 import json
 import threading
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import askmask
 from askmask import Mask, Round, Session
-from askmask.backend import Done, Found, Words
+from askmask.backend import Done, Found, State, Words
 from askmask.conversation import Prompt
 from askmask.errors import DataError, PromptError, SettingError
 from tests.evaluation.colour_model import COLOURS, ColourModel
@@ -340,6 +341,39 @@ def test_what_is_remembered_of_a_conversation_goes_with_its_picture(picture):
     gc.collect()
     assert model.state_of(first) is None and view() is None  # the limit holds, whatever the session still has
     assert first.ask("the blue thing").mask == before[1].mask and len(first.rounds) == 3
+
+
+def test_what_is_remembered_counts_and_conversations_are_forgotten_before_pictures(picture):
+    @dataclass(frozen=True)
+    class Remembering(State):
+        nbytes: int = 40
+
+    model = ColourModel()
+    model.backend.begin = Remembering
+    model.memory_limit = 200  # its picture takes 100
+    sessions = [model.open(picture)]
+    sessions += [sessions[0].fork() for _ in range(3)]
+    for session in sessions:
+        session.ask("the red thing")
+    assert [model.state_of(one) is None for one in sessions] == [True, True, False, False]
+    assert sessions[0].ask("that again").found and len(model.opened) == 1
+    assert [model.state_of(one) is None for one in sessions] == [False, True, True, False]
+
+
+def test_changes_are_undone_one_by_one_without_a_copy_of_all_rounds_each(session):
+    seen = [session.rounds]
+    for number in range(30):
+        session.ask("the red thing" if number % 2 else "the blue thing")
+        seen.append(session.rounds)
+    session.rename("m3", "door")
+    seen.append(session.rounds)
+    session.edit("r5", "the green thing")
+    seen.append(session.rounds)
+    session.delete("r2")
+    assert sum(len(step.rounds) for step in session._before) < 150
+    for rounds in reversed(seen):
+        session.undo()
+        assert session.rounds == rounds
 
 
 def test_pictures_over_the_memory_limit_are_forgotten_and_looked_at_again(picture):

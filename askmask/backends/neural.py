@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from askmask.answer import Answer
 from askmask.backend import Asked, Done, Event, Found, Keep, State, View, Words
 from askmask.backends.instances import Part, split
+from askmask.backends.looked_over import looked_over
 from askmask.conversation import Prompt, Reference, Round, Segment, said
 from askmask.errors import AskMaskError, PromptError
 from askmask.imaging.files import Picture
@@ -28,9 +30,13 @@ from askmask.model.net import AskMaskNet, Look
 from askmask.model.protocols import Protocol
 from askmask.model.seams import MAX_PROMPT_CHARS, Marks, MaskOutput, PastRound, Piece, Reply
 from askmask.model.threads import at_most
+from askmask.references import EXPLICIT, mentions
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
+REMEMBERED_AT_ONCE = (
+    2048  # masks that their conversations remember together: what is made of each takes memory
+)
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
 WORDS_ALONE = "this model remembers words, no masks: what the prompt refers to was not used"
 UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
@@ -60,6 +66,11 @@ class NeuralState(State):
     memory: Any = None  # what the network made of the rounds; None before the first, or if it forgets
     remembered: tuple[str, ...] = ()  # ids of the remembered masks, by their numbers in the memory
     owners: tuple[str, ...] = ()  # id of the round that gave each
+
+    @cached_property
+    def nbytes(self) -> int:  # type: ignore[override]
+        """Memory of its tensors."""
+        return _bytes_of(self.memory)
 
     def meant(self, prompt: Prompt) -> list[int]:
         """Return the numbers of the remembered masks that a prompt refers to, by their ids or their rounds'."""
@@ -178,7 +189,9 @@ class NeuralBackend:
             view, marks = asked[rows[first]].state.view, asked[rows[first]].prompt.marks
             last = first + 1
             while last < min(len(rows), first + (1 if marks else AT_ONCE)) and (
-                asked[rows[last]].state.view is view and asked[rows[last]].prompt.marks == marks
+                asked[rows[last]].state.view is view
+                and asked[rows[last]].prompt.marks == marks
+                and _remembered(asked, rows[first : last + 1]) <= REMEMBERED_AT_ONCE
             ):
                 last += 1
             yield from self._answer_group(view, [(row, asked[row]) for row in rows[first:last]], keep)
@@ -303,9 +316,11 @@ class NeuralBackend:
                         Segment(mask=mask, source="predicted", score=_unit(out.scores[query, k]))
                     )
         found = bool(segments) and (not knows_presence or presence >= self.threshold)
-        notices = view.notices + self.net.unread(prompt.text) + self._unused(one)
+        notices = view.notices + self.net.unread(_described(one)) + self._unused(one)
         if reply is not None and reply.trouble:
             notices += (f"{GARBLED}: {reply.trouble}",)
+        if found and not (reply is not None and reply.alone):
+            notices += looked_over(segments)
         alone = reply is not None and reply.alone
         found = found and not alone
         return Answer(
@@ -348,6 +363,21 @@ class NeuralBackend:
         """Return one mask's logits in the picture's pixels, float32 [H, W]."""
         side = self.net.segmenter.image_size
         return self.protocol.restore(out.logits[query, which : which + 1], picture, side)[0]
+
+
+def _described(one: Asked) -> str:
+    """Return the words of a prompt without those that name an earlier answer: "m2", "instance 2", a user's name."""
+    text, kept, at = one.prompt.text, [], 0
+    for mention in mentions(text, one.state.rounds, EXPLICIT):
+        if mention.ids:
+            kept.append(text[at : mention.start])
+            at = mention.end
+    return " ".join((*kept, text[at:]))
+
+
+def _remembered(asked: Sequence[Asked], rows: Sequence[int]) -> int:
+    """Return how many remembered masks some prompts take to answer together: each as many as the longest."""
+    return len(rows) * max(len(getattr(asked[row].state, "remembered", ())) for row in rows)
 
 
 def _references(one: Asked, parts: list[tuple[MaskOutput, int]]) -> tuple[Reference, ...]:

@@ -10,6 +10,7 @@ fork-1.json, ...      conversations as they stood at `:fork`
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,18 @@ def label(segment: Segment) -> str:
     """Return a segment's id, and what it is called."""
     called = segment.name or segment.phrase
     return f"{segment.id} {called}" if called else segment.id
+
+
+def labels(segments: Sequence[Segment]) -> list[str]:
+    """Return the labels of one answer's segments; those of one phrase ("the mugs") are counted."""
+    called = [segment.name or segment.phrase for segment in segments]
+    counted: Counter[str | None] = Counter()
+    found = []
+    for segment, name in zip(segments, called, strict=True):
+        counted[name] += 1
+        of = called.count(name)
+        found.append(label(segment) + (f" ({counted[name]} of {of})" if name and of > 1 else ""))
+    return found
 
 
 def _sure(segment: Segment, *, scored: bool) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from askmask.answer import Answer
-from askmask.backend import Done, Words
-from askmask.chat.kept import Kept, label
+from askmask.backend import Done, Keep, Words
+from askmask.chat.kept import Kept, label, labels
 from askmask.chat.lines import Line, box_of, points_of
 from askmask.conversation import Reference, Round, Segment, without_masks
 from askmask.errors import SettingError
@@ -18,10 +18,10 @@ Say = Callable[[str], None]
 
 
 class Talk:
-    """One conversation in its folder. `say` prints a line, `stream` a piece of one."""
+    """One conversation in its folder. `say` prints a line, `stream` a piece of one; without `words`, masks alone."""
 
-    def __init__(self, kept: Kept, say: Say, stream: Say):
-        self.kept, self.say, self.stream = kept, say, stream
+    def __init__(self, kept: Kept, say: Say, stream: Say, *, words: bool = True):
+        self.kept, self.say, self.stream, self.words = kept, say, stream, words
         self.ended = False
         self._about: tuple[str, ...] = ()  # of the next prompt
 
@@ -45,7 +45,10 @@ class Talk:
     def _ask(self, line: Line) -> None:
         about = line.about or self._about
         started = False
-        for event in self.kept.session.stream(line.text, about=about, points=line.points, boxes=line.boxes):
+        keep = Keep(words=self.words)
+        for event in self.kept.session.stream(
+            line.text, about=about, points=line.points, boxes=line.boxes, keep=keep
+        ):
             if isinstance(event, Words) and event.text:
                 self.stream(event.text)
                 started = True
@@ -75,8 +78,8 @@ class Talk:
         )
         self.say(f"{round.id}  {count}, {note}")
         scored = self.kept.session.model.score_trained and not round.prompt.marks
-        for segment in segments:
-            self.say(f"    {_in_a_line(segment, scored=scored)}")
+        for segment, called in zip(segments, labels(segments), strict=True):
+            self.say(f"    {_in_a_line(segment, called, scored=scored)}")
         if round.references:
             self.say(f"    about {', '.join(map(_why, round.references))}")
         self.say(f"    {self.kept.overlay(round.id, segments, round.text or 'marked', count)}")
@@ -136,7 +139,7 @@ class Talk:
     def edit(self, rest: str) -> None:
         """Ask a round anew in other words."""
         which, words = rest.split(None, 1)
-        self._tell(self.kept.session.edit(which, words))
+        self._tell(self.kept.session.edit(which, words, words=self.words))
         self._tell_stale()
 
     def delete(self, rest: str) -> None:
@@ -155,7 +158,7 @@ class Talk:
 
     def refresh(self, rest: str) -> None:
         """Ask the stale rounds anew."""
-        for answer in self.kept.session.refresh():
+        for answer in self.kept.session.refresh(words=self.words):
             self._tell(answer)
         self._tell_stale(always=True)
 
@@ -203,7 +206,7 @@ class Talk:
     def _list(self) -> None:
         for round in self.kept.session.rounds:
             mark = " (stale)" if round.id in self.kept.session.stale else ""
-            names = ", ".join(map(label, round.segments or ())) or without_masks(round.segments, round.reply)
+            names = ", ".join(labels(round.segments or ())) or without_masks(round.segments, round.reply)
             self.say(f"{round.id}{mark}  {round.text or 'marked by you'}: {names}")
         if not self.kept.session.rounds:
             self.say("nothing was asked yet")
@@ -250,12 +253,12 @@ def _json_file(name: str) -> Path:
     return path
 
 
-def _in_a_line(segment: Segment, *, scored: bool) -> str:
+def _in_a_line(segment: Segment, called: str, *, scored: bool) -> str:
     box = segment.mask.box
     where = "empty" if box is None else "box {} {} {} {}".format(*box)
     sure = f", {segment.score:.2f}" if scored and segment.score is not None else ""
     made = f", from {', '.join(segment.parents)}" if segment.parents else ""
-    return f"{label(segment)}: {where}{sure}{made}"
+    return f"{called}: {where}{sure}{made}"
 
 
 def _why(reference: Reference) -> str:

@@ -16,6 +16,7 @@ from askmask.cli.options import (
     ModelName,
     ProtocolName,
     Rewrite,
+    WithWords,
     Yes,
     load_model,
     with_pointing,
@@ -63,6 +64,7 @@ def chat(
         Path | None, typer.Option("--script", help="Lines to ask, from a file; then end.", show_default=False)
     ] = None,
     rewrite: Rewrite = None,
+    words: WithWords = True,
     device: Device = None,
     dtype: Dtype = None,
     yes: Yes = False,
@@ -79,7 +81,7 @@ def chat(
     check_resume(out, resume=resume)
     loaded = with_rewriting(load_model(model, protocol, device, dtype, yes, point), rewrite)
     with opened(out, loaded, picture, resume=resume) as kept:
-        talk = Talk(kept, say, lambda text: typer.echo(visible(text), nl=False))
+        talk = Talk(kept, say, lambda text: typer.echo(visible(text), nl=False), words=words)
         if lines is None:
             failed = _talk(talk)
         else:
@@ -100,7 +102,11 @@ def _talk(talk: Talk) -> int:
 
     asked = sys.stdin is not None and sys.stdin.isatty()
     if asked:
-        say(f"{talk.kept.session!r}; `:help` lists the commands, `:quit` ends.")
+        session = talk.kept.session
+        so_far = f", {len(session.rounds)} rounds so far" if session.rounds else ""
+        say(
+            f"{session.picture.name} with {session.model.name}{so_far}; `:help` lists the commands, `:quit` ends."
+        )
     failed = 0
     for text in _typed() if asked else _piped():
         if text.strip():

@@ -69,7 +69,7 @@ def conversation_page(picture: Picture, stands: Standing) -> str:
     shapes, rows = [], []
     small = np.asarray(_thumbnail(picture, COLOURS_SIDE))
     colours: list[Colour] = []
-    for round in stands.moment.rounds:
+    for round, said in zip(stands.moment.rounds, stands.moment.said, strict=True):
         chips = []
         for segment in _segments(round):
             colours.append(colour_for(small, fit(segment.mask, small.shape[:2]), colours))
@@ -82,7 +82,7 @@ def conversation_page(picture: Picture, stands: Standing) -> str:
                 f'<button data-m="{_text(segment.id)}"><i style="background:{colour}"></i>'
                 f"{_text(segment.name or segment.phrase or segment.id)}</button>"
             )
-        rows.append(_row(round, chips, stands.moment.answers.get(round["id"]) or {}))
+        rows.append(_row(round, chips, said or {}))
     return _PAGE.format(
         title=_text(stands.head["name"]),
         model=_text(stands.head["model"]),

@@ -11,8 +11,9 @@ so that a killed server loses none. Undo goes back to the state before, also aft
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,14 @@ class Moment:
     """A conversation as it stands: rounds as the library writes them, what was said of them, and the rest."""
 
     rounds: tuple[Mapping[str, Any], ...]
-    answers: Mapping[str, Mapping[str, Any]]  # by the round's id: scores, notices, seconds
+    said: tuple[Mapping[str, Any] | None, ...]  # of each round: scores, notices, seconds
     rest: Mapping[str, Any]  # of Session.to_dict(): stale, next, model, ...
+
+    @property
+    def answers(self) -> dict[str, Mapping[str, Any]]:
+        """What was said of rounds, by their ids."""
+        pairs = zip(self.rounds, self.said, strict=True)
+        return {round["id"]: said for round, said in pairs if said is not None}
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,9 @@ class Journal:
         self.version = 0
         self.nbytes = 0  # of the file, about
         self._log: AppendLog | None = None
+        self._lock = (
+            threading.Lock()
+        )  # it may be closed while another thread writes: the next write opens it again
 
     @classmethod
     def create(
@@ -74,13 +84,9 @@ class Journal:
         journal = cls(folder, head, [], {})
         first = rows[0]["conversation"]
         try:
-            journal.moments.append(
-                Moment(
-                    tuple(first["rounds"]),
-                    rows[0].get("answers") or {},
-                    {name: value for name, value in first.items() if name != "rounds"},
-                )
-            )
+            began, answers = tuple(first["rounds"]), rows[0].get("answers") or {}
+            rest = {name: value for name, value in first.items() if name != "rounds"}
+            journal.moments.append(Moment(began, tuple(answers.get(round["id"]) for round in began), rest))
             for row in rows[1:]:
                 journal._take(row)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -134,14 +140,16 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+                self._log = None
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self._log is None:
-            self._log = AppendLog(self.folder / FILE)
-        self._log.append(row)
+        with self._lock:
+            if self._log is None:
+                self._log = AppendLog(self.folder / FILE)
+            self._log.append(row)
         self._take(row)
         self.nbytes = (self.folder / FILE).stat().st_size
 
@@ -152,14 +160,12 @@ class Journal:
             last = self.moments.pop()
             # A name is never given twice: numbers go on from where they were.
             if "next" in last.rest:
-                self.moments[-1] = Moment(
-                    self.now.rounds, self.now.answers, dict(self.now.rest) | {"next": last.rest["next"]}
-                )
+                self.moments[-1] = replace(self.now, rest=dict(self.now.rest) | {"next": last.rest["next"]})
             return
         before = self.now
         rounds = (*before.rounds[: row["keep"]], *row["rounds"])
-        ids = {round["id"] for round in rounds}
-        said = {name: said for name, said in (dict(before.answers) | row["answers"]).items() if name in ids}
+        known = before.answers | row["answers"]
+        said = tuple(known.get(round["id"]) for round in rounds)
         self.moments.append(Moment(rounds, said, dict(before.rest) | row["rest"]))
         del self.moments[: -MOST_UNDO - 1]
         if "key" in row:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from askmask.errors import SettingError
 from askmask.runs.manifest import output_folder
 from askmask.serving.app import make_app
+from askmask.serving.heap import hold_little
 from askmask.serving.safety import check_settings
 from askmask.serving.service import Service
 from askmask.serving.settings import Settings
@@ -75,6 +76,7 @@ def run(
     loading of a model raises.
     """
     check_settings(settings)
+    hold_little()
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with output_folder(settings.data, MADE_BY, {}, option="--data"), listening(settings) as line:
         service = Service(settings, openers)

@@ -24,7 +24,9 @@ class Limits:
     body_s: float = 30.0  # for a request to arrive; and for its headers
     beat_s: float = 10.0  # between two signs of life in a stream
     drain_s: float = 60.0  # what is at work when the server is told to stop may take so long
-    memory_mb: int = 2048  # pictures of sessions at work, and of each model what it has seen of them
+    memory_mb: int = (
+        2048  # of sessions at work, and half as much for what each model saw and remembers of them
+    )
     keep_days: float = 30.0  # a session not used for so long is removed
     sessions: int = 20_000  # kept on disk
     connections: int = 512

@@ -30,6 +30,8 @@ from askmask.session import Model, Session
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 PICTURE = "picture"
+# Bytes: a round as objects, besides its text, and its place in one moment that undo may go back to.
+ROUND, PLACE = 3000, 16
 
 
 @dataclass(eq=False)
@@ -47,9 +49,13 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, about."""
-        picture = 0 if self.session is None else self.session.picture.rgb.nbytes
-        return picture + (0 if self.journal is None else 3 * self.journal.nbytes)
+        """Memory that it takes, about; what models remember of it is theirs to bound."""
+        session, journal = self.session, self.journal
+        picture = 0 if session is None else session.picture.rgb.nbytes
+        if journal is None:
+            return picture
+        rounds, moments = len(journal.now.rounds), len(journal.moments)
+        return picture + 3 * journal.nbytes + rounds * (ROUND + PLACE * moments)
 
 
 class Store:
@@ -182,17 +188,18 @@ class Store:
         """Return a session's journal, read if it is not in memory."""
         if kept.gone:
             raise Refusal(404, "no such session", do="GET /v1/sessions lists yours.")
-        if kept.journal is None:
-            kept.journal = Journal.read(kept.folder)
-        return kept.journal
+        # By a name of its own here and below: another thread may put the session to sleep meanwhile.
+        if (journal := kept.journal) is None:
+            journal = kept.journal = Journal.read(kept.folder)
+        return journal
 
     def session(self, kept: Kept) -> Session:
         """Return the Session itself, opened from disk if it is not in memory."""
         journal = self.journal(kept)
-        if kept.session is None:
-            kept.session = self._opened(kept, journal, journal.conversation())
+        if (session := kept.session) is None:
+            session = kept.session = self._opened(kept, journal, journal.conversation())
             self.settle(kept)
-        return kept.session
+        return session
 
     def commit(
         self,
@@ -211,6 +218,7 @@ class Store:
             kept.session = None
             raise
         kept.used, kept.session = self._clock(), session
+        self.settle(kept)
         return journal
 
     def undo(self, kept: Kept) -> Journal:
@@ -229,8 +237,8 @@ class Store:
 
     def picture(self, kept: Kept) -> Picture:
         """Return the picture."""
-        if kept.session is not None:
-            return kept.session.picture
+        if (session := kept.session) is not None:
+            return session.picture
         return read_picture(self.picture_bytes(kept), max_pixels=self.limits.pixels)
 
     # -- bounds ---------------------------------------------------------------------------------------------
@@ -238,9 +246,9 @@ class Store:
     def settle(self, spare: Kept | None = None) -> None:
         """Let go of sessions not used for longest until those in memory are within their bound."""
         most = self.limits.memory_mb << 20
-        awake = sorted((one for one in self._all() if one.nbytes), key=lambda one: one.used)
+        awake = [one for one in self._all() if one.nbytes]
         total = sum(one.nbytes for one in awake)
-        for kept in awake:
+        for kept in sorted(awake, key=lambda one: one.used) if total > most else ():
             if total <= most:
                 return
             if kept is spare or kept.lock.locked():
@@ -268,8 +276,8 @@ class Store:
             return list(self._kept.values())
 
     def _sleep(self, kept: Kept) -> None:
-        if kept.journal is not None:
-            kept.journal.close()
+        if (journal := kept.journal) is not None:
+            journal.close()
             os.utime(kept.folder / FILE, (kept.used, kept.used))  # reading it was use, too
         kept.session = kept.journal = None
 

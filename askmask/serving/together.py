@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -42,13 +43,21 @@ class Cancel:
         for call in then:
             call()
 
-    def then(self, call: Callable[[], None]) -> None:
-        """Call it when cancelled: now, if that has happened."""
+    @contextmanager
+    def then(self, call: Callable[[], None]) -> Iterator[None]:
+        """Have it called when cancelled meanwhile: at once, if that has happened."""
         with self._lock:
-            if not self:
+            said = bool(self)
+            if not said:
                 self._then.append(call)
-                return
-        call()
+        if said:
+            call()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if call in self._then:
+                    self._then.remove(call)
 
 
 cancel_of_call: ContextVar[Cancel | None] = ContextVar("cancel_of_call", default=None)
@@ -142,16 +151,18 @@ class Together:
                 raise RuntimeError("this server is stopping")
             self._waiting.append(call)
             self._changed.notify()
-        if call.cancel is not None:
-            call.cancel.then(lambda: call.events.put(Cancelled()))
-        left = len(call.asked)
-        while not isinstance(event := call.events.get(), _End):
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-            left -= isinstance(event, Done)
-            if call.asked and not left:
-                return  # the others of the same call of `inner` need not be waited for
+        # It holds the queue alone: a cancel that held the call would hold itself, and the conversations asked about
+        # with it, until the collector comes.
+        events, left = call.events, len(call.asked)
+        told = nullcontext() if call.cancel is None else call.cancel.then(lambda: events.put(Cancelled()))
+        with told:
+            while not isinstance(event := events.get(), _End):
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                left -= isinstance(event, Done)
+                if call.asked and not left:
+                    return  # the others of the same call of `inner` need not be waited for
 
     # -- the threads' side ----------------------------------------------------------------------------------
 
@@ -161,6 +172,7 @@ class Together:
                 self._look(calls[0])
             else:
                 self._answer(calls)
+            del calls  # or they would be held while nothing is asked
 
     def _next(self) -> list[_Call]:
         """Take the first call that waits, and of those behind it all that can go with it; [] at the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -204,7 +204,7 @@ def round_to_wire(
 def session_to_wire(stands: Standing, form: Form) -> dict[str, Any]:
     """Return a whole session."""
     now = stands.moment
-    return head_to_wire(stands) | {"rounds": [_round_of(now, one, form) for one in now.rounds]}
+    return head_to_wire(stands) | {"rounds": [round_to_wire(*seen, form) for seen in _seen_of(now)]}
 
 
 def head_to_wire(stands: Standing) -> dict[str, Any]:
@@ -230,22 +230,18 @@ def head_to_wire(stands: Standing) -> dict[str, Any]:
 def changes_to_wire(stands: Standing, before: Moment, form: Form) -> dict[str, Any]:
     """Return what differs from the moment `before`: rounds that are new or other, and the order of all."""
     now = stands.moment
-    old = {one["id"]: _seen_of(before, one) for one in before.rounds}
+    old = {seen[0]["id"]: seen for seen in _seen_of(before)}
     return {
         "id": stands.id,
         "version": stands.version,
-        "rounds": [
-            _round_of(now, one, form) for one in now.rounds if old.get(one["id"]) != _seen_of(now, one)
-        ],
+        "rounds": [round_to_wire(*seen, form) for seen in _seen_of(now) if old.get(seen[0]["id"]) != seen],
         "order": [one["id"] for one in now.rounds],
         "can_undo": stands.can_undo,
     }
 
 
-def _round_of(now: Moment, one: Mapping[str, Any], form: Form) -> dict[str, Any]:
-    return round_to_wire(one, now.answers.get(one["id"]), one["id"] in now.rest.get("stale", ()), form)
-
-
-def _seen_of(now: Moment, one: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return all that is shown of a round."""
-    return one, now.answers.get(one["id"]), one["id"] in now.rest.get("stale", ())
+def _seen_of(now: Moment) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None, bool]]:
+    """Yield all that is shown of each round."""
+    stale = now.rest.get("stale", ())
+    for one, said in zip(now.rounds, now.said, strict=True):
+        yield one, said, one["id"] in stale

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from askmask import Mask, Session
+from askmask import Mask, Round, Session
 from askmask.chat.kept import opened
 from askmask.chat.lines import Line, line_of, read_script
 from askmask.chat.talk import COMMANDS, Talk
@@ -74,6 +74,33 @@ def test_undo_takes_back_a_refresh_as_one_change(talk):
     assert run(talk, ":refresh").endswith("nothing is stale")
     run(talk, ":undo")
     assert (run(talk, ":stale"), talk.kept.session.rounds) == before and "r2, r3" in before[0]
+
+
+def test_segments_of_one_name_are_told_apart(talk):
+    talk.kept.session.take(
+        Round.of("the mugs", [Mask.from_array(LEFT), Mask.from_array(LEFT[:, ::-1])], source="predicted")
+    )
+    for one in ("m1", "m2"):
+        talk.kept.session.rename(one, "mug")
+    said = run(talk, ":show")
+    assert "m1 mug (1 of 2), m2 mug (2 of 2)" in said
+    talk.kept.session.rename("m2", "cup")
+    assert "m1 mug, m2 cup" in run(talk, ":show")
+
+
+def test_words_may_be_left_out(talk, picture, tmp_path):
+    asked = []
+    inner = talk.kept.session.model.backend.answer
+
+    def answer(prompts, keep):
+        asked.append(keep.words)
+        return inner(prompts, keep)
+
+    talk.kept.session.model.backend.answer = answer
+    run(talk, "the red thing")
+    talk.words = False
+    run(talk, "the blue thing", ":edit r2 the red thing")
+    assert asked == [True, False, False]
 
 
 def test_references_are_told_with_their_reason(talk):

@@ -2,8 +2,10 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,28 @@ def test_text_is_written_in_one_way():
 @pytest.mark.parametrize(("page", "depth"), PAGES.items())
 def test_the_pages_show_the_tree_as_it_is(page, depth):
     assert tree(depth) in (ROOT / page).read_text(encoding="utf-8"), "run: python -m tests.house.tree --write"
+
+
+def test_what_users_are_told_to_install_is_what_the_extra_brings():
+    """`pip install 'askmask[extra]'` must bring the library that was missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core = _libraries(project["dependencies"])
+    told = []
+    for path in (ROOT / "askmask").rglob("*.py"):
+        for extra in re.findall(
+            r"extra `\[([a-z]+)\]`|askmask\[([a-z,]+)\]", path.read_text(encoding="utf-8")
+        ):
+            told += [(path.name, one, None) for one in "".join(extra).split(",")]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtra":
+                library, extra = node.args
+                name = library.value if isinstance(library, ast.Constant) else None
+                told.append((path.name, extra.value, name))
+    assert len(told) > 15
+    for file, extra, library in told:
+        brought = core | _libraries(project["optional-dependencies"][extra])
+        assert library is None or library in brought, f"{file}: {library} is not of [{extra}]"
+
+
+def _libraries(requirements):
+    return {re.match(r"[A-Za-z0-9_-]+", one)[0].lower() for one in requirements}

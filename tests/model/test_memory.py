@@ -10,12 +10,14 @@ import torch
 import askmask
 from askmask import Answer, Mask, Session
 from askmask.backend import Asked, Keep
+from askmask.backends import neural
 from askmask.backends.neural import FORGETS, UNSHOWN
 from askmask.conversation import Prompt, Round
 from askmask.errors import PromptError
 from askmask.formats.dense import read_shard
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
+from askmask.model.mini import language
 from askmask.model.mini.memory import Remembered, pad_memories, refer
 from askmask.model.mini.net import Mini
 from askmask.model.mini.words import (
@@ -281,3 +283,66 @@ class TestWordsBefore:
         earlier = WordHasher(64, 64, 8).earlier([Said((" ".join("abcdefghijkl"),), "yes")])
         vectors, read = WordEmbedding(64, 64, 16, 8)(earlier.tokens, place=earlier.place)
         assert vectors.shape == (1, 9, 16) and read.all()
+
+
+def test_a_long_conversation_is_attended_to_in_parts_with_the_same_answer(model, picture, monkeypatch):
+    session = talk(model, picture)
+    square = np.zeros(session.picture.size, bool)
+    for number in range(6):
+        square[:] = False
+        square[5 * number : 5 * number + 20, 3 * number : 3 * number + 20] = True
+        session.add(Mask.from_array(square))
+    whole = session.fork().ask(FOLLOWING[0], about="left", keep_logits=True)
+    tall = []
+    inner = torch.nn.functional.scaled_dot_product_attention
+
+    def attend(query, *rest, attn_mask=None, **more):
+        if attn_mask is not None and attn_mask.shape[-2] > 1:
+            tall.append(attn_mask.shape[-2])
+        return inner(query, *rest, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(language, "WHOLE", 16)
+    monkeypatch.setattr(language, "ROWS", 7)
+    parts = session.fork().ask(FOLLOWING[0], about="left", keep_logits=True)
+    assert tall and max(tall) == 7
+    assert np.abs(whole.logits - parts.logits).max() < 1e-5 * np.abs(whole.logits).max()
+    assert [ref.id for ref in whole.references] == [ref.id for ref in parts.references]
+
+
+def test_long_memories_go_through_a_few_at_a_time(model, picture, monkeypatch):
+    session = talk(model, picture)
+    state = model.backend.begin(model.view_of(session))
+    for round in session.rounds:
+        state = model.backend.extend(state, round)
+    assert state.nbytes == sum(
+        value.nbytes for value in vars(state.memory).values() if isinstance(value, torch.Tensor)
+    )
+    asked = [Asked(state, Prompt(text=text)) for text in (*FOLLOWING, *FOLLOWING)]
+    together = model.answers(asked)
+    rows = []
+    inner = model.backend.net.ask
+
+    def ask(look, tokens, *rest, **more):
+        rows.append(len(tokens))
+        return inner(look, tokens, *rest, **more)
+
+    monkeypatch.setattr(neural, "REMEMBERED_AT_ONCE", 2 * len(state.remembered))
+    monkeypatch.setattr(model.backend.net, "ask", ask)
+    apart = model.answers(asked, Keep(words=False))
+    assert rows == [2, 2, 2]
+    assert [one.masks for one in apart] == [one.masks for one in together]
+
+
+def test_words_that_name_an_earlier_answer_are_not_told_as_unknown():
+    model = askmask.load("mini", device="cpu")
+    assert any("instance" in notice for notice in model.backend.net.unread("left of instance 2"))
+    session = model.open(np.full((48, 64, 3), 128, np.uint8))
+    for text in ("the mug", "the bowl"):
+        session.ask(text, words=False)
+    square = np.zeros((48, 64), bool)
+    square[4:9, 4:9] = True
+    session.add(Mask.from_array(square), name="frobnicator")
+    for text in ("left of instance 2", "left of frobnicator"):
+        assert not any("know" in notice for notice in session.ask(text, words=False).notices)
+    assert any("wug" in notice for notice in session.ask("the wug of instance 2", words=False).notices)

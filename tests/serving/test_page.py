@@ -355,6 +355,24 @@ def test_a_saved_conversation_goes_on_and_two_models_stand_side_by_side(opened, 
     page.wait("return document.querySelector('#second').hidden")
 
 
+def test_masks_of_one_phrase_are_told_apart(opened, colours, tmp_path):
+    page = opened
+    page.ask("the red one")
+    page.wait_rounds(1)
+    saved = colours.client.get(f"/v1/sessions/{page.run('return location.hash.slice(1)')}/saved").json()
+    only = saved["rounds"][0]["segments"][0] | {"phrase": "the boxes", "span": [0, 9]}
+    saved["rounds"][0] |= {"reply": "the boxes", "segments": [only, only | {"id": "m2"}]}
+    saved["next"]["m"] = 3
+    (tmp_path / "saved.json").write_text(json.dumps(saved))
+    page.run("document.querySelector('#home').click()")
+    page.choose_file("#saved-file", tmp_path / "saved.json")
+    page.wait("return !document.querySelector('#toast').hidden")
+    page.choose_file("#file", tmp_path / "colours.png")
+    page.wait_picture()
+    page.wait_rounds(1)
+    assert ["the boxes 1" in chip or "the boxes 2" in chip for chip in page.texts(".chip")] == [True, True]
+
+
 def test_two_tabs_of_one_conversation_go_on_together(opened, colours):
     page, name = opened, opened.run("return location.hash.slice(1)")
     page.ask("the red one")

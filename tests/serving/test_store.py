@@ -1,11 +1,14 @@
 """Sessions on disk: what was written is there again, undo too; bounds hold; owners do not meet."""
 
+import gc
 import json
 import os
+import tracemalloc
 
 import pytest
 
 from askmask.errors import DataError
+from askmask.imaging.mask import Mask
 from askmask.serving.journal import FILE
 from askmask.serving.refusal import Refusal
 from askmask.serving.settings import Limits
@@ -170,6 +173,36 @@ def test_memory_is_bounded_and_what_was_let_go_comes_back(tmp_path, clock):
     assert made.awake() == 1 and kept[-1].session is not None
     ask(made, kept[0], "the red one")
     assert made.awake() == 1 and kept[0].session is not None
+
+
+def test_what_a_session_takes_is_counted_as_it_grows(tmp_path, clock):
+    made = store(tmp_path, clock)
+    kept = made.create("anna", "colours", picture(), "p")
+    ask(made, kept, "the red one")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, said = tracemalloc.get_traced_memory()[0], kept.nbytes
+        for number in range(150):
+            ask(made, kept, f"the red one, once more: {number}")
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown / 2 < kept.nbytes - said < grown * 2
+
+
+def test_sessions_that_grow_are_bounded_while_they_are_asked(tmp_path, clock):
+    made = store(tmp_path, clock, memory_mb=1)
+    first, second = (made.create("anna", "colours", picture(n), f"p{n}") for n in range(2))
+    assert made.awake() == 2
+    session = made.session(first)
+    for number in range(3):
+        session.add(Mask.full(session.picture.size), name=str(number) * 200_000)
+        made.commit(first, session, "new")
+    assert made.awake() == 1 and second.session is None
+    assert len(made.session(second).rounds) == 0  # it comes back, in place of the other
+    assert first.session is None and len(made.session(first).rounds) == 3
 
 
 def test_old_sessions_are_removed_used_ones_stay(tmp_path, clock):

@@ -1,7 +1,9 @@
 """Many callers on one back-end: answers as if alone, merged calls, faults and cancelling apart from each other."""
 
+import gc
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -164,3 +166,22 @@ def test_sessions_know_nothing_of_it(shared):
     assert session.ask("the red one").found
     assert session.ask("that again").masks == session.rounds[0].masks
     assert inner.opened == ["picture"]
+
+
+def test_a_call_that_is_answered_lets_go_of_its_conversation(shared):
+    """At once, not when the collector comes: what is remembered of a long conversation is megabytes."""
+    inner, together = shared
+    inner.gate.set()
+    cancel, state = Cancel(), State(ColourView(read_picture(picture())))
+    gone = weakref.ref(state)
+    token = cancel_of_call.set(cancel)
+    gc.collect()
+    gc.disable()
+    try:
+        assert list(together.answer([Asked(state, Prompt(text="red"))], Keep()))
+        del state
+        wait_until(lambda: gone() is None)
+    finally:
+        gc.enable()
+        cancel_of_call.reset(token)
+    assert not cancel

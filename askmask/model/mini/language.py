@@ -10,7 +10,9 @@ Letters as in seams.py; O regions (objects and stuff), P part names.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,10 @@ LIKELIEST = 1.0  # least logit of the likeliest region; chosen on validation vie
 PAIR = 64  # numbers per pair of regions
 HUSHED = -2.0  # see `attend`
 NEVER = -30.0  # the logit of a region that is only padding
+WHOLE, ROWS = (
+    512,
+    128,
+)  # states up to which all attend at once; beyond it, so many at a time: memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -133,10 +139,25 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor, drop: float = 0.0) -> Tensor:
         """x [B, N, D]; bias [B, 1 or heads, 1 or N, N], -inf where attention is forbidden."""
-        batch, length, _ = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
-        x = x + F.dropout(self.out(mixed), drop, self.training)
+        q, k, v = self._asked(x)
+        return self._then(x, F.scaled_dot_product_attention(q, k, v, attn_mask=bias), drop)
+
+    def by_rows(self, x: Tensor, bias: Callable[[int, int], Tensor]) -> Tensor:
+        """Return what `forward` does, some rows at a time; `bias` gives those of rows `first` to `last`."""
+        q, k, v = self._asked(x)
+        ends = [(first, min(first + ROWS, x.shape[1])) for first in range(0, x.shape[1], ROWS)]
+        parts = [
+            F.scaled_dot_product_attention(q[:, :, first:last], k, v, attn_mask=bias(first, last))
+            for first, last in ends
+        ]
+        return self._then(x, torch.cat(parts, 2), 0.0)
+
+    def _asked(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def _then(self, x: Tensor, mixed: Tensor, drop: float) -> Tensor:
+        x = x + F.dropout(self.out(mixed.transpose(1, 2).flatten(2)), drop, self.training)
         return x + F.dropout(self.mlp(self.norm2(x)), drop, self.training)
 
 
@@ -279,6 +300,9 @@ class Language(nn.Module):
                     ranks = self.compose.rank(order, place, member, chance, seen.measures)
                     heard = heard + self.compose.ranked(ranks)
                 both = both + F.pad(heard, (0, 0, length, extra))
+            if both.shape[1] > WHOLE and not self.training:
+                both = layer.by_rows(both, partial(_bias, seen, recalled, number, length, hidden))  # type: ignore[operator]
+                continue
             pairs = F.pad(
                 seen.bias[:, number], (length, extra, length, extra)
             )  # [B, heads, T + O + M, T + O + M]
@@ -365,6 +389,28 @@ class Language(nn.Module):
         pairs = ((self.weigh, evidence), (self.weigh_told, told), (self.weigh_match, match))
         own, towards, said = (torch.einsum("bf,bof->bo", kind @ weights, values) for weights, values in pairs)
         return own + towards + said
+
+
+def _bias(
+    seen: Seen, recalled: Recalled | None, layer: int, words: int, hidden: Tensor, first: int, last: int
+) -> Tensor:
+    """Return rows `first` to `last` of what is added to the attention of a layer, [B, heads, last - first, N]."""
+    own = seen.bias[:, layer]
+    objects, every = own.shape[-1], hidden.shape[-1]
+    bias = own.new_zeros(*own.shape[:2], last - first, every)
+    regions, memories = slice(words, words + objects), slice(words + objects, every)
+    for part in (regions, memories):
+        begin, end = max(first, part.start), min(last, part.stop)
+        if begin >= end:
+            continue
+        mine, theirs = slice(begin - first, end - first), slice(begin - part.start, end - part.start)
+        if part is regions:
+            bias[:, :, mine, regions] = own[:, :, theirs]
+            if recalled is not None:
+                bias[:, :, mine, memories] = recalled.back[:, layer, :, theirs]
+        elif recalled is not None:
+            bias[:, :, mine, regions] = recalled.towards[:, layer, :, theirs]
+    return bias + hidden
 
 
 def _covered(of: Tensor, recalled: Recalled) -> Tensor:

@@ -89,8 +89,13 @@ export class Conversation {
     return this.segments.find((one) => one.segment.id === id);
   }
 
+  /** What a segment is called, with its number where others of the same answer are called the same. */
   nameOf(segment) {
-    return segment.name ?? segment.phrase ?? segment.id;
+    const called = (one) => one.name ?? one.phrase;
+    const round = this.all.find((one) => one.segments?.includes(segment));
+    const alike = round?.segments.filter((one) => called(one) === called(segment)) ?? [];
+    const number = called(segment) && alike.length > 1 ? ` ${alike.indexOf(segment) + 1}` : "";
+    return `${called(segment) ?? segment.id}${number}`;
   }
 
   /** Outline, pixels and colour of a segment, made once; the colour is none that another mask has. */
