@@ -9,7 +9,7 @@ from askmask import Mask, Round, Session
 from askmask.chat.kept import opened
 from askmask.chat.lines import Line, line_of, read_script
 from askmask.chat.talk import COMMANDS, Talk
-from askmask.conversation import Prompt, Round, Segment
+from askmask.conversation import Prompt, Segment
 from askmask.errors import AskMaskError, DataError, PromptError, SettingError
 from askmask.imaging.files import read_mask_pixels, read_picture
 from askmask.imaging.overlay import draw
