@@ -9,8 +9,9 @@ simulated replies, from pictures to the exported data set), training (losses, an
 same). DENSE is a folder made by `askmask world make --fixed tabletop-1 --dense`; without it, it is made afresh.
 `--mini FOLDER` asks older weights of mini with today's code: shipped weights have been trained further since.
 `--quick` takes scenes, mini and tiny alone, over the first ten pictures. Numbers count as equal within 1e-5
-(processors round apart: 3e-6 seen); masks, texts and data must be equal bit for bit. Uses files and the public interface alone, so that it runs on old states
-too: put another checkout first on PYTHONPATH. Exits 1 if anything differs.
+(processors round apart: 3e-6 seen); masks, texts and data must be equal bit for bit. Uses files and the public
+interface alone, so that it runs on old states too: put another checkout first on PYTHONPATH. Exits 1 if anything
+differs.
 """
 
 from __future__ import annotations
