@@ -1,4 +1,4 @@
-"""The findings of SegLLM and MIRAS, reproduced small with `mini` on the simulated world: what holds here, what does not.
+"""The findings of SegLLM and MIRAS, small, with `mini` on the simulated world: what holds here, what does not.
 
     python benchmarks/findings.py memory START --train DENSE --val DENSE [--seeds 3] [--out results/findings]
     python benchmarks/findings.py dialogues ...    dialogues of intents in training, or conversations alone
@@ -28,7 +28,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from claims import per_scene, per_seed, seed_interval, written
 
@@ -161,7 +160,7 @@ FINDINGS: dict[str, tuple[str, tuple[Claim, ...]]] = {
 class ReadOnce(ConversationTask):
     """Reads each shard once for all arms of a process."""
 
-    kept: dict = {}
+    kept: ClassVar[dict] = {}
 
     def _read(self, path):
         key = str(path), self.config.intents
@@ -192,7 +191,9 @@ class Lab:
         settings = {key: getattr(self.options, key) for key in SETTINGS}
         if path.exists():
             if (kept := json.loads(path.read_text())["settings"]) != settings:
-                raise SystemExit(f"{path} is of other settings: {kept}, not {settings}. Use another --out and --work.")
+                raise SystemExit(
+                    f"{path} is of other settings: {kept}, not {settings}. Use another --out and --work."
+                )
             return
         began, spent = time.time(), time.process_time()
         print(f"{name}, seed {seed}", flush=True)
@@ -239,7 +240,9 @@ class Lab:
             task.__class__ = ReadOnce
             for told in train(task, recipe.loop, folder) if arm.trained else ():
                 if told.step % 20 == 0:
-                    print(f"  {recipe.run} {told.step}/{told.steps} loss {told.figures['loss']:.3f}", flush=True)
+                    print(
+                        f"  {recipe.run} {told.step}/{told.steps} loss {told.figures['loss']:.3f}", flush=True
+                    )
         return task.module, data
 
     def looked_at(self, net):
@@ -270,7 +273,9 @@ class Lab:
             for talk, one, other in zip(talks, said["true"], said["turned"], strict=True):
                 for at, round in enumerate(talk.talk):
                     if at > 1 and round.refers and round.enough and round.shown and round.ask is not None:
-                        add(found["true"], f"{scene[id(talk.view)]}/changed", differ(one[at][0], other[at][0]))
+                        add(
+                            found["true"], f"{scene[id(talk.view)]}/changed", differ(one[at][0], other[at][0])
+                        )
         if "own" in ways:
             for number, view in enumerate(views):
                 masks, _ = answer(net, view, decode=False)
@@ -313,6 +318,11 @@ def scored(round, at, row):
         yield "others", value
 
 
+def asked(rows, key):
+    """Whether there is any such round in every run of an arm."""
+    return bool(rows) and all(any(name.endswith(f"/{key}") for name in row["scores"]) for row in rows)
+
+
 def difference(ours, others, key):
     """Return the mean difference, its interval over seeds (paired) and over scenes, and how many seeds it has.
 
@@ -349,7 +359,18 @@ def read(out):
     return found, rows
 
 
-KEYS = ("single", "round_1", "round_2", "round_3", "round_4", "round_5", "follow_ups", "hard", "intents", "nothing")
+KEYS = (
+    "single",
+    "round_1",
+    "round_2",
+    "round_3",
+    "round_4",
+    "round_5",
+    "follow_ups",
+    "hard",
+    "intents",
+    "nothing",
+)
 
 
 def table(out):
@@ -378,15 +399,21 @@ def table(out):
     for one in order:
         cells = []
         for key in KEYS:
-            values = per_seed(arms[one], key) if any(name.endswith(f"/{key}") for name in arms[one][0]["scores"]) else {}
+            values = per_seed(arms[one], key) if asked(arms[one], key) else {}
             cells.append(written(*seed_interval(values.values())) if values else "-")
         seeds = "-" if arms[one][0]["seed"] == ANY else str(len(arms[one]))
         lines.append(f"| {one[0]}, {one[1]} | {seeds} | {' | '.join(cells)} |")
     for title, claims in FINDINGS.values():
-        told = [claim for claim in claims if arms.get(claim.ours) and arms.get(claim.other)]
+        told = [c for c in claims if all(asked(arms.get(arm, ()), c.key) for arm in (c.ours, c.other))]
         if not told:
             continue
-        lines += ["", f"## {title}", "", "| finding | here, over seeds | over scenes | seeds | verdict |", "|---" * 5 + "|"]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| finding | here, over seeds | over scenes | seeds | verdict |",
+            "|---" * 5 + "|",
+        ]
         for claim in told:
             mean, seeds, scenes, count = difference(arms[claim.ours], arms[claim.other], claim.key)
             kind = verdict(seeds, scenes, claim.more)
@@ -395,11 +422,16 @@ def table(out):
                 f"{written(mean, *seeds, sign=True)} | {scenes[0]:+.3f} to {scenes[1]:+.3f} | {count} | {kind} |"
             )
     changed = {
-        arm: per_seed(arms[arm, "true"], "changed") for arm in ("both", "order kept") if arms.get((arm, "true"))
+        arm: per_seed(arms[arm, "true"], "changed")
+        for arm in ("both", "order kept")
+        if asked(arms.get((arm, "true"), ()), "changed")
     }
     if changed:
         said = "; ".join(f"{arm} {written(*seed_interval(value.values()))}" for arm, value in changed.items())
-        lines += ["", f"Share of follow-ups from the third round on that another order of the history changes: {said}."]
+        lines += [
+            "",
+            f"Share of follow-ups from the third round on that another order of the history changes: {said}.",
+        ]
     text = "\n".join([*lines, ""])
     write_text(Path(out) / "findings.md", text)
     print(text)
@@ -414,7 +446,9 @@ def needed(finding):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("finding", choices=[*FINDINGS, "all", "table"])
     parser.add_argument("start", nargs="?")
     parser.add_argument("--train")

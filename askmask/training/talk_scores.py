@@ -96,9 +96,7 @@ def rows_of(
             truth = np.logical_or.reduce([np.zeros(shown.shape, bool), *talk.truth[at]])
             yield (
                 at,
-                meter.update(
-                    shown, truth, ignore=talk.ignored[at], said_none=presence <= 0, id=f"{id}/{at}"
-                ),
+                meter.update(shown, truth, ignore=talk.ignored[at], said_none=presence <= 0, id=f"{id}/{at}"),
             )
 
 
@@ -117,9 +115,7 @@ def ask_talks(
     return found
 
 
-def _ask_about(
-    net: Mini, talks: Sequence[ValTalk], before: Before
-) -> list[list[tuple[np.ndarray, float]]]:
+def _ask_about(net: Mini, talks: Sequence[ValTalk], before: Before) -> list[list[tuple[np.ndarray, float]]]:
     encoder, view = net.prompt_encoder, talks[0].view
     prefix = prefix_now(net, view)
     regions, numbers = prefix.instances.evidence.shape
