@@ -26,8 +26,8 @@ def findings():
 def options(tmp_path, **more):
     data, work = str(tmp_path / "data"), str(tmp_path / "work")
     few = {"steps": 1, "views": 2, "prompts": 1, "lr": 1e-3, "shards": 1, "scenes": 2, "sight": None, **more}
-    start = str(find_checkpoint("mini"))
-    return SimpleNamespace(start=start, train=data, val=data, out=str(tmp_path / "out"), work=work, **few)
+    before = str(find_checkpoint("mini"))
+    return SimpleNamespace(before=before, train=data, val=data, out=str(tmp_path / "out"), work=work, **few)
 
 
 def test_arms_are_trained_scored_kept_and_compared(findings, tmp_path, capsys):
