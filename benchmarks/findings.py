@@ -114,6 +114,7 @@ FINDINGS: dict[str, tuple[str, tuple[Claim, ...]]] = {
             Claim("masks help follow-ups", "follow_ups", ("masks", "own"), ("none", "own")),
             Claim("masks help hard follow-ups", "hard", ("masks", "own"), ("none", "own")),
             Claim("words alone help follow-ups", "follow_ups", ("words", "own"), ("none", "own")),
+            Claim("words alone help where somebody wants something", "intents", ("words", "own"), ("none", "own")),
             Claim("masks help beside words", "follow_ups", OWN, ("words", "own")),
             Claim("masks help beside words, hard follow-ups", "hard", OWN, ("words", "own")),
             Claim("words help beside masks", "follow_ups", OWN, ("masks", "own")),
@@ -121,7 +122,9 @@ FINDINGS: dict[str, tuple[str, tuple[Claim, ...]]] = {
             Claim(
                 "removed when asked, masks are missed", "follow_ups", ("both", "without masks"), OWN, more=False
             ),
+            Claim("and in hard follow-ups", "hard", ("both", "without masks"), OWN, more=False),
             Claim("removed when asked, words are missed", "follow_ups", ("both", "without words"), OWN, more=False),
+            Claim("and where somebody wants something", "intents", ("both", "without words"), OWN, more=False),
             Claim("own masks before cost against true ones", "follow_ups", OWN, ("both", "true"), more=False),
         ),
     ),

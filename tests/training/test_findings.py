@@ -1,5 +1,6 @@
 """The benchmark of the papers' findings: its arms on real tiny runs, its verdicts on numbers worked out by hand."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,14 +14,17 @@ from tests.training.discs import write_discs
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def findings():
+def benchmark(name):
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        import findings
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
-    return findings
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return benchmark("findings")
 
 
 def options(tmp_path, **more):
@@ -104,3 +108,24 @@ def test_each_finding_names_the_arms_it_needs(findings):
             for arm, way in (claim.ours, claim.other):
                 assert way in findings.ARMS[arm].ways and arm in findings.needed(name)
     assert findings.needed("all") == list(findings.ARMS)
+
+
+@pytest.mark.slow  # two networks of four parts are made and asked 56 times
+def test_tiny_networks_are_trained_scored_and_compared(tmp_path, monkeypatch):
+    from askmask.model.talk import saying
+
+    monkeypatch.setattr(saying, "LONGEST_REPLY", 8)  # in one step it does not learn when to stop
+    tiny = benchmark("talk_findings")
+    lab = tiny.Lab(tmp_path / "out", tmp_path / "work", (1, 1))
+    for name in ("attention", "after stage 1", "stage 2 alone"):
+        lab.arm(name, 0)
+    rows = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
+    assert len(rows["attention-0"]["scores"]) == 8 * 2  # pictures, each with its IoU and its replies
+    assert rows["attention-0"]["scores"]["3/iou"][1] == 4, "squares of a picture"
+    assert (
+        rows["after_stage_1-0"]["scores"]["3/iou"][1] == 1
+        and rows["after_stage_1-0"]["scores"]["3/exact"][1] == 3
+    )
+    tiny.table(tmp_path / "out")
+    text = (tmp_path / "out" / "findings.md").read_text()
+    assert "| the first stage helps: after stage 1 - stage 2 alone |" in text and "mean |" not in text
