@@ -77,6 +77,7 @@ def test_a_finding_is_decided_by_seeds_and_scenes_both(findings):
     assert scenes == pytest.approx((0.4, 0.4))
     assert findings.verdict(seeds, scenes, True) == "**reproduces**"
     assert findings.verdict(seeds, scenes, False) == "**does not**"
+    assert findings.verdict(seeds, scenes, False, paper=False) == "**does not hold**"
     _, seeds, scenes, _ = findings.difference(low, high, "x")
     assert findings.verdict(seeds, scenes, False) == "**reproduces**"
     _, seeds, scenes, _ = findings.difference(
