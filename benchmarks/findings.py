@@ -411,8 +411,8 @@ def table(out):
         "convergence; what is decided holds within that budget. Single and first-round scores are of prompts that "
         "nothing comes before. A score is a mean over scenes; brackets are 95 % over seeds (Student's t). A difference "
         "is paired by seed, and decided if it and the bootstrap over scenes both leave 0 on one side: it "
-        "**reproduces**, or **does not** where it goes the other way. Of questions that the papers do not answer so it is "
-        "said whether they **hold**.",
+        "**reproduces**, or **does not** where it goes the other way. Of what no paper claims "
+        "it is said whether it **holds**.",
         "",
         "| arm, how it is asked | seeds | " + " | ".join(key.replace("_", " ") for key in KEYS) + " |",
         "|---" * (len(KEYS) + 2) + "|",
