@@ -45,14 +45,10 @@ def costs(work: Path) -> dict:
 
 def learn(kind: str, work: Path, net: str, **how: str) -> dict:
     import askmask
-    from askmask.evaluation.sequential import Asker, in_order
-    from askmask.formats.catalogue import open_dataset
-    from askmask.imaging.mask import union_of
     from askmask.model.miras.new import new_miras
     from askmask.model.talk.config import TalkConfig
     from askmask.model.talk.grow import grow
     from askmask.model.tiny import make_tiny
-    from askmask.training.dialogues import placed
     from askmask.training.export import export_segmentation
     from askmask.training.recipes import recipe_for
     from askmask.training.run import start
@@ -87,14 +83,10 @@ def learn(kind: str, work: Path, net: str, **how: str) -> dict:
     model = askmask.load(folder, device="cpu")
     ious: dict[int, list[float]] = {}
     replies = []
-    for example in open_dataset(source):
-        for k, turn in enumerate(in_order(Asker(model, example.image), example, "pred")):
-            true = example.rounds[k]
-            if true.segments is not None:
-                size = turn.answer.size
-                mine = union_of([s.mask for s in turn.answer.segments], size)
-                ious.setdefault(k + 1, []).append(mine.iou(union_of(true.masks, size)))
-            replies.append((turn.answer.round.reply or "") == placed(true)[0])
+    for _, k, iou, exact in answered(model, source):
+        if iou is not None:
+            ious.setdefault(k + 1, []).append(iou)
+        replies.append(exact)
     by_round = {
         k: {"mean": statistics.mean(v), "least": min(v), "dialogues": len(v)} for k, v in ious.items()
     }
@@ -105,6 +97,22 @@ def learn(kind: str, work: Path, net: str, **how: str) -> dict:
         "iou_by_round": by_round,
         "replies_exact": statistics.mean(replies),
     }
+
+
+def answered(model, source: str):
+    """Ask a source's rounds in order, own answers before; yield (its id, round, IoU if masks answer, reply exact)."""
+    from askmask.evaluation.sequential import Asker, in_order
+    from askmask.formats.catalogue import open_dataset
+    from askmask.imaging.mask import union_of
+    from askmask.training.dialogues import placed
+
+    for example in open_dataset(source):
+        for k, turn in enumerate(in_order(Asker(model, example.image), example, "pred")):
+            true, size, iou = example.rounds[k], turn.answer.size, None
+            if true.segments is not None:
+                mine = union_of([s.mask for s in turn.answer.segments], size)
+                iou = mine.iou(union_of(true.masks, size))
+            yield example.id, k, iou, (turn.answer.round.reply or "") == placed(true)[0]
 
 
 def rounds(work: Path) -> dict:

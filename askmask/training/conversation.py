@@ -46,7 +46,7 @@ from askmask.training.selection import (
     targets,
     understanding_losses,
 )
-from askmask.training.talk_scores import score_talks, val_talks
+from askmask.training.talk_scores import Before, score_talks, val_talks
 from askmask.training.talks import TalkRound, talks_of
 
 
@@ -72,6 +72,10 @@ class ConversationConfig(SelectionConfig):
     nothing: float = (
         3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
     )
+    # Ablations, in validation too. What is so trained knows no more than that.
+    masks: bool = True  # whether rounds remember the masks of those before
+    words: bool = True  # and hear their words
+    intents: bool = True  # whether dialogues in which somebody wants something are read beside conversations
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,11 @@ class ConversationTask(SelectionTask):
         views = super()._read(path)
         references = self.reference_cache.references(path)
         facts = list(facts_of(path))
-        self._talks += [TalkView(view, talks_of(*facts[view.row]), references[view.row]) for view in views]
+        for view in views:
+            talks = talks_of(*facts[view.row])
+            if not self.config.intents:
+                talks = [talk for talk in talks if not any(round.intent for round in talk)]
+            self._talks.append(TalkView(view, talks, references[view.row]))
         return views
 
     def _begin_epoch(self, names: list[str] | None = None) -> None:
@@ -195,7 +203,7 @@ class ConversationTask(SelectionTask):
             key=lambda row: len(row[1].text.split())
         )  # apart, short prompts need no padding for long ones
         rounds = [(drawn.view, round) for drawn in batch.talks for round in drawn.talk]
-        heard = [one for drawn in batch.talks for one in said_before(drawn)]
+        heard = self._heard(batch.talks)
         told = [number for number, (_, round) in enumerate(rounds) if round.ask is not None]
         middle, total = len(single) // 2, len(single) + len(told)
         losses: dict[str, Tensor] = {}
@@ -259,7 +267,12 @@ class ConversationTask(SelectionTask):
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float()
         return choice, losses | {"right": right}
 
-    # -- what was answered before ---------------------------------------------------------------------------
+    # -- what was said and answered before ------------------------------------------------------------------
+
+    def _heard(self, talks: Sequence[Drawn]) -> list[Said]:
+        """Return what each round of some dialogues has heard before it."""
+        heard = [one for drawn in talks for one in said_before(drawn)]
+        return heard if self.config.words else [UNSAID] * len(heard)
 
     def _true_answers(self, batch: Step) -> list[list[list[Reference]]]:
         """Return the masks of each round of each dialogue: true ones, some of them damaged."""
@@ -287,7 +300,7 @@ class ConversationTask(SelectionTask):
         part = Step(batch.views, [], [batch.talks[number] for number in chosen])
         references, _, _ = self._references(part, [said[number] for number in chosen], pictures)
         texts = [round.text for drawn in part.talks for round in drawn.talk]
-        earlier = language.words.earlier([one for drawn in part.talks for one in said_before(drawn)])
+        earlier = language.words.earlier(self._heard(part.talks))
         index = torch.tensor([drawn.view for drawn in part.talks for _ in drawn.talk])
         tokens = language.words.tokens(texts)
         choice = language(pictures.rows(index), tokens, references=references, earlier=earlier)
@@ -310,6 +323,9 @@ class ConversationTask(SelectionTask):
 
         And which of these it speaks of as the one that others are compared with or that is taken away.
         """
+        if not self.config.masks:
+            none = torch.zeros(sum(len(drawn.talk) for drawn in batch.talks), 0)
+            return None, none, none
         memories: list[Remembered | None] = []
         meant: list[list[int]] = []
         spoken: list[list[int]] = []
@@ -342,7 +358,8 @@ class ConversationTask(SelectionTask):
         """Score single prompts, and dialogues asked in order with own answers before, without the mask decoder."""
         if self._val_talks is None:
             self._val_talks = val_talks(self.config.val, self._validation())
-        return super().evaluate() | score_talks(self.module, self._val_talks)
+        before = Before(masks=self.config.masks, words=self.config.words)
+        return super().evaluate() | score_talks(self.module, self._val_talks, before)
 
 
 def said_before(drawn: Drawn) -> list[Said]:

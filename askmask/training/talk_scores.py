@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -57,27 +58,26 @@ def val_talks(folders: Sequence[str], views: Sequence[ValView]) -> list[ValTalk]
     return found
 
 
-@torch.no_grad()
-def score_talks(net: Mini, talks: Sequence[ValTalk], *, true: bool = False) -> dict[str, float]:
-    """Return gIoU by round over prompts with a target, and how often a prompt without one is known for it.
+@dataclass(frozen=True)
+class Before:
+    """What rounds have of those before them while they are scored."""
 
-    What came before is the network's own answers, or with `true` the right ones.
-    """
-    net.eval()
+    masks: bool = True
+    words: bool = True
+    replies: bool = True  # the true ones, beside the prompts; nothing is said in this stage
+    true: bool = False  # the right masks, not the network's own
+    order: int | None = None  # seed of another order of the rounds before; what is referred to stays the same
+
+
+OWN = Before()
+
+
+def score_talks(net: Mini, talks: Sequence[ValTalk], before: Before = OWN) -> dict[str, float]:
+    """Return gIoU by round over prompts with a target, and how often a prompt without one is known for it."""
     meter = Meter()
     by: dict[str, list[Row]] = {}
-    for number, talk in enumerate(talks):
-        for at, (shown, presence) in enumerate(ask_in_order(net, talk, true=true)):
-            if talk.talk[at].ask is None or not talk.talk[at].shown:
-                continue
-            truth = np.logical_or.reduce([np.zeros(shown.shape, bool), *talk.truth[at]])
-            row = meter.update(
-                shown,
-                truth,
-                ignore=talk.ignored[at],
-                said_none=presence <= 0,
-                id=f"{number}/{at}",
-            )
+    for number, (talk, answers) in enumerate(zip(talks, ask_talks(net, talks, before), strict=True)):
+        for at, row in rows_of(talk, answers, meter, str(number)):
             if not row.no_target:
                 by.setdefault(f"round_{min(at + 1, LATER)}", []).append(row)
                 by.setdefault("follow_ups" if talk.talk[at].refers else "openings", []).append(row)
@@ -87,32 +87,84 @@ def score_talks(net: Mini, talks: Sequence[ValTalk], *, true: bool = False) -> d
     return {name: value for name, value in found.items() if value is not None}
 
 
-def ask_in_order(net: Mini, talk: ValTalk, *, true: bool) -> list[tuple[np.ndarray, float]]:
-    """Ask the rounds of a dialogue one after the other; return each answer bool [H, W] and its logit of presence."""
-    encoder, prefix = net.prompt_encoder, prefix_now(net, talk.view)
-    memory: Remembered | None = None
-    kept: list[list[int]] = []  # the numbers in the memory of each round's masks
-    found = []
-    for round, truth in zip(talk.talk, talk.truth, strict=True):
-        meant = _meant(round, kept, [len(masks) for masks in talk.truth]) if net.remembers else []
-        references = pad_memories([memory], [meant], prefix.seen.states.shape[1]) if net.remembers else None
-        said = [UNSAID if memory is None else memory.said]
-        choice = encoder.encode(prefix, encoder.words.tokens([round.text]), references, said)
-        size = talk.ignored[0].shape
-        shown = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[0, 0] > 0.5
-        presence = float(choice.presence[0])
-        found.append((shown.numpy(), presence))
-        if net.remembers:
-            masks = truth
-            if not true and round.ask is not None and round.shown:
-                objects = prefix.instances.masks
-                pieces = split(shown.numpy(), objects, choice.select[0, : len(objects)])
-                masks = [part.mask for part in pieces if part.mask.any()] if presence > 0 else []
-            before = 0 if memory is None else len(memory.evidence)
-            kept.append(list(range(before, before + len(masks))))
-            squares = _squares(masks, prefix.parts)
-            memory = encoder.remember(prefix, talk.view.features, memory, squares, round.text, round.reply)
+def rows_of(
+    talk: ValTalk, answers: Sequence[tuple[np.ndarray, float]], meter: Meter, id: str
+) -> Iterator[tuple[int, Row]]:
+    """Count the answers to those rounds of a dialogue that masks answer; yields (which round, from 0, its row)."""
+    for at, (round, (shown, presence)) in enumerate(zip(talk.talk, answers, strict=True)):
+        if round.ask is not None and round.shown:
+            truth = np.logical_or.reduce([np.zeros(shown.shape, bool), *talk.truth[at]])
+            yield (
+                at,
+                meter.update(shown, truth, ignore=talk.ignored[at], said_none=presence <= 0, id=f"{id}/{at}"),
+            )
+
+
+@torch.no_grad()
+def ask_talks(
+    net: Mini, talks: Sequence[ValTalk], before: Before = OWN
+) -> list[list[tuple[np.ndarray, float]]]:
+    """Ask the rounds of dialogues one after the other; return each answer bool [H, W] and its logit of presence.
+
+    Dialogues about one view go side by side, which changes no answer.
+    """
+    net.eval()
+    found: list[list[tuple[np.ndarray, float]]] = []
+    for _, same in groupby(talks, key=lambda talk: id(talk.view)):
+        found += _ask_about(net, list(same), before)
     return found
+
+
+def _ask_about(net: Mini, talks: Sequence[ValTalk], before: Before) -> list[list[tuple[np.ndarray, float]]]:
+    encoder, view = net.prompt_encoder, talks[0].view
+    prefix = prefix_now(net, view)
+    regions, numbers = prefix.instances.evidence.shape
+    memories = [Remembered.nothing(regions, numbers) for _ in talks]
+    kept: list[list[list[int]]] = [[] for _ in talks]  # the numbers in the memory of each round's masks
+    found: list[list[tuple[np.ndarray, float]]] = [[] for _ in talks]
+    chance = None if before.order is None else np.random.default_rng(before.order)
+    masked = net.remembers and before.masks
+    for at in range(max(len(talk.talk) for talk in talks)):
+        now = [number for number, talk in enumerate(talks) if len(talk.talk) > at]
+        texts = [talks[number].talk[at].text for number in now]
+        had = [_had(memories[number], talks[number].talk[:at], before, chance) for number in now]
+        meant = [
+            _meant(talks[number].talk[at], kept[number], [len(masks) for masks in talks[number].truth])
+            for number in now
+            if masked
+        ]
+        references = pad_memories(had, meant, prefix.seen.states.shape[1]) if masked else None
+        said = [one.said for one in had] if before.words else []
+        choice = encoder.encode(prefix, encoder.words.tokens(texts), references, said)
+        size = talks[0].ignored[0].shape
+        shown = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[:, 0] > 0.5
+        for row, number in enumerate(now):
+            round, presence = talks[number].talk[at], float(choice.presence[row])
+            found[number].append((shown[row].numpy(), presence))
+            if not masked:
+                continue
+            masks = talks[number].truth[at]
+            if not before.true and round.ask is not None and round.shown:
+                objects = prefix.instances.masks
+                pieces = split(shown[row].numpy(), objects, choice.select[row, : len(objects)])
+                masks = [part.mask for part in pieces if part.mask.any()] if presence > 0 else []
+            first = len(memories[number].evidence)
+            kept[number].append(list(range(first, first + len(masks))))
+            squares = _squares(masks, prefix.parts)
+            memories[number] = encoder.remember(prefix, view.features, memories[number], squares)
+    return found
+
+
+def _had(
+    memory: Remembered, rounds: Sequence[TalkRound], before: Before, chance: np.random.Generator | None
+) -> Remembered:
+    """Return a memory of masks with the words of its rounds, in another order where one is asked for."""
+    order = np.arange(len(rounds)) if chance is None else chance.permutation(len(rounds))
+    said = UNSAID
+    for number in order.tolist():
+        said = said.then(rounds[number].text, rounds[number].reply if before.replies else "")
+    when = torch.from_numpy(np.argsort(order))  # of each round, its place in that order
+    return replace(memory, round=when[memory.round] if len(memory.round) else memory.round, said=said)
 
 
 def _meant(round: TalkRound, kept: list[list[int]], true: list[int]) -> list[int]:

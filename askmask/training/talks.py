@@ -49,6 +49,8 @@ class TalkRound:
     told: bool  # the words do not say which: whoever asks names or hands over what is meant
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
     enough: bool  # whether what it refers to is all that its answer needs of the rounds before
+    intent: bool  # whether somebody wants something: MIRAS's sort of round
+    hard: bool  # whether others of its kind are there, so that words alone do not settle what it refers to
 
 
 @of_facts
@@ -91,6 +93,8 @@ def _round(
         told=how in TOLD,
         among=len(refers) > 1 and meant.issuperset(prompt.get("candidates") or (NOBODY,)),
         enough=len({number for number, _ in refers}) == 1 and how not in NEED_MORE,
+        intent=prompt.get("family") == "intent",
+        hard=bool((prompt.get("reference") or {}).get("hard")),
     )
 
 

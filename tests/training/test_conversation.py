@@ -1,6 +1,7 @@
 """Training of conversations: what cannot be known without memory is learnt by heart; runs go on where they stood."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,13 @@ from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.training.conversation import numbers_of, said_before
+from askmask.training.mini_scores import val_views
 from askmask.training.recipes import RECIPES
 from askmask.training.reference_cache import DAMAGED, TRUE, ReferenceCache, damaged
 from askmask.training.run import BUILDERS, start
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
+from askmask.training.talk_scores import Before, ask_talks, score_talks, val_talks
 from askmask.training.talks import keys_of, mask_of, talks_of
 from tests.training.discs import write_discs
 
@@ -146,6 +149,92 @@ def test_what_a_round_is_told_may_come_in_another_order_and_beside_other_words(d
     for drawn in plain.next_batch(0.0).talks:
         assert drawn.order == [list(range(number)) for number in range(len(drawn.talk))]
         assert drawn.foreign == [None] * len(drawn.talk)
+
+
+def test_what_rounds_have_of_those_before_can_be_taken_away(discs, tmp_path):
+    """Ablations: without masks the memory takes no part, without words the ear does not."""
+
+    def touched(name, *pairs):
+        task = BUILDERS["conversation"](
+            recipe(discs, tmp_path / name, "views=2", "own_from=0", "own_until=0.01", "own=1", *pairs),
+            RunFolder(tmp_path / name),
+        )
+        loss, _ = task.loss(task.next_batch(1.0), 1.0)
+        loss.backward()
+        moved = {n for n, p in task.module.language.named_parameters() if p.grad is not None and p.grad.any()}
+        return any(n.startswith("memory.") for n in moved), any(n.startswith("listen.") for n in moved)
+
+    assert touched("both") == (True, True)
+    assert touched("words", "masks=false") == (False, True)
+    assert touched("masks", "words=false") == (True, False)
+    assert touched("none", "masks=false", "words=false") == (False, False)
+
+
+def test_dialogues_of_intents_can_be_left_out(discs, tmp_path):
+    for suffix in (".npz", ".jsonl"):
+        shutil.copy((discs / "data" / "shard-00000").with_suffix(suffix), tmp_path)
+    scenes = [json.loads(line) for line in (tmp_path / "shard-00000.jsonl").read_text().splitlines()]
+    (view,) = scenes[0]["views"]
+    view["dialogues"][0][-1]["family"] = "intent"
+    (tmp_path / "shard-00000.jsonl").write_text("".join(json.dumps(scene) + "\n" for scene in scenes))
+
+    def talks(name, *pairs):
+        settings = [f"data.train={tmp_path}", f"cache={tmp_path / 'sight'}", *pairs]
+        task = BUILDERS["conversation"](recipe(discs, tmp_path / name, *settings), RunFolder(tmp_path / name))
+        task.next_batch(0.0)
+        return [view.talks for view in task._talks]
+
+    (all_, *others), (left, *same) = talks("with"), talks("without", "intents=false")
+    assert [any(round.intent for round in talk) for talk in all_] == [True] + [False] * (len(all_) - 1)
+    assert left == all_[1:] and same == others
+
+
+@pytest.fixture(scope="module")
+def asked(discs):
+    """A network that remembers, and the dialogues of discs as validation reads them."""
+    net = askmask.load("mini", device="cpu").backend.net
+    views = val_views(net, [str(discs / "data")], 2)
+    return net, val_talks([str(discs / "data")], views)
+
+
+def test_dialogues_side_by_side_are_answered_as_alone(asked):
+    net, talks = asked
+    together = ask_talks(net, talks)
+    for talk, answers in zip(talks, together, strict=True):
+        for one, other in zip(answers, ask_talks(net, [talk])[0], strict=True):
+            assert (one[0] != other[0]).sum() <= 1 and one[1] == pytest.approx(other[1], abs=1e-4)
+    assert (
+        score_talks(net, talks)["talk_giou_round_1"]
+        == score_talks(net, talks, Before(true=True))["talk_giou_round_1"]
+    )
+
+
+def test_what_rounds_have_before_them_when_they_are_scored(asked, monkeypatch):
+    net, talks = asked
+    given = []
+    encode = net.prompt_encoder.encode
+    monkeypatch.setattr(net.prompt_encoder, "encode", lambda *some: given.append(some[2:]) or encode(*some))
+    alone = talks[0]
+
+    def last(**how):
+        given.clear()
+        ask_talks(net, [alone], Before(true=True, **how))
+        return given[-1]
+
+    references, (said,) = last()
+    texts = tuple(round.text for round in alone.talk)
+    assert said.prompts == texts[:2] and said.reply == alone.talk[1].reply
+    masks = [len(masks) for masks in alone.truth]
+    assert references.when[0, :, 1].tolist() == [0] * masks[0] + [1] * masks[1]
+    assert last(masks=False)[0] is None and last(words=False)[1] == []
+    assert last(replies=False)[1][0].reply == ""
+    turned = next(
+        one for one in (last(order=seed) for seed in range(8)) if one[1][0].prompts == texts[:2][::-1]
+    )
+    assert turned[0].when[0, :, 1].tolist() == [1] * masks[0] + [0] * masks[1]
+    assert torch.equal(turned[0].evidence, references.evidence) and torch.equal(
+        turned[0].given, references.given
+    )
 
 
 def test_references_are_looked_at_once(discs, tmp_path):
