@@ -310,10 +310,11 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
             found.append(MiniConfig.load(place))
-    words = next((one.replies for one in reversed(found) if one.replies), ())
+    # One speaks, another does not yet, or was not yet taught all of its words.
+    words = max((one.replies for one in reversed(found)), key=len, default=())
     found = [
-        one if one.replies else replace(one, replies=words) for one in found
-    ]  # one speaks, another does not yet
+        replace(one, replies=words) if one.replies == words[: len(one.replies)] else one for one in found
+    ]
     if any(other != found[-1] for other in found):
         raise CheckpointError("the starts are of networks with other sizes or names", got=", ".join(start))
     return found[-1] if found else None

@@ -84,10 +84,14 @@ def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_pat
     with pytest.raises(CheckpointError, match="other sizes or names"):
         model_of(run, (bundled, str(eyes.root)))
     silent, speaking = replace(model, replies=()), replace(model, replies=("the", "mug"))
-    write_json(eyes.root / "model.json", silent.to_dict())
     spoken = RunFolder(tmp_path / "spoken")
     write_json(spoken.root / "model.json", speaking.to_dict())
-    for starts in ((eyes, spoken), (spoken, eyes)):  # masks of a run that began before there were replies
-        assert model_of(run, tuple(str(one.root) for one in starts)) == speaking
+    for less in (silent, replace(model, replies=("the",))):  # masks of a run that began before there were these words
+        write_json(eyes.root / "model.json", less.to_dict())
+        for starts in ((eyes, spoken), (spoken, eyes)):
+            assert model_of(run, tuple(str(one.root) for one in starts)) == speaking
+    write_json(eyes.root / "model.json", replace(model, replies=("mug", "the")).to_dict())
+    with pytest.raises(CheckpointError, match="other sizes or names"):
+        model_of(run, (str(eyes.root), str(spoken.root)))
     write_json(run.root / "model.json", other.to_dict())
     assert model_of(run, (bundled,)) == other
