@@ -34,6 +34,11 @@ class Moment:
     said: tuple[Mapping[str, Any] | None, ...]  # of each round: scores, notices, seconds
     rest: Mapping[str, Any]  # of Session.to_dict(): stale, next, model, ...
 
+    def without(self, round: str) -> Moment:
+        """Return it as it would stand if a round had not been."""
+        kept = [at for at, one in enumerate(self.rounds) if one["id"] != round]
+        return Moment(tuple(self.rounds[at] for at in kept), tuple(self.said[at] for at in kept), self.rest)
+
     @property
     def answers(self) -> dict[str, Mapping[str, Any]]:
         """What was said of rounds, by their ids."""

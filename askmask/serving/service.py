@@ -211,8 +211,7 @@ class Service:
             journal = self.store.journal(kept)
             if key is not None and key in journal.keys:
                 done, stands = journal.keys[key], journal.standing()
-                others = tuple(one for one in stands.moment.rounds if one["id"] != done)
-                before = replace(stands.moment, rounds=others)
+                before = stands.moment.without(done)
                 return lambda form: changes_to_wire(stands, before, form)
             session = self.store.session(kept)
             before, rounds = journal.now, session.rounds
