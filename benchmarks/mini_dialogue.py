@@ -1,5 +1,7 @@
 """Score a model on dialogues about an intent, by what each turn has seen: its own answers, true ones, the last, none.
 
+The control without memory beside them: what was said is rewritten into the prompt, which is asked alone.
+
     askmask world make --fixed dialogue-1 --size 192 --out data/dialogue-1
     python benchmarks/mini_dialogue.py data/dialogue-1 [--model mini] [--runs runs/dialogue-1] [--out FILE]
 
@@ -20,7 +22,15 @@ import torch
 
 from askmask.runs.whole_files import write_json, write_text
 
-POLICIES = {"own answers": "pred", "true answers": "gt", "own, the last only": "last", "none": "none"}
+# Name -> what a turn has of those before it, and how that is written into its own words, if it is.
+POLICIES = {
+    "own answers": ("pred", ""),
+    "true answers": ("gt", ""),
+    "own, the last only": ("last", ""),
+    "none": ("none", ""),
+    "own, rewritten as a transcript": ("pred", "transcript"),
+    "own, rewritten with captions": ("pred", "caption"),
+}
 
 
 def command(*words: str) -> dict:
@@ -50,12 +60,12 @@ def main() -> None:
     found = {
         name: command(
             *("eval", given.model, given.data, "--reference", policy, "--score-by", "prist"),
-            *("--out", str(given.runs / policy), "--json"),
+            *(("--rewrite", rewrite) if rewrite else ()),
+            *("--out", str(given.runs / (rewrite or policy)), "--json"),
         )
-        for name, policy in POLICIES.items()
+        for name, (policy, rewrite) in POLICIES.items()
     }
-    first = next(iter(POLICIES.values()))
-    claims = command("world", "claims", str(given.runs / first), "--gt", given.data, "--json")
+    claims = command("world", "claims", str(given.runs / "pred"), "--gt", given.data, "--json")
     lines = [
         f"# {given.model} on {Path(given.data).name}",
         "",
