@@ -91,6 +91,8 @@ def _by_id(text: str, rounds: Sequence[Round]) -> Iterator[Mention]:
     for hit in re.finditer(r"(?:\b(?:segment|mask|round|answer) )?(?<!\w)([mr]\d+)(?!\w)", text):
         if hit[1] in known:
             yield Mention(hit.start(), hit.end(), "id", (hit[1],))
+        elif hit[1].startswith("m"):
+            yield Mention(hit.start(), hit.end(), "id", why=f"this conversation has no {hit[1]}")
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")

@@ -83,7 +83,6 @@ def test_a_whole_answer_is_meant_as_its_round(text, words, ids):
         "that one on the left",
         "those that roll",
         "the other end of the table",
-        "m7",
         "a 2m1 pole",
         "everything",
     ],
@@ -99,6 +98,7 @@ def test_what_is_not_clear_is_not_forced(text):
         ("both", PLATES, "the last answer has 3 segments"),
         ("its rim", NOTHING, "the last answer found nothing"),
         ("those", NOTHING, "the last answer found nothing"),
+        ("what is on m9?", MUG, "this conversation has no m9"),
         ("your fifth answer", POT, "there are 3 answers so far"),
     ],
 )

@@ -323,6 +323,8 @@ class NeuralBackend:
             notices += looked_over(segments)
         alone = reply is not None and reply.alone
         found = found and not alone
+        if not found and reply is not None and reply.spans:
+            notices += ("the reply names what no mask shows",)
         return Answer(
             round=Round(
                 prompt=prompt,

@@ -89,8 +89,7 @@ def one_of(pattern: str) -> str:
     if len(found) > 1:
         raise PictureError(
             "one picture is needed",
-            got=f"{len(found)} files or closed folders meant by {pattern}: {found[0]}, {found[1]}"
-            + ", ..." * (len(found) > 2),
+            got=f"{len(found)} files meant by {pattern}: {found[0]}, {found[1]}" + ", ..." * (len(found) > 2),
             do="Use `askmask batch`.",
         )
     return str(found[0])

@@ -12,8 +12,19 @@ from askmask.backend import Done, Found, Words
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini.net import Mini
-from askmask.model.mini.reply_words import ALONE, BEGIN, END, FOUND, LONGEST, OBJ, SEG, SIGNS
-from askmask.model.mini.speech import padded
+from askmask.model.mini.reply_words import (
+    ALONE,
+    BEGIN,
+    END,
+    FOUND,
+    LONGEST,
+    NOTHING,
+    OBJ,
+    SEG,
+    SIGNS,
+    ReplyWords,
+)
+from askmask.model.mini.speech import Making, padded
 from askmask.model.mini.spoken import read_again
 from askmask.model.seams import MaskOutput, Piece
 from askmask.session import Session
@@ -222,3 +233,38 @@ def test_words_may_be_added_and_the_old_keep_their_numbers():
     more = SPEAKS.speaking(["zebra", "mug"])
     assert more.replies[: len(SPEAKS.replies)] == SPEAKS.replies and more.replies[-1] == "zebra"
     assert END < len(SIGNS)
+
+
+def test_a_prompt_that_is_not_understood_is_not_answered_in_words_alone():
+    """Words that were never taught would else be taken for small talk."""
+    logits = torch.zeros(3, len(SIGNS))
+    logits[:, ALONE] = 9.0
+    making = Making(torch.tensor([False, False, True]), ReplyWords(()), torch.tensor([False, True, True]))
+    list(making.add(logits))
+    assert making.ids == [[BEGIN, ALONE], [BEGIN, NOTHING], [BEGIN, FOUND]]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return askmask.load("mini", device="cpu")
+
+
+def test_after_a_round_what_it_does_not_know_is_not_small_talk(shipped):
+    session = shipped.open("examples/table.png")
+    assert session.ask("the boxes").found
+    answer = session.ask("the giraffe")
+    assert answer.round.segments == () and "giraffe" in str(answer.notices)
+    assert session.ask("thanks").round.segments is None
+
+
+def test_a_reply_to_a_part_of_a_prompt_is_not_the_whole_ones(shipped):
+    session = shipped.open("examples/table.png")
+    boxes = session.ask("the boxes")
+    answer = session.ask("all of them except the red one")
+    assert len(answer.segments) == len(boxes.segments) - 1 and answer.round.reply is None
+
+
+def test_a_reply_that_names_what_no_mask_shows_is_told(shipped):
+    answer = shipped.open(np.full((3, 3, 3), 90, np.uint8)).ask("the boxes")
+    told = "the reply names what no mask shows" in answer.notices
+    assert not answer.found and told == ("the" in (answer.reply or "") and "box" in (answer.reply or ""))

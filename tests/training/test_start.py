@@ -86,7 +86,10 @@ def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_pat
     silent, speaking = replace(model, replies=()), replace(model, replies=("the", "mug"))
     spoken = RunFolder(tmp_path / "spoken")
     write_json(spoken.root / "model.json", speaking.to_dict())
-    for less in (silent, replace(model, replies=("the",))):  # masks of a run that began before there were these words
+    for less in (
+        silent,
+        replace(model, replies=("the",)),
+    ):  # masks of a run that began before there were these words
         write_json(eyes.root / "model.json", less.to_dict())
         for starts in ((eyes, spoken), (spoken, eyes)):
             assert model_of(run, tuple(str(one.root) for one in starts)) == speaking

@@ -271,7 +271,7 @@ class Mini(AskMaskNet):
         found = (out.presence_logits.sigmoid() >= least) & (out.logits > 0).flatten(1).any(1)
         seen = look.prefix.seen.expand(len(tokens))
         known = self.speech.know(choice, seen, references, self.prompt_encoder.heard(earlier))
-        for step in self.speech.say(known, found):
+        for step in self.speech.say(known, found, tokens.strange):
             if isinstance(step, Piece):
                 yield step
             else:

@@ -273,13 +273,15 @@ class Speech(nn.Module):
 
     # -- making a reply -------------------------------------------------------------------------------------
 
-    def say(self, known: Known, found: Tensor) -> Iterator[Piece | list[list[int]]]:
+    def say(
+        self, known: Known, found: Tensor, strange: Tensor | None = None
+    ) -> Iterator[Piece | list[list[int]]]:
         """Make B replies together; yields their words as they come, and at the end the numbers of all.
 
         `found` [B] bool: whether the choice shows anything. That is not asked again: the reply decides only whether
-        to answer in words alone.
+        to answer in words alone; not where a prompt is `strange` [B] bool, with a word that was never taught.
         """
-        making = Making(found, self.vocabulary)
+        making = Making(found, self.vocabulary, strange)
         told, bias = self._told(known)
         kept = [Kept() for _ in self.layers]
         device = known.states.device
@@ -297,6 +299,9 @@ class Making:
 
     found: Tensor  # [B] bool
     vocabulary: ReplyWords
+    strange: Tensor | None = (
+        None  # [B] bool: of these the words are not understood, so words alone answer none
+    )
     ids: list[list[int]] = field(init=False)
     done: list[bool] = field(init=False)
 
@@ -314,6 +319,8 @@ class Making:
         """Append the likeliest number of each, [B, V]; a reply that goes round in circles ends there."""
         if len(self.ids[0]) == 1 and all(len(ids) == 1 for ids in self.ids):
             alone = logits[:, KINDS].softmax(1)[:, KINDS.index(ALONE)] > 0.5
+            if self.strange is not None:
+                alone &= ~self.strange.cpu()
             kinds = torch.where(alone, ALONE, torch.where(self.found.cpu(), FOUND, NOTHING))
             for ids, kind in zip(self.ids, kinds.tolist(), strict=True):
                 ids.append(kind)
