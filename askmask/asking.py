@@ -104,9 +104,8 @@ def _computed(known: Formula, prompt: Prompt, picture: Picture) -> Iterator[Even
 
 def _joined(answer: Answer, known: Formula, prompt: Prompt, segments: tuple[Segment, ...]) -> Answer:
     """Return an answer to a part of a prompt as one to all of it."""
-    round = replace(
-        _round(known, prompt, segments), made_by=f"{answer.model}, {MADE_BY}"
-    )  # its reply is of the part
+    # Without the model's reply, which is of the part.
+    round = replace(_round(known, prompt, segments), made_by=f"{answer.model}, {MADE_BY}")
     note = f"the model was asked for {known.ask!r}; the rest is algebra"
     return replace(
         answer,

@@ -12,8 +12,10 @@ NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine
 _COUNTED = re.compile(rf"(?:(?:the|all|these|those)\s+)*(\d{{1,3}}|{'|'.join(NUMBERS)})\s", re.IGNORECASE)
 
 
-def looked_over(segments: Sequence[Segment]) -> tuple[str, ...]:
-    """Return notices on the segments of one answer."""
+def looked_over(segments: Sequence[Segment], *, named: bool = False) -> tuple[str, ...]:
+    """Return notices on the segments of one answer; `named`: its reply has phrases for what is shown."""
+    if named and not segments:
+        return ("the reply names what no mask shows",)
     notices = []
     for span in dict.fromkeys(segment.span for segment in segments if segment.span and segment.phrase):
         phrase = next(segment.phrase or "" for segment in segments if segment.span == span)

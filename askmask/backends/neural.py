@@ -34,9 +34,8 @@ from askmask.references import EXPLICIT, mentions
 
 OUT_OF_MEMORY = ("allocate memory", "out of memory")  # as the processor and Apple's GPU say it
 AT_ONCE = 64  # prompts that go through the language side together
-REMEMBERED_AT_ONCE = (
-    2048  # masks that their conversations remember together: what is made of each takes memory
-)
+# Masks that conversations remember together: what is made of each takes memory.
+REMEMBERED_AT_ONCE = 2048
 FORGETS = "this model answers every prompt alone: what the prompt refers to was not used"
 WORDS_ALONE = "this model remembers words, no masks: what the prompt refers to was not used"
 UNSHOWN = "what the prompt refers to is no part of the conversation the model was shown: it was not used"
@@ -319,12 +318,9 @@ class NeuralBackend:
         notices = view.notices + self.net.unread(_described(one)) + self._unused(one)
         if reply is not None and reply.trouble:
             notices += (f"{GARBLED}: {reply.trouble}",)
-        if found and not (reply is not None and reply.alone):
-            notices += looked_over(segments)
         alone = reply is not None and reply.alone
         found = found and not alone
-        if not found and reply is not None and reply.spans:
-            notices += ("the reply names what no mask shows",)
+        notices += looked_over(segments if found else (), named=reply is not None and bool(reply.spans))
         return Answer(
             round=Round(
                 prompt=prompt,

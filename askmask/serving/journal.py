@@ -65,9 +65,8 @@ class Journal:
         self.version = 0
         self.nbytes = 0  # of the file, about
         self._log: AppendLog | None = None
-        self._lock = (
-            threading.Lock()
-        )  # it may be closed while another thread writes: the next write opens it again
+        # It may be closed while another thread writes: the next write opens it again.
+        self._lock = threading.Lock()
 
     @classmethod
     def create(

@@ -24,9 +24,8 @@ class Limits:
     body_s: float = 30.0  # for a request to arrive; and for its headers
     beat_s: float = 10.0  # between two signs of life in a stream
     drain_s: float = 60.0  # what is at work when the server is told to stop may take so long
-    memory_mb: int = (
-        2048  # of sessions at work, and half as much for what each model saw and remembers of them
-    )
+    # Of sessions at work; and half as much for what each model saw and remembers of them.
+    memory_mb: int = 2048
     keep_days: float = 30.0  # a session not used for so long is removed
     sessions: int = 20_000  # kept on disk
     connections: int = 512

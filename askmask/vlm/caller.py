@@ -138,9 +138,8 @@ class Caller:
                 self._last_failed = ""
                 return completion
             except BudgetSpent as spent:
-                if (
-                    reason := self._last_failed
-                ):  # why the calls came to nothing matters more than that they did
+                # Why the calls came to nothing matters more than that they did.
+                if reason := self._last_failed:
                     raise BudgetSpent(f"{spent.what}; the last call failed: {reason}", do=spent.do) from None
                 raise
             except CallFailed as error:

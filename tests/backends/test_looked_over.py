@@ -43,3 +43,8 @@ def test_specks_are_said_to_be_tiny():
     assert looked_over(segments("the mug", 1, 10) + segments("a cup", 1, 3)) == (
         "2 masks are tiny: 10, 3 pixels",
     )
+
+
+def test_a_reply_that_names_what_no_mask_shows_is_told():
+    assert looked_over((), named=True) == ("the reply names what no mask shows",)
+    assert looked_over(()) == () == looked_over(segments("the mug", 1), named=True)

@@ -32,10 +32,8 @@ LIKELIEST = 1.0  # least logit of the likeliest region; chosen on validation vie
 PAIR = 64  # numbers per pair of regions
 HUSHED = -2.0  # see `attend`
 NEVER = -30.0  # the logit of a region that is only padding
-WHOLE, ROWS = (
-    512,
-    128,
-)  # states up to which all attend at once; beyond it, so many at a time: memory stays bounded
+WHOLE = 512  # states up to which all attend at once
+ROWS = 128  # beyond it so many do at a time: memory stays bounded
 
 
 @dataclass(frozen=True)

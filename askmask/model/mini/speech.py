@@ -299,9 +299,7 @@ class Making:
 
     found: Tensor  # [B] bool
     vocabulary: ReplyWords
-    strange: Tensor | None = (
-        None  # [B] bool: of these the words are not understood, so words alone answer none
-    )
+    strange: Tensor | None = None  # [B] bool: not understood, so not answered in words alone
     ids: list[list[int]] = field(init=False)
     done: list[bool] = field(init=False)
 
