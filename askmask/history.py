@@ -74,6 +74,30 @@ def answered(rounds: Sequence[Round]) -> tuple[Round, ...]:
     return tuple(round for round in rounds if round.segments is not None or round.reply)
 
 
+def chain(prompt: Sequence[int], rounds: Sequence[Sequence[int]]) -> list[int]:
+    """Return the rounds that a prompt builds on: those it refers to come last, before them those that they refer to.
+
+    `prompt`: the numbers of the rounds that the prompt refers to; `rounds`: of those that each round before refers to.
+    In which order the conversation had the rounds changes nothing.
+    """
+    found = list(dict.fromkeys(reversed(prompt)))
+    for number in found:  # grows on the way
+        found += [one for one in dict.fromkeys(rounds[number]) if one not in found]
+    return found[::-1]
+
+
+def links(rounds: Sequence[Round]) -> list[list[int]]:
+    """Return for each of some rounds which of them its prompt refers to, by number."""
+    return [linked(round.prompt, rounds) for round in rounds]
+
+
+def linked(prompt: Prompt, rounds: Sequence[Round]) -> list[int]:
+    """Return the numbers of the rounds that a prompt refers to, or to a mask of whose answer it does."""
+    names = {segment.id: n for n, round in enumerate(rounds) for segment in round.segments or ()}
+    names |= {round.id: n for n, round in enumerate(rounds)}
+    return list(dict.fromkeys(names[name] for name in prompt.refers_to if name in names))
+
+
 def translated(names: Sequence[str], gold: Sequence[Round], own: Sequence[Round]) -> tuple[str, ...]:
     """Bring references to true segments into the names of the model's own answers to the same rounds.
 

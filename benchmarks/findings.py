@@ -1,13 +1,12 @@
 """The findings of SegLLM and MIRAS, small, with `mini` on the simulated world: what holds here, what does not.
 
     python benchmarks/findings.py memory --train DENSE --val DENSE [--seeds 3] [--out results/findings]
-    python benchmarks/findings.py order ...        the rounds before in another order, in training and when asked
     python benchmarks/findings.py dialogues --before OLD ...    dialogues of intents in training, or conversations alone
     python benchmarks/findings.py single --before OLD ...       single prompts beside conversations, or alone
     python benchmarks/findings.py all --before OLD ...          all of them, what decides most first
     python benchmarks/findings.py table            results/findings/*.json -> findings.md
 
-Memory and order begin with the bundled mini, what remembers masks and hears earlier words being new: a memory learnt
+Memory begins with the bundled mini, what remembers masks and hears earlier words being new: a memory learnt
 beside new words would take hours. So the rest had learnt in conversations. Dialogues and single prompts begin with a
 mini that had never seen a conversation, as the repository has it:
 
@@ -53,14 +52,12 @@ from askmask.training.selection import facts_of
 from askmask.training.talk_scores import LATER, Before, ask_talks, rows_of, val_talks
 
 SETTINGS = ("steps", "views", "prompts", "lr", "shards", "scenes")  # arms are compared under the same ones
-SAME = 0.9  # IoU of two answers that count as one
 NEW = tuple(f"prompt_encoder.language.{part}" for part in ("memory.", "listen.", "attend"))
 ANY = -1  # the seed of an arm that is not trained
 
 WAYS = {
     "own": Before(replies=False),
     "true": Before(replies=False, true=True),
-    "turned": Before(replies=False, true=True, order=1),
     "without masks": Before(replies=False, masks=False),
     "without words": Before(replies=False, words=False),
 }
@@ -85,7 +82,6 @@ ARMS = {  # what decides most comes first
     "with dialogues": Arm(ways=("own", "true"), before=True),
     "conversations alone": Arm({"intents": False}, before=True),
     "start": Arm(NOTHING_BEFORE, before=True, trained=False),
-    "order kept": Arm({"shuffled": 0.0}, ways=("true", "turned")),
     "single prompts alone": Arm(NOTHING_BEFORE | {"talks": 0}, before=True),
 }
 FIRST = 7  # of these, for all seeds, before the others
@@ -127,19 +123,6 @@ FINDINGS: dict[str, tuple[str, tuple[Claim, ...]]] = {
             Claim("removed when asked, words are missed", "follow_ups", DEAF, OWN, more=False, paper=False),
             Claim("and where somebody wants something", "intents", DEAF, OWN, more=False, paper=False),
             Claim("own masks before cost against true ones", "follow_ups", OWN, TRUE, more=False, paper=False),
-        ),
-    ),
-    "order": (
-        "SegLLM, appendix D: answers depend on the order of the history",
-        (
-            Claim(
-                "training in other orders lowers the share of answers that another order changes",
-                "changed",
-                TRUE,
-                ("order kept", "true"),
-                more=False,
-                paper=False,
-            ),
         ),
     ),
     "single": (
@@ -288,13 +271,6 @@ class Lab:
                 for at, row in rows_of(talk, answers, Meter(), ""):
                     for key, value in scored(talk.talk[at], at, row):
                         add(found[way], f"{scene[id(talk.view)]}/{key}", value)
-        if {"true", "turned"} <= said.keys():
-            for talk, one, other in zip(talks, said["true"], said["turned"], strict=True):
-                for at, round in enumerate(talk.talk):
-                    if at > 1 and round.refers and round.enough and round.shown and round.ask is not None:
-                        add(
-                            found["true"], f"{scene[id(talk.view)]}/changed", differ(one[at][0], other[at][0])
-                        )
         if "own" in ways:
             for number, view in enumerate(views):
                 masks, _ = answer(net, view, decode=False)
@@ -311,12 +287,6 @@ def add(found, key, value):
 
 def iou(row):
     return float(Scored(UNGATED, Meter()).ious([row])[0])
-
-
-def differ(one, other):
-    """Whether two answers, bool [H, W], are not the same."""
-    union = (one | other).sum()
-    return bool(union) and (one & other).sum() / union < SAME
 
 
 def scored(round, at, row):
@@ -443,17 +413,6 @@ def table(out):
                 f"| {claim.says}: {' '.join(claim.ours)} - {' '.join(claim.other)}, {claim.key.replace('_', ' ')} | "
                 f"{written(mean, *seeds, sign=True)} | {scenes[0]:+.3f} to {scenes[1]:+.3f} | {count} | {kind} |"
             )
-    changed = {
-        arm: per_seed(arms[arm, "true"], "changed")
-        for arm in ("both", "order kept")
-        if asked(arms.get((arm, "true"), ()), "changed")
-    }
-    if changed:
-        said = "; ".join(f"{arm} {written(*seed_interval(value.values()))}" for arm, value in changed.items())
-        lines += [
-            "",
-            f"Share of follow-ups from the third round on that another order of the history changes: {said}.",
-        ]
     text = "\n".join([*lines, ""])
     write_text(Path(out) / "findings.md", text)
     print(text)

@@ -5,7 +5,7 @@ import pytest
 
 from askmask import Example, Mask, Round
 from askmask.errors import SettingError
-from askmask.history import POLICIES, context
+from askmask.history import POLICIES, chain, context, links
 
 COLUMNS = np.arange(4)[None].repeat(4, 0)
 LEFT, RIGHT = Mask.from_array(COLUMNS < 2), Mask.from_array(COLUMNS >= 2)
@@ -73,3 +73,12 @@ def test_independent_prompts_see_nothing_whatever_the_policy():
         assert context(apart, 1, policy, answers([LEFT])).rounds == ()
     with pytest.raises(SettingError, match="none, own, gold"):
         context(EXAMPLE, 0, "self")
+
+
+def test_a_chain_is_what_a_prompt_builds_on_whatever_came_between():
+    assert chain([], [[], [0]]) == []
+    assert chain([2], [[], [], [0], [1]]) == [0, 2]  # 1 and 3 are other talk
+    assert chain([3, 0], [[], [], [0, 1], [2]]) == [1, 2, 3, 0]
+    assert chain([1], [[1], [0]]) == [0, 1]  # a loop that an edit made ends
+    assert chain([1000], [[], *([n] for n in range(1000))]) == list(range(1001))
+    assert links(EXAMPLE.rounds) == [[], [0], [0, 1]]

@@ -23,6 +23,7 @@ from askmask.backends.instances import Part, split
 from askmask.backends.looked_over import looked_over
 from askmask.conversation import Prompt, Reference, Round, Segment, said
 from askmask.errors import AskMaskError, PromptError
+from askmask.history import chain, linked, links
 from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
 from askmask.model.config import NetConfig
@@ -233,14 +234,21 @@ class NeuralBackend:
         tokens = self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked])
         memories = [state.memory for state in remembered]
         meant = [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)]
+        chains = [
+            chain(linked(one.prompt, state.rounds), links(state.rounds))
+            for state, one in zip(states, asked, strict=True)
+        ]
         if not words:
-            yield self.net.ask(view.look, tokens, memories, meant, multimask=self.protocol.best_of_three)
+            yield self.net.ask(
+                view.look, tokens, memories, meant, chains, multimask=self.protocol.best_of_three
+            )
             return
         yield from self.net.stream(
             view.look,
             tokens,
             memories,
             meant,
+            chains,
             multimask=self.protocol.best_of_three,
             least=self.config.presence_threshold if self._trained(prompt).get("presence") else 0.0,
             earlier=[said(state.rounds) for state in states],

@@ -78,13 +78,15 @@ class AskMaskNet(nn.Module):
         tokens: Tokens,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
     ) -> MaskOutput:
         """Answer B prompts about one picture; row by row what each would get alone.
 
         `memories`: what `remember` made of each prompt's conversation, () if all stand alone; `meant`: the numbers of
-        the remembered masks that each prompt was said to speak of.
+        the remembered masks that each prompt was said to speak of; `chains`: of the rounds that it builds on by that
+        (`history.chain`), which a network may take to be all that was said.
         """
         states = self.prompt_encoder.encode(look.prefix, tokens)
         return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)
@@ -95,6 +97,7 @@ class AskMaskNet(nn.Module):
         tokens: Tokens,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
         least: float = 0.0,
@@ -105,7 +108,7 @@ class AskMaskNet(nn.Module):
         `least`: the presence below which nothing counts as found; `earlier`: what was said before each prompt, by the
         user and in reply, "" if nothing. A network that does not speak yields no words.
         """
-        yield self.ask(look, tokens, memories, meant, multimask=multimask)
+        yield self.ask(look, tokens, memories, meant, chains, multimask=multimask)
 
     @torch.no_grad()
     def point(self, look: Look, marks: Marks, *, multimask: bool = False) -> MaskOutput:

@@ -9,7 +9,7 @@ what they see is cached on disk.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from askmask.training.selection import (
     understanding_losses,
 )
 from askmask.training.talk_scores import Before, score_talks, val_talks
-from askmask.training.talks import TalkRound, talks_of
+from askmask.training.talks import TalkRound, chains_of, talks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,12 @@ class ConversationConfig(SelectionConfig):
     own_from: float = 0.1  # progress at which own answers begin
     own_until: float = 0.5  # and at which all of `own` is reached
     damage: float = 0.25  # share of true masks before that are damaged
-    given: float = 0.5  # share of rounds that are told what they refer to
+    given: float = (
+        0.5  # share of rounds that are told what they refer to; the rounds of their chain are all they hear
+    )
     unheard: float = (
         0.25  # share of rounds that do not hear the (true) reply before them: their own may be another
     )
-    # Share of rounds that are told what they refer to, and need no more, that hear the rounds before in another order
-    shuffled: float = 0.3
-    foreign: float = 0.15  # and that hear the words of another conversation: then what they are told must do
     nothing: float = (
         3.0  # how much a round that nothing matches counts in presence: one in fourteen is such a round
     )
@@ -97,8 +96,15 @@ class Drawn:
     damage: list[list[bool]]  # of each round's masks
     given: list[bool]  # for each round
     unheard: list[bool]  # for each round: whether the reply before it goes unheard
-    order: list[list[int]]  # for each round: the rounds before it, in the order in which it has them
-    foreign: list[Said | None]  # for each round: what it hears instead of its own conversation
+
+    @property
+    def before(self) -> list[list[int]]:
+        """The rounds that each round has before it, in order: those of its chain if it is told what it refers to."""
+        chains = chains_of(self.talk)
+        return [
+            chain if given and chain else list(range(number))
+            for number, (chain, given) in enumerate(zip(chains, self.given, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -161,33 +167,8 @@ class ConversationTask(SelectionTask):
                 damage = [[random.random() < config.damage for _ in round.answers] for round in talk]
                 given = [round.told or random.random() < config.given for round in talk]
                 unheard = [random.random() < config.unheard for _ in talk]
-                order, foreign = self._told_apart(talk, given, views)
-                talks.append(
-                    Drawn(number, talk, random.random() < own, damage, given, unheard, order, foreign)
-                )
+                talks.append(Drawn(number, talk, random.random() < own, damage, given, unheard))
         return Step(views, asks, talks)
-
-    def _told_apart(
-        self, talk: Sequence[TalkRound], given: Sequence[bool], views: Sequence[TalkView]
-    ) -> tuple[list[list[int]], list[Said | None]]:
-        """Draw in which order rounds have those before them, and which hear another conversation instead.
-
-        A reference that is given is to be trusted above what was said and when.
-        """
-        config, random = self.config, self.random
-        order: list[list[int]] = []
-        foreign: list[Said | None] = []
-        others = [other for view in views for other in view.talks if other is not talk]
-        for number, (round, told) in enumerate(zip(talk, given, strict=True)):
-            free = told and round.enough
-            before, said = list(range(number)), None
-            if free and random.random() < config.shuffled:
-                before = random.permutation(number).tolist()
-            if free and others and random.random() < config.foreign:
-                said = words_before(others[int(random.integers(len(others)))][:number])
-            order.append(before)
-            foreign.append(said)
-        return order, foreign
 
     def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""
@@ -333,9 +314,9 @@ class ConversationTask(SelectionTask):
         width = evidence_width(self.module.config)
         for drawn, answers in zip(batch.talks, said, strict=True):
             count = batch.views[drawn.view].references.lies.shape[1]
-            for round, given, order in zip(drawn.talk, drawn.given, drawn.order, strict=True):
+            for round, given, before in zip(drawn.talk, drawn.given, drawn.before, strict=True):
                 memory, starts = Remembered.nothing(count, width), dict[int, int]()
-                for number in order:
+                for number in before:
                     starts[number] = len(memory.evidence)
                     memory = memory.then(*_stacked(answers[number], count, width))
                 at = numbers_of(round.refers, drawn.talk, answers, starts)
@@ -364,19 +345,12 @@ class ConversationTask(SelectionTask):
 
 def said_before(drawn: Drawn) -> list[Said]:
     """Return what each round of a dialogue has heard before it."""
+    words = [(round.text, round.reply) for round in drawn.talk]
     found = []
-    for unheard, order, foreign in zip(drawn.unheard, drawn.order, drawn.foreign, strict=True):
-        said = foreign or words_before([drawn.talk[number] for number in order])
-        found.append(replace(said, reply="") if unheard else said)
+    for unheard, before in zip(drawn.unheard, drawn.before, strict=True):
+        said = Said(tuple(words[number] for number in before))
+        found.append(said.without_reply() if unheard else said)
     return found
-
-
-def words_before(rounds: Sequence[TalkRound]) -> Said:
-    """Return the words of some rounds as the next one hears them."""
-    said = UNSAID
-    for round in rounds:
-        said = said.then(round.text, round.reply)
-    return said
 
 
 def own_answer(

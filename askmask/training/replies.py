@@ -7,7 +7,7 @@ depends on what the network chose (reply_targets.py). The eyes' view is cached o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -168,9 +168,13 @@ class ReplyTask(SelectionTask):
         regions, owners = self._regions(batch.views)  # type: ignore[arg-type]
         index = torch.tensor([one.view for one in batch.asked])
         seen = language.see(regions).rows(index)
-        references = self._references(batch, seen.states.shape[1]) if self.module.remembers else None
+        memories = self._memories(batch)
+        references = None
+        if self.module.remembers:
+            meant = [list(one.round.refers) if one.given else [] for one in batch.asked]
+            references = pad_memories(memories, meant, seen.states.shape[1])
         tokens = language.words.tokens([one.round.text for one in batch.asked])
-        earlier = language.words.earlier([one.round.said for one in batch.asked])
+        earlier = language.words.earlier([memory.said for memory in memories])
         choice = language(seen, tokens, references=references, earlier=earlier)
         return choice, seen, references, owners
 
@@ -179,9 +183,9 @@ class ReplyTask(SelectionTask):
             heard = self.module.prompt_encoder.heard([one.round.earlier for one in batch.asked])
         return self.speech.know(choice, seen, references, heard)
 
-    def _references(self, batch: Step, most: int) -> References | None:
+    def _memories(self, batch: Step) -> list[Remembered]:
         """Remember earlier answers as regions: what the network itself would have shown."""
-        memories: list[Remembered | None] = []
+        memories: list[Remembered] = []
         for one in batch.asked:
             view = batch.views[one.view]
             evidence, relation, owner = view.sight.view(view.row)
@@ -190,9 +194,10 @@ class ReplyTask(SelectionTask):
             for things in one.round.before:
                 at = [_region_of(owner, thing) for thing in things]
                 memory = memory.then(evidence[at], relation[at], same[at])
-            memories.append(memory)
-        meant = [list(one.round.refers) if one.given else [] for one in batch.asked]
-        return pad_memories(memories, meant, most)
+            memory = replace(memory, said=one.round.said)
+            told = one.given and one.round.chain
+            memories.append(memory.only(one.round.chain) if told else memory)
+        return memories
 
     def _to_say(self, batch: Step, choice: Choice, owners: list[np.ndarray]) -> list[ToSay | None]:
         parts = part_names(self.module.config)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from askmask.formats.dense import FLOOR, TABLE, WALL
+from askmask.history import chain
 from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
 from askmask.model.mini.words import UNSAID, Said
@@ -45,6 +46,7 @@ class AskedRound:
     kind: str
     reply: ToSay | None  # None: to be written when it is asked
     refers: tuple[int, ...] = ()  # numbers of the masks answered before, in the order they came
+    chain: tuple[int, ...] = ()  # the rounds it builds on, see `history.chain`
     before: tuple[tuple[int, ...], ...] = ()  # things that each earlier round of its dialogue answered with
     earlier: str = ""  # all that was said before
     said: Said = UNSAID  # what the choice hears of it
@@ -70,11 +72,15 @@ def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tupl
         before: list[tuple[int, ...]] = []
         earlier: list[str] = []
         said = UNSAID
+        links: list[list[int]] = []
         for prompt in dialogue:
             asked = _asked(prompt, scene, view, before)
             if asked is None:
                 break
-            rounds.append(replace(asked, earlier=" ".join(earlier), said=said))
+            link = [reference["round"] for reference in prompt.get("refers_to") or ()]
+            builds_on = tuple(chain(link, links))
+            links.append(link)
+            rounds.append(replace(asked, chain=builds_on, earlier=" ".join(earlier), said=said))
             said = said.then(prompt["prompt"], prompt.get("reply") or "")
             earlier += [text for text in (prompt["prompt"], prompt.get("reply")) if text]
             before.append(() if asked.alone else things_of(prompt["answer"], asked.ids, scene))
@@ -101,7 +107,7 @@ def _asked(
     kind = prompt.get("kind") or ""
     if prompt["answer"] is None:
         said = ToSay(prompt["reply"], ALONE)
-        return AskedRound(prompt["prompt"], frozenset(), WHOLE, kind, said, refers, tuple(before))
+        return AskedRound(prompt["prompt"], frozenset(), WHOLE, kind, said, refers, before=tuple(before))
     ask = ask_of({**prompt, "kind": ""}, scene, view)  # what it speaks of is not needed here
     if ask is None or len(ask.parts) > 1:
         return None
@@ -109,7 +115,7 @@ def _asked(
     said_ = (
         _stored(prompt, things_of(prompt["answer"], ask.ids, scene), part) if prompt.get("reply") else None
     )
-    return AskedRound(prompt["prompt"], ask.ids, part, kind, said_, refers, tuple(before))
+    return AskedRound(prompt["prompt"], ask.ids, part, kind, said_, refers, before=tuple(before))
 
 
 def _numbers(references: Sequence[Mapping[str, int]], before: Sequence[tuple[int, ...]]) -> Iterator[int]:

@@ -18,11 +18,11 @@ from askmask.evaluation.scoring import Scored
 from askmask.formats.dense import read_shard, shards
 from askmask.model.mini.memory import Remembered, pad_memories
 from askmask.model.mini.net import Mini
-from askmask.model.mini.words import UNSAID
+from askmask.model.mini.words import Said
 from askmask.training.mini_scores import ValView, prefix_now
 from askmask.training.prompts import ignored_mask
 from askmask.training.reference_cache import shrink
-from askmask.training.talks import TalkRound, mask_of, talks_of
+from askmask.training.talks import TalkRound, chains_of, mask_of, talks_of
 
 LATER = 5  # rounds from here on are scored together
 
@@ -66,7 +66,6 @@ class Before:
     words: bool = True
     replies: bool = True  # the true ones, beside the prompts; nothing is said in this stage
     true: bool = False  # the right masks, not the network's own
-    order: int | None = None  # seed of another order of the rounds before; what is referred to stays the same
 
 
 OWN = Before()
@@ -122,12 +121,11 @@ def _ask_about(net: Mini, talks: Sequence[ValTalk], before: Before) -> list[list
     memories = [Remembered.nothing(regions, numbers) for _ in talks]
     kept: list[list[list[int]]] = [[] for _ in talks]  # the numbers in the memory of each round's masks
     found: list[list[tuple[np.ndarray, float]]] = [[] for _ in talks]
-    chance = None if before.order is None else np.random.default_rng(before.order)
     masked = net.remembers and before.masks
     for at in range(max(len(talk.talk) for talk in talks)):
         now = [number for number, talk in enumerate(talks) if len(talk.talk) > at]
         texts = [talks[number].talk[at].text for number in now]
-        had = [_had(memories[number], talks[number].talk[:at], before, chance) for number in now]
+        had = [_had(memories[number], talks[number].talk[: at + 1], before) for number in now]
         meant = [
             _meant(talks[number].talk[at], kept[number], [len(masks) for masks in talks[number].truth])
             for number in now
@@ -155,16 +153,12 @@ def _ask_about(net: Mini, talks: Sequence[ValTalk], before: Before) -> list[list
     return found
 
 
-def _had(
-    memory: Remembered, rounds: Sequence[TalkRound], before: Before, chance: np.random.Generator | None
-) -> Remembered:
-    """Return a memory of masks with the words of its rounds, in another order where one is asked for."""
-    order = np.arange(len(rounds)) if chance is None else chance.permutation(len(rounds))
-    said = UNSAID
-    for number in order.tolist():
-        said = said.then(rounds[number].text, rounds[number].reply if before.replies else "")
-    when = torch.from_numpy(np.argsort(order))  # of each round, its place in that order
-    return replace(memory, round=when[memory.round] if len(memory.round) else memory.round, said=said)
+def _had(memory: Remembered, talk: Sequence[TalkRound], before: Before) -> Remembered:
+    """Return what the last round of a dialogue has of a memory of masks, with the words of the rounds before."""
+    words = [(round.text, round.reply if before.replies else "") for round in talk[:-1]]
+    whole = replace(memory, said=Said(tuple(words)), rounds=len(words))
+    chain = chains_of(talk)[-1]
+    return whole.only(chain) if chain else whole
 
 
 def _meant(round: TalkRound, kept: list[list[int]], true: list[int]) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from askmask.history import chain
 from askmask.imaging.mask import Mask
 from askmask.training.prompts import INTENTS, NOBODY, Ask, ask_of, of_facts
 from askmask.world.phrases import NOUNS
@@ -23,8 +24,6 @@ TOLD = (
     "name",
     "given",
 )  # ways to refer that words alone do not settle: "m3" is looked up, "this" is handed over
-# Ways to refer of rounds that need more than what they refer to: "the same for the mug", "one that will not roll".
-NEED_MORE = ("question", "intent", "several")
 # A noun, in the singular or the plural, and the categories it may name.
 _NAMES: dict[str, set[str]] = {}
 for _category, _pairs in NOUNS.items():
@@ -44,13 +43,19 @@ class TalkRound:
     ask: Ask | None
     shown: bool  # whether masks answer it, or that there are none
     answers: tuple[str, ...]  # keys of `keys_of`, one for each mask of the answer
+    rounds: tuple[int, ...]  # the rounds it refers to, from 0; their answers may have no masks
     refers: tuple[tuple[int, int], ...]  # (round, mask of its answer) it refers to, from 0
     less: tuple[tuple[int, int], ...]  # those of them that are taken away: "answer 1 minus answer 3"
     told: bool  # the words do not say which: whoever asks names or hands over what is meant
     among: bool  # whether only what it refers to takes part: "of those, the red ones"
-    enough: bool  # whether what it refers to is all that its answer needs of the rounds before
     intent: bool  # whether somebody wants something: MIRAS's sort of round
     hard: bool  # whether others of its kind are there, so that words alone do not settle what it refers to
+
+
+def chains_of(talk: Sequence[TalkRound]) -> list[list[int]]:
+    """Return for each round of a dialogue the rounds that it builds on; see `history.chain`."""
+    rounds = [round.rounds for round in talk]
+    return [chain(one, rounds) for one in rounds]
 
 
 @of_facts
@@ -88,11 +93,11 @@ def _round(
         asked,
         shown,
         keys,
+        tuple(dict.fromkeys(reference["round"] for reference in prompt.get("refers_to") or ())),
         refers,
         less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
         told=how in TOLD,
         among=len(refers) > 1 and meant.issuperset(prompt.get("candidates") or (NOBODY,)),
-        enough=len({number for number, _ in refers}) == 1 and how not in NEED_MORE,
         intent=prompt.get("family") == "intent",
         hard=bool((prompt.get("reference") or {}).get("hard")),
     )

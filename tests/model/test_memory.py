@@ -12,7 +12,7 @@ from askmask import Answer, Mask, Session
 from askmask.backend import Asked, Keep
 from askmask.backends import neural
 from askmask.backends.neural import FORGETS, UNSHOWN
-from askmask.conversation import Prompt, Round
+from askmask.conversation import Prompt, Round, Segment
 from askmask.errors import PromptError
 from askmask.formats.dense import read_shard
 from askmask.model.checkpoint import save_checkpoint
@@ -205,6 +205,31 @@ def test_the_order_in_which_references_are_listed_means_nothing(net, picture):
     torch.testing.assert_close(one.references[:, order], other.references, atol=1e-5, rtol=1e-4)
 
 
+def test_what_is_told_is_all_that_is_heard_in_whatever_order_it_came(model, picture):
+    """Earlier rounds in another order changed one answer in eleven."""
+    rounds = {
+        name: Round(prompt=prompt, segments=segments, reply=f"Reply {name}.", id=name)
+        for name, prompt, segments in (
+            ("a", Prompt(text="the left disc"), (Segment(mask=box(5, 30, 10, 40), id="m1"),)),
+            ("b", Prompt(text="the right disc"), (Segment(mask=box(40, 70, 50, 80), id="m2"),)),
+            ("c", Prompt(text="and beside it?", refers_to=("m2",)), ()),
+        )
+    }
+    view = model.backend.look(askmask.imaging.files.read_picture(picture))
+
+    def logits(order, *refers_to):
+        state = model.backend.begin(view)
+        for name in order:
+            state = model.backend.extend(state, rounds[name])
+        asked = Asked(state, Prompt(text=FOLLOWING[0], refers_to=refers_to))
+        return model.answers([asked], Keep(logits=True))[0].logits
+
+    for name, same in (("c", ("abc", "bac", "bca", "bc")), ("m1", ("abc", "cba", "a"))):
+        for order in same[1:]:
+            np.testing.assert_allclose(logits(order, name), logits(same[0], name), atol=1e-4)
+    assert np.abs(logits("abc") - logits("cab")).max() > 1e-3  # what is not told hears all of it
+
+
 def test_a_regions_own_mask_gives_the_evidence_of_the_region(net, picture):
     prefix = net.look(picture, net.segmenter.prepare(picture)).prefix
     features = net.look(picture, net.segmenter.prepare(picture)).features
@@ -269,7 +294,7 @@ class TestWordsBefore:
         said = Said()
         for number in range(12):
             said = said.then(f"{number} " * 40, f"reply {number}")
-        assert said.reply == "reply 11" and len(said.prompts) == FARTHEST
+        assert len(list(said.latest_first())) == 1 + FARTHEST and next(said.latest_first()) == "reply 11"
         hasher = WordHasher(100, 100, 48)
         (heard, unheard), ago = hasher.earlier([said, Said()]).tokens.real, hasher.earlier([said]).ago
         assert heard.sum() == MOST_HEARD and not unheard.any()
@@ -282,7 +307,7 @@ class TestWordsBefore:
 
     def test_a_network_of_short_prompts_hears_no_more_of_earlier_ones(self):
         """It had no place for the ninth word, and every second prompt fell over."""
-        earlier = WordHasher(64, 64, 8).earlier([Said((" ".join("abcdefghijkl"),), "yes")])
+        earlier = WordHasher(64, 64, 8).earlier([Said(((" ".join("abcdefghijkl"), "yes"),))])
         vectors, read = WordEmbedding(64, 64, 16, 8)(earlier.tokens, place=earlier.place)
         assert vectors.shape == (1, 9, 16) and read.all()
 

@@ -21,7 +21,7 @@ from askmask.training.run import BUILDERS, start
 from askmask.training.run_folder import RunFolder
 from askmask.training.settings import override
 from askmask.training.talk_scores import Before, ask_talks, score_talks, val_talks
-from askmask.training.talks import keys_of, mask_of, talks_of
+from askmask.training.talks import chains_of, keys_of, mask_of, talks_of
 from tests.training.discs import write_discs
 
 BUNDLED = str(find_checkpoint("mini"))
@@ -115,40 +115,31 @@ def test_what_dialogues_answer_and_refer_to(discs):
     assert numbers_of(((0, 1),), talk, answers, [0, 3, 4]) == [1]
 
 
-def test_what_a_round_is_told_may_come_in_another_order_and_beside_other_words(discs, tmp_path):
-    """So that a reference that is given is trusted above what was said, and when."""
-    settings = ["views=3", "talks=2", "given=1", "damage=0", "unheard=0"]
-    task = BUILDERS["conversation"](
-        recipe(discs, tmp_path, *settings, "shuffled=1", "foreign=0.5"), RunFolder(tmp_path)
-    )
-    turned = foreign = 0
-    for _ in range(6):
+def test_a_round_that_is_told_what_it_refers_to_hears_its_chain_alone(discs, tmp_path):
+    """As in a session: a reference that is given is trusted above what else was said, and when."""
+    settings = ["views=3", "talks=2", "damage=0", "unheard=0"]
+    for given in (0, 1):
+        task = BUILDERS["conversation"](
+            recipe(discs, tmp_path / str(given), *settings, f"given={given}"),
+            RunFolder(tmp_path / str(given)),
+        )
         batch = task.next_batch(0.0)
         regions, _ = task._regions([view.seen for view in batch.views])
         answers = task._true_answers(batch)
         references, spoken, _ = task._references(batch, answers, task.module.language.see(regions))
-        row = 0
+        row = shorter = 0
         for drawn, found in zip(batch.talks, answers, strict=True):
-            texts = [round.text for round in drawn.talk]
             for number, (round, said) in enumerate(zip(drawn.talk, said_before(drawn), strict=True)):
-                order = drawn.order[number]
-                assert sorted(order) == list(range(number))
-                turned += order != sorted(order)
-                if drawn.foreign[number] is None:
-                    assert said.prompts == tuple(texts[at] for at in order)
-                else:
-                    foreign += said.prompts != tuple(texts[:number])
+                before = drawn.before[number]
+                chain = chains_of(drawn.talk)[number]
+                assert before == (chain if given and chain else list(range(number)))
+                shorter += before != list(range(number))
+                assert [prompt for prompt, _ in said.rounds] == [drawn.talk[at].text for at in before]
                 meant = [found[of][mask][0] for of, mask in round.refers]
                 mine = references.evidence[row][spoken[row].bool()]
                 assert {tuple(one.tolist()) for one in meant} == {tuple(one.tolist()) for one in mine}
                 row += 1
-    assert turned and foreign
-    plain = BUILDERS["conversation"](
-        recipe(discs, tmp_path / "plain", *settings, "shuffled=0", "foreign=0"), RunFolder(tmp_path / "plain")
-    )
-    for drawn in plain.next_batch(0.0).talks:
-        assert drawn.order == [list(range(number)) for number in range(len(drawn.talk))]
-        assert drawn.foreign == [None] * len(drawn.talk)
+        assert bool(shorter) == bool(given)
 
 
 def test_what_rounds_have_of_those_before_can_be_taken_away(discs, tmp_path):
@@ -222,19 +213,21 @@ def test_what_rounds_have_before_them_when_they_are_scored(asked, monkeypatch):
         return given[-1]
 
     references, (said,) = last()
-    texts = tuple(round.text for round in alone.talk)
-    assert said.prompts == texts[:2] and said.reply == alone.talk[1].reply
-    masks = [len(masks) for masks in alone.truth]
-    assert references.when[0, :, 1].tolist() == [0] * masks[0] + [1] * masks[1]
+    opening, other, again = alone.talk
+    assert again.rounds == (0,) and said.rounds == ((opening.text, opening.reply),)  # its chain
+    first, second = (len(masks) for masks in alone.truth[:2])
+    assert references.real[0].tolist() == [True] * first + [False] * second
+    assert (
+        references.when[0, :first, 0].eq(1).all()
+        and references.given[0].tolist() == [1] * first + [0] * second
+    )
     assert last(masks=False)[0] is None and last(words=False)[1] == []
-    assert last(replies=False)[1][0].reply == ""
-    turned = next(
-        one for one in (last(order=seed) for seed in range(8)) if one[1][0].prompts == texts[:2][::-1]
-    )
-    assert turned[0].when[0, :, 1].tolist() == [1] * masks[0] + [0] * masks[1]
-    assert torch.equal(turned[0].evidence, references.evidence) and torch.equal(
-        turned[0].given, references.given
-    )
+    assert last(replies=False)[1][0].rounds == ((opening.text, ""),)
+    loose = replace(alone, talk=(opening, other, replace(again, rounds=(), refers=())))
+    ask_talks(net, [loose], Before(true=True))
+    references, (said,) = given[-1]
+    assert [text for text, _ in said.rounds] == [opening.text, other.text]
+    assert references.when[0, :, 1].tolist() == [0] * first + [1] * second
 
 
 def test_references_are_looked_at_once(discs, tmp_path):

@@ -11,7 +11,7 @@ what tells them apart is their evidence and when and where they were answered. L
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ SAME = (
 ROUNDS, PLACES, MANY = 12, 8, 8  # told apart by number: rounds, places within an answer, sizes of an answer
 FEATURES = 10  # numbers per region about what is spoken of
 KIND_ALIKE = 15  # where in RELATION the likeness of categories stands
+GONE = -1  # the round of a mask that `only` left out
 GIVEN = 6.0  # what being named adds to the logit of a reference, to begin with
 
 
@@ -47,7 +48,7 @@ class Remembered:
     evidence: Tensor  # [M, E]
     relation: Tensor  # [M, O, RELATION]
     overlap: Tensor  # [M, O, OVERLAP]
-    round: Tensor  # [M] which round gave it, from 0
+    round: Tensor  # [M] which round gave it, from 0; GONE
     place: Tensor  # [M] which mask of its answer it was
     many: Tensor  # [M] how many masks that answer had
     rounds: int  # so far; some may have found nothing
@@ -66,6 +67,15 @@ class Remembered:
             self.rounds + 1,
             self.said,
         )
+
+    def only(self, rounds: Sequence[int]) -> Remembered:
+        """Return the memory as if only these rounds had been, in this order; masks keep their numbers.
+
+        Those of other rounds are no longer there to be spoken of.
+        """
+        place = torch.full((self.rounds,), GONE, dtype=torch.long, device=self.round.device)
+        place[list(rounds)] = torch.arange(len(rounds), device=place.device)
+        return replace(self, round=place[self.round], rounds=len(rounds), said=self.said.only(rounds))
 
     @classmethod
     def nothing(cls, regions: int, evidence: int, device: torch.device | None = None) -> Remembered:
@@ -149,7 +159,7 @@ def pad_memories(
         overlap[row, :count, :seen] = one.overlap
         when[row, :count] = torch.stack([one.rounds - one.round, one.round, one.place, one.many], 1)
         given[row, list(meant[row])] = 1
-        real[row, :count] = True
+        real[row, :count] = one.round != GONE
     return References(evidence, relation, overlap, when, given, real)
 
 

@@ -223,11 +223,12 @@ class Mini(AskMaskNet):
         tokens: Any,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
     ) -> MaskOutput:
         """Answer B prompts about one picture without words, and say which of its objects each answer is made of."""
-        return self._answered(look, tokens, memories, meant, multimask)[2]
+        return self._answered(look, tokens, memories, meant, chains, multimask)[2]
 
     @torch.no_grad()
     def _answered(
@@ -236,9 +237,13 @@ class Mini(AskMaskNet):
         tokens: Any,
         memories: Sequence[Any],
         meant: Sequence[Sequence[int]],
+        chains: Sequence[Sequence[int]],
         multimask: bool,
     ) -> tuple[Choice, References | None, MaskOutput]:
         regions = look.prefix.seen.states.shape[1]
+        if chains:  # what is told is trusted above what else was said, and when
+            pairs = zip(memories, chains, strict=True)
+            memories = [one.only(rounds) if one is not None and rounds else one for one, rounds in pairs]
         references = pad_memories(memories, meant, regions) if self.remembers else None
         said = [UNSAID if memory is None else memory.said for memory in memories]
         choice = self.prompt_encoder.encode(look.prefix, tokens, references, said)
@@ -258,13 +263,14 @@ class Mini(AskMaskNet):
         tokens: Any,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
         least: float = 0.0,
         earlier: Sequence[str] = (),
     ) -> Iterator[Piece | MaskOutput]:
         """Answer as `ask` does, with a reply to each prompt where it has learnt to speak; see `AskMaskNet.stream`."""
-        choice, references, out = self._answered(look, tokens, memories, meant, multimask)
+        choice, references, out = self._answered(look, tokens, memories, meant, chains, multimask)
         if self.speech is None:
             yield out
             return

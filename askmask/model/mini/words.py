@@ -7,7 +7,7 @@ Bojanowski et al., "Enriching word vectors with subword information", 2017.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -59,14 +59,28 @@ class MiniTokens(Tokens):
 
 @dataclass(frozen=True)
 class Said:
-    """The words of a conversation so far: every prompt, and the reply to the last of them."""
+    """The words of a conversation so far: of each round its prompt and the reply to it."""
 
-    prompts: tuple[str, ...] = ()
-    reply: str = ""
+    rounds: tuple[tuple[str, str], ...] = ()
 
     def then(self, prompt: str, reply: str) -> Said:
         """Return it after one more round."""
-        return Said((*self.prompts, prompt)[-FARTHEST:], reply)
+        return Said((*self.rounds, (prompt, reply)))
+
+    def only(self, rounds: Iterable[int]) -> Said:
+        """Return it as if only these rounds had been, in this order."""
+        return Said(tuple(self.rounds[number] for number in rounds))
+
+    def without_reply(self) -> Said:
+        """Return it without the reply to the last prompt."""
+        return Said((*self.rounds[:-1], *((prompt, "") for prompt, _ in self.rounds[-1:])))
+
+    def latest_first(self) -> Iterator[str]:
+        """Yield what is heard of it: the last reply, then the prompts."""
+        if self.rounds:
+            yield self.rounds[-1][1]
+        for prompt, _ in self.rounds[: -FARTHEST - 1 : -1]:
+            yield prompt
 
 
 UNSAID = Said()
@@ -98,7 +112,7 @@ class WordHasher:
         rows: list[list[tuple[str, int, int]]] = []
         most = min(MOST_OF_A_TEXT, self.limit)  # it knows no places beyond those of a prompt
         for one in said:
-            texts = enumerate((one.reply, *reversed(one.prompts)))
+            texts = enumerate(one.latest_first())
             words = [(w, at, ago) for ago, text in texts for at, w in enumerate(split(text, most)) if w]
             rows.append(words[:MOST_HEARD])
         longest = max(map(len, rows), default=0)

@@ -120,6 +120,7 @@ class TalkNet(AskMaskNet):
         tokens: Tokens,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
     ) -> MaskOutput:
@@ -135,12 +136,13 @@ class TalkNet(AskMaskNet):
         tokens: Tokens,
         memories: Sequence[Any] = (),
         meant: Sequence[Sequence[int]] = (),
+        chains: Sequence[Sequence[int]] = (),
         *,
         multimask: bool = False,
         least: float = 0.0,
         earlier: Sequence[str] = (),
     ) -> Iterator[Piece | MaskOutput]:
-        """Answer B prompts in words and masks; see `AskMaskNet.stream`. What was said before is in the memories."""
+        """Answer B prompts in words and masks; see `AskMaskNet.stream`. All that was said before is heard."""
         kept = list(memories) or [None] * len(tokens)
         names = [*meant] or [()] * len(tokens)
         groups: dict[int, list[int]] = {}
