@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from pycocotools import mask as coco
 
 from askmask.errors import MaskError
@@ -164,6 +165,12 @@ class Mask:
     def to_array(self) -> np.ndarray:
         """Return the pixels as bool [H, W]."""
         return coco.decode(self._rle()).astype(bool)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        """Let `np.asarray(mask)` be `mask.to_array()`; it is always a new array."""
+        if copy is False:
+            raise ValueError("the pixels of a Mask are decoded: they cannot be shared without a copy")
+        return self.to_array().astype(dtype or bool, copy=False)
 
     def runs(self) -> np.ndarray:
         """Return the run lengths int64 [runs], column by column from the top left, zeros first."""

@@ -44,6 +44,7 @@ WEIGHTS = {
     "instead": 1.2, "both": 2.0, "three": 0.6, "superlative": 2.5, "ordinal": 1.2, "from_side": 1.8,
     "first_few": 1.0, "compare": 1.8, "unknown": 2.2,
 }  # fmt: skip
+OFTENER = {"instead": 3.0, "compare": 1.5, "ordinal": 1.5}  # in training: what is right least often
 CURT_SHARE = 0.35  # of training prompts of negation: "not the mugs", and no more
 WHOLE_SHARE = 0.6  # of pictures that are asked for everything
 MOST_OPEN = 3  # things of which a prompt may leave open whether they belong to its answer
@@ -99,7 +100,8 @@ def prompts_for(ground: Ground, rng: np.random.Generator, *, train: bool, count:
         if not kinds:
             continue
         names = sorted(kinds)
-        weights = np.array([WEIGHTS[name] for name in names])
+        more = OFTENER if train else {}
+        weights = np.array([WEIGHTS[name] * more.get(name, 1.0) for name in names])
         query = choose(rng, kinds[names[int(rng.choice(len(names), p=weights / weights.sum()))]])
         curt = train and query.kind == "not" and rng.random() < CURT_SHARE
         text, said_as = write(

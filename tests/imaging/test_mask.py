@@ -226,3 +226,14 @@ def test_polygons_far_outside_are_clipped_not_walked():
     exact = Mask.from_polygons([star], (40, 50))
     clipped = Mask.from_polygons([_clipped(np.array(star, float), (40, 50))], (40, 50))
     assert exact.iou(clipped) > 0.97
+
+
+def test_numpy_reads_a_mask_as_its_pixels():
+    """It made an array of one object."""
+    pixels = np.arange(12).reshape(3, 4) % 5 == 0
+    mask = Mask.from_array(pixels)
+    assert np.array_equal(np.asarray(mask), pixels) and np.asarray(mask).dtype == bool
+    assert np.array(mask, np.uint8).sum() == 3 and np.mean(mask) == 0.25
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        with pytest.raises(ValueError, match="decoded"):
+            np.array(mask, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,12 @@ ACTS: dict[str, Facts] = _DATA["acts"]
 CHECKS: dict[str, Facts] = _DATA["checks"]
 ON_TABLE = frozenset(("cat", "move_table", "bump", "tidy"))  # goals that speak of what stands on the table
 EITHER = "either"  # the question "the left one or the right one?"
+
+
+def evenly(rng: np.random.Generator, known: Mapping[str, bool | None]) -> str:
+    """Choose what is asked about a thing: what is so as often as what is not, though most is denied of most."""
+    sure = [[name for name, value in known.items() if value is so] for so in (True, False)]
+    return str(choose(rng, choose(rng, [names for names in sure if names])))
 
 
 @dataclass(frozen=True, slots=True)

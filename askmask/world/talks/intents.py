@@ -28,6 +28,7 @@ from askmask.world.talks.aims import (
     SUPERLATIVES,
     Aim,
     Errand,
+    evenly,
     fitting,
     wishes_of,
 )
@@ -268,8 +269,9 @@ def _check(talk: Errand) -> None:
     if talk.aim is not None:
         names = [name for name in names if name not in dict(said_of(talk.aim))]
     if names:
-        name = choose(talk.rng, names)
-        reply = Reply(reason(talk.ground, n, name, bool(talk.known[name][n])))
+        known = {name: talk.known[name][n] for name in names}
+        name = choose(talk.rng, names) if talk.held else evenly(talk.rng, known)
+        reply = Reply(reason(talk.ground, n, name, bool(known[name])))
         add(talk, "check", talk.say(CHECKS[name]), "words", reply)
 
 

@@ -16,7 +16,7 @@ from askmask.imaging.mask import Mask
 from askmask.world.facts import Facts
 from askmask.world.ground import Ground, Query, choose
 from askmask.world.prompts import SMALLEST_SURFACE, SurfaceMask, answer_of, to_prompt, words_for
-from askmask.world.talks.aims import CHECKS
+from askmask.world.talks.aims import ACTS, CHECKS, evenly
 from askmask.world.talks.assistant import reason
 from askmask.world.talks.follow_ups import options
 from askmask.world.talks.properties import values
@@ -30,8 +30,10 @@ ROUNDS = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
 MOST_OPENED = 6  # things in the answer of an opening
 HARD = 0.6  # share of draws among the hard follow-ups alone, where there are any
 OF_ITS_OWN = 0.5  # share of draws among the kinds that only a conversation has
-CHECKED = 0.6  # share of rounds in words alone, after one thing, that ask about it: "would it roll?"
-IDLE = 0.09  # share of rounds in words alone, in training
+CHECKED = 0.7  # share of rounds in words alone, after one thing, that ask about it: "would it roll?"
+IDLE = 0.11  # share of rounds in words alone, in training
+IDLE_AGAIN = 0.4  # after such a question
+WHY = 0.6  # and of these, share that ask for the reason of what was answered
 ANEW = 0.12  # share of later rounds that open a new subject
 # Kinds that nearly every answer offers are drawn less, so that the rest is not drowned.
 RARER = {"compare": 0.35, "correct_to_relation": 0.7, "all_but": 0.7, "part_of": 0.7, "again": 0.7}
@@ -85,7 +87,8 @@ def write(talk: Talk, openings: dict[str, list[Query]], length: int, surface: Su
     for _ in range(3 * length):
         if len(talk.said) == length:
             break
-        if not talk.held and rng.random() < IDLE:
+        more = talk.said and _checked(talk.said[-1])
+        if not talk.held and rng.random() < (IDLE_AGAIN if more else IDLE):
             _chat(talk)
             continue
         follow = None
@@ -149,18 +152,25 @@ def _chat(talk: Talk) -> None:
     query = query_of("entities", KIND, KIND, [], talk.ground.seen)
     first = 1 if before is None else before.first + len(before.prompt["spans"])
     prompt = small_talk(talk.ground, talk.rng, set=NAME)
-    if one is not None and talk.rng.random() < CHECKED:
-        name = choose(talk.rng, sorted(CHECKS))
-        value = values(talk.ground, name)[one]
-        if value is None:
-            return
+    checked = _checked(before)
+    one = before.of if before is not None and checked else one
+    why = checked if talk.rng.random() < WHY else None
+    if one is not None and (why or talk.rng.random() < CHECKED):
+        known = {name: values(talk.ground, name)[one] for name in sorted(CHECKS)}
+        name = why or evenly(talk.rng, known)
         prompt |= {
-            "prompt": choose(talk.rng, CHECKS[name]["train"]),
+            "prompt": choose(talk.rng, (ACTS["why"] if why else CHECKS[name])["train"]),
             "kind": "intent_words",
-            "reply": reason(talk.ground, one, name, value),
+            "facts": {"act": "check", "checked": name},
+            "reply": reason(talk.ground, one, name, bool(known[name])),
             "refers_to": [{"round": len(talk.said) - 1}],
         }
     talk.said.append(Said(query, prompt, first, one))
+
+
+def _checked(said: Said | None) -> str | None:
+    """Return what a round asked about one thing, if it did."""
+    return None if said is None else said.prompt["facts"].get("checked")
 
 
 def _say(talk: Talk, follow: Follow, text: str, answer: Facts) -> None:
