@@ -29,6 +29,7 @@ ALLOWED = {
         "backend",
         "answer",
         "conversation",
+        "history",
         "model",
         "imaging",
         "pointing",
