@@ -86,16 +86,16 @@ def chain(prompt: Sequence[int], rounds: Sequence[Sequence[int]]) -> list[int]:
     return found[::-1]
 
 
-def links(rounds: Sequence[Round]) -> list[list[int]]:
-    """Return for each of some rounds which of them its prompt refers to, by number."""
-    return [linked(round.prompt, rounds) for round in rounds]
+def chain_of(prompt: Prompt, rounds: Sequence[Round]) -> list[int]:
+    """Return the numbers of the rounds that a prompt builds on, [] if it refers to none of them."""
+    owners = {segment.id: n for n, round in enumerate(rounds) for segment in round.segments or ()}
+    owners |= {round.id: n for n, round in enumerate(rounds)}
 
+    def linked(one: Prompt) -> list[int]:
+        return list(dict.fromkeys(owners[name] for name in one.refers_to if name in owners))
 
-def linked(prompt: Prompt, rounds: Sequence[Round]) -> list[int]:
-    """Return the numbers of the rounds that a prompt refers to, or to a mask of whose answer it does."""
-    names = {segment.id: n for n, round in enumerate(rounds) for segment in round.segments or ()}
-    names |= {round.id: n for n, round in enumerate(rounds)}
-    return list(dict.fromkeys(names[name] for name in prompt.refers_to if name in names))
+    wanted = linked(prompt)
+    return chain(wanted, [linked(round.prompt) for round in rounds]) if wanted else []
 
 
 def translated(names: Sequence[str], gold: Sequence[Round], own: Sequence[Round]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 
 from askmask import Example, Mask, Round
 from askmask.errors import SettingError
-from askmask.history import POLICIES, chain, context, links
+from askmask.history import POLICIES, chain, chain_of, context
 
 COLUMNS = np.arange(4)[None].repeat(4, 0)
 LEFT, RIGHT = Mask.from_array(COLUMNS < 2), Mask.from_array(COLUMNS >= 2)
@@ -81,4 +81,7 @@ def test_a_chain_is_what_a_prompt_builds_on_whatever_came_between():
     assert chain([3, 0], [[], [], [0, 1], [2]]) == [1, 2, 3, 0]
     assert chain([1], [[1], [0]]) == [0, 1]  # a loop that an edit made ends
     assert chain([1000], [[], *([n] for n in range(1000))]) == list(range(1001))
-    assert links(EXAMPLE.rounds) == [[], [0], [0, 1]]
+    both, second, those = EXAMPLE.rounds
+    assert chain_of(both.prompt, ()) == [] and chain_of(second.prompt, (both,)) == [0]
+    assert chain_of(those.prompt, (both, second)) == [0, 1]  # "r1" and "m3"
+    assert chain_of(those.prompt, (second,)) == [0]  # what is not there is not of it

@@ -23,7 +23,7 @@ from askmask.backends.instances import Part, split
 from askmask.backends.looked_over import looked_over
 from askmask.conversation import Prompt, Reference, Round, Segment, said
 from askmask.errors import AskMaskError, PromptError
-from askmask.history import chain, linked, links
+from askmask.history import chain_of
 from askmask.imaging.files import Picture
 from askmask.imaging.mask import Mask
 from askmask.model.config import NetConfig
@@ -234,10 +234,7 @@ class NeuralBackend:
         tokens = self.net.prompt_encoder.words.tokens([one.prompt.text for one in asked])
         memories = [state.memory for state in remembered]
         meant = [state.meant(one.prompt) for state, one in zip(remembered, asked, strict=True)]
-        chains = [
-            chain(linked(one.prompt, state.rounds), links(state.rounds))
-            for state, one in zip(states, asked, strict=True)
-        ]
+        chains = [chain_of(one.prompt, state.rounds) for state, one in zip(states, asked, strict=True)]
         if not words:
             yield self.net.ask(
                 view.look, tokens, memories, meant, chains, multimask=self.protocol.best_of_three

@@ -86,7 +86,7 @@ class AskMaskNet(nn.Module):
 
         `memories`: what `remember` made of each prompt's conversation, () if all stand alone; `meant`: the numbers of
         the remembered masks that each prompt was said to speak of; `chains`: of the rounds that it builds on by that
-        (`history.chain`), which a network may take to be all that was said.
+        (`history.chain_of`), which a network may take to be all that was said.
         """
         states = self.prompt_encoder.encode(look.prefix, tokens)
         return self.segmenter.decode(look.features, self.adapter(states), multimask=multimask)

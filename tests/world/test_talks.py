@@ -427,7 +427,7 @@ def test_as_often_as_not_what_is_asked_of_a_thing_is_so_and_why_gives_the_same_r
     }
     so, whys = Counter(), 0
     for _, talk in of(talks, "conversation"):
-        for number, prompt in enumerate(talk):
+        for prompt in talk:
             if "checked" not in prompt["facts"]:
                 continue
             words = prompt["reply"].removeprefix("It ").rstrip(".").partition(":")[0]
