@@ -87,15 +87,20 @@ def chain(prompt: Sequence[int], rounds: Sequence[Sequence[int]]) -> list[int]:
 
 
 def chain_of(prompt: Prompt, rounds: Sequence[Round]) -> list[int]:
-    """Return the numbers of the rounds that a prompt builds on, [] if it refers to none of them."""
+    """Return the numbers of the rounds that a prompt builds on, [] if it refers to none of them.
+
+    What follows an answer in words alone, such as a question back, builds on that too: nobody says "it" of a question.
+    """
     owners = {segment.id: n for n, round in enumerate(rounds) for segment in round.segments or ()}
     owners |= {round.id: n for n, round in enumerate(rounds)}
 
-    def linked(one: Prompt) -> list[int]:
-        return list(dict.fromkeys(owners[name] for name in one.refers_to if name in owners))
+    def linked(one: Prompt, at: int) -> list[int]:
+        said = [at - 1] if at and rounds[at - 1].segments is None and rounds[at - 1].reply else []
+        return list(dict.fromkeys([*said, *(owners[name] for name in one.refers_to if name in owners)]))
 
-    wanted = linked(prompt)
-    return chain(wanted, [linked(round.prompt) for round in rounds]) if wanted else []
+    if not any(name in owners for name in prompt.refers_to):
+        return []
+    return chain(linked(prompt, len(rounds)), [linked(r.prompt, at) for at, r in enumerate(rounds)])
 
 
 def translated(names: Sequence[str], gold: Sequence[Round], own: Sequence[Round]) -> tuple[str, ...]:

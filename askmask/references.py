@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from askmask.conversation import Reference, Round
+from askmask.conversation import Reference, Round, without_masks
 
 # rule -> how surely it says what is meant
 SURENESS: Final = {
@@ -161,6 +161,9 @@ _OTHERS = re.compile(rf"\b(?:the|all) (?:others|other ones){_ENDS}", re.IGNORECA
 
 
 def _last(rounds: Sequence[Round]) -> Round | None:
+    """Return the last answer with masks; None where a question came after it: the prompt answers that."""
+    if rounds and without_masks(rounds[-1].segments, rounds[-1].reply) == "asks back":
+        return None
     return next((r for r in reversed(rounds) if r.segments is not None), None)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from askmask import Example, Mask, Round
+from askmask import Example, Mask, Prompt, Round, Segment
 from askmask.errors import SettingError
 from askmask.history import POLICIES, chain, chain_of, context
 
@@ -85,3 +85,15 @@ def test_a_chain_is_what_a_prompt_builds_on_whatever_came_between():
     assert chain_of(both.prompt, ()) == [] and chain_of(second.prompt, (both,)) == [0]
     assert chain_of(those.prompt, (both, second)) == [0, 1]  # "r1" and "m3"
     assert chain_of(those.prompt, (second,)) == [0]  # what is not there is not of it
+
+
+def test_an_answer_to_a_question_back_builds_on_the_question():
+    """Who says "not that one" of what came of it still wants what was asked for at first."""
+    rounds = (
+        Round(prompt=Prompt(text="my plant is dry"), reply="Two would do: with a handle?", id="r1"),
+        Round(prompt=Prompt(text="yes"), segments=(Segment(mask=LEFT, id="m1"),), reply="The jug.", id="r2"),
+        Round(prompt=Prompt(text="the plates"), segments=(Segment(mask=RIGHT, id="m2"),), id="r3"),
+    )
+    assert chain_of(Prompt(text="not that one", refers_to=("m1",)), rounds) == [0, 1]
+    assert chain_of(Prompt(text="the left of them", refers_to=("m2",)), rounds) == [2]
+    assert chain_of(Prompt(text="it does not matter", refers_to=("m9",)), rounds[:1]) == []

@@ -1,5 +1,7 @@
 """What words speak of: resolved where they decide it, left open where they do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -153,3 +155,13 @@ def test_long_odd_texts_cost_little():
     rounds = named([asked("the " + "thing " * 30 + str(n), 1) for n in range(200)])
     for text in ("the " * 1000 + "it", "with " * 1000, "m" * 4000, "(" * 4000, "it " * 1000):
         mentions(text, rounds)
+
+
+def test_what_answers_a_question_back_speaks_of_no_earlier_answer():
+    """ "It does not matter, show me all of them" was taken to speak of the ball that was shown before."""
+    question = Round(prompt=Prompt(text="my hands are wet"), reply="Two can wipe. Near the edge?", id="r9")
+    for text in ("it does not matter", "show me all of them", "the other one"):
+        assert said(text, MUG) or said(text, PLATES)
+        assert said(text, (*MUG, question)) == said(text, (*PLATES, question)) == {}
+    told = replace(question, reply="It would roll.")
+    assert said("its lid", (*MUG, told))
