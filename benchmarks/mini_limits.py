@@ -4,7 +4,9 @@
 
 "True choice" paints the regions and parts that the truth names, out of the regions that mini's eyes found, without
 the mask decoder; "said" paints what the words chose, whether or not the model says that anything is there. The
-difference is the words' to gain, what the true choice lacks is the eyes'.
+difference is the words' to gain, what the true choice lacks is the eyes'. "Seen" is how often the eyes are right about
+the objects they found: what they are, their colour, what they are made of, and each fact that is certain. Kinds of request
+stand beside the concepts.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     net, _ = load_checkpoint(find_checkpoint(options.model), device="cpu")
     found = limits(net, options.folder, options.views)
+    found["seen"] = seen(net, options.folder, options.views)
     found["machine"] = f"{platform.machine()}, torch {torch.__version__}"
     write_json(options.out, found)
     print(json.dumps(found, indent=1))
@@ -68,13 +71,40 @@ def limits(net, folder, count):
             for name, mask in (("true choice", best.numpy()), ("said", said[number].numpy())):
                 row = Meter().update(mask, view.truth[number], ignore=view.ignored[number])
                 (iou,) = Scored(UNGATED, Meter()).ious([row])
-                for key in (ask.concept, *(("parts",) if ask.parts else ())):
+                for key in (ask.concept, f"kind {ask.kind}", *(("parts",) if ask.parts else ())):
                     scores[key][name].append(float(iou))
     return {
         key: {name: round(float(np.mean(values)), 3) for name, values in rows.items()}
         | {"prompts": len(rows["said"])}
         for key, rows in sorted(scores.items())
     }
+
+
+@torch.no_grad()
+def seen(net, folder, count):
+    """Return how often each name and fact of the objects that were found is right, over the first views of a folder."""
+    config, right = net.config, defaultdict(list)
+    materials = [n for n, name in enumerate(config.attributes) if name.startswith("material=")]
+    sizes = [len(config.categories), len(config.colours), len(config.attributes)]
+    shard = read_shard(shards(folder)[0])
+    for row in range(min(count, len(shard.rgb))):
+        objects = {item["id"]: item for item in shard.facts(row)[0]["objects"]}
+        features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
+        instances = net.prompt_encoder.prefix(None, features).instances
+        owner = owners(instances, shard.objects[row], config.stuff)
+        names = instances.evidence[:, sum(config.widths[:3]) :][:, : sum(sizes)].split(sizes, 1)
+        for number in range(instances.things):
+            if (item := objects.get(int(owner[number]))) is None:
+                continue
+            category, colour, attributes = (values[number] for values in names)
+            right["category"].append(config.categories[1 + int(category[1:].argmax())] == item["category"])
+            right["colour"].append(config.colours[int(colour.argmax())] == item["colour"])
+            made = config.attributes[materials[int(attributes[materials].argmax())]]
+            right["material"].append(made == f"material={item['material']}")
+            for at, name in enumerate(config.attributes):
+                if (truth := item["attributes"].get(name)) is not None:
+                    right[name].append(bool(attributes[at] > 0.5) == truth)
+    return {name: round(float(np.mean(values)), 3) for name, values in right.items()}
 
 
 def asked(folder):
