@@ -5,8 +5,8 @@
 "True choice" paints the regions and parts that the truth names, out of the regions that mini's eyes found, without
 the mask decoder; "said" paints what the words chose, whether or not the model says that anything is there. The
 difference is the words' to gain, what the true choice lacks is the eyes'. "Seen" is how often the eyes are right about
-the objects they found: what they are, their colour, what they are made of, and each fact that is certain. Kinds of request
-stand beside the concepts.
+the objects they found: what they are, their colour, what they are made of, and each fact that is certain. Kinds of
+request stand beside the concepts.
 """
 
 from __future__ import annotations
