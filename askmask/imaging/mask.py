@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 from pycocotools import mask as coco
 
 from askmask.errors import MaskError
@@ -23,6 +22,7 @@ from askmask.imaging.overlap import ratio
 from askmask.notes import say_once
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
     from PIL import Image
 from askmask.runs.whole_files import write_bytes
 

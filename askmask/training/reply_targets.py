@@ -18,6 +18,7 @@ from askmask.model.mini.perception import SURFACE
 from askmask.model.mini.reply_words import ALONE, FOUND, NOTHING
 from askmask.model.mini.words import UNSAID, Said
 from askmask.training.prompts import NOBODY, ask_of, of_facts
+from askmask.training.talks import linked
 from askmask.world.ground import Ground, Query
 from askmask.world.talks.memory import OF_THOSE
 from askmask.world.talks.replies import told
@@ -72,14 +73,13 @@ def dialogues_of(scene: Mapping[str, Any], view: Mapping[str, Any]) -> list[tupl
         before: list[tuple[int, ...]] = []
         earlier: list[str] = []
         said = UNSAID
-        links: list[list[int]] = []
+        links: list[tuple[int, ...]] = []
         for prompt in dialogue:
             asked = _asked(prompt, scene, view, before)
             if asked is None:
                 break
-            link = [reference["round"] for reference in prompt.get("refers_to") or ()]
-            builds_on = tuple(chain(link, links))
-            links.append(link)
+            links.append(linked(prompt))
+            builds_on = tuple(chain(links[-1], links))
             rounds.append(replace(asked, chain=builds_on, earlier=" ".join(earlier), said=said))
             said = said.then(prompt["prompt"], prompt.get("reply") or "")
             earlier += [text for text in (prompt["prompt"], prompt.get("reply")) if text]

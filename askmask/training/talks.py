@@ -52,6 +52,11 @@ class TalkRound:
     hard: bool  # whether others of its kind are there, so that words alone do not settle what it refers to
 
 
+def linked(prompt: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the rounds that a stored prompt refers to, each once."""
+    return tuple(dict.fromkeys(reference["round"] for reference in prompt.get("refers_to") or ()))
+
+
 def chains_of(talk: Sequence[TalkRound]) -> list[list[int]]:
     """Return for each round of a dialogue the rounds that it builds on; see `history.chain`."""
     rounds = [round.rounds for round in talk]
@@ -93,7 +98,7 @@ def _round(
         asked,
         shown,
         keys,
-        tuple(dict.fromkeys(reference["round"] for reference in prompt.get("refers_to") or ())),
+        linked(prompt),
         refers,
         less=tuple(one for some in by_answer[1:] for one in some) if prompt.get("kind") in TAKE_AWAY else (),
         told=how in TOLD,
