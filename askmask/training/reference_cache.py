@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from askmask.formats.dense import Shard, read_shard
+from askmask.model.mini.encoder import pyramid
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.memory import OVERLAP, refer
 from askmask.model.mini.net import Mini
@@ -87,7 +88,7 @@ class ReferenceCache:
             keys = sorted({key for talk in talks_of(scene, view) for round in talk for key in round.answers})
             features = self.net.segmenter.encode(self.net.segmenter.prepare(shard.rgb[row])[None])
             percept = self.net.perceive(features)
-            instances = gather(percept, features.maps, 0, self.net.config)
+            instances = gather(percept, pyramid(features), 0, self.net.config)
             side = instances.masks.shape[-1]
             found: dict[tuple[str, str], Tensor] = {}
             for number, key in enumerate(keys):
@@ -96,7 +97,7 @@ class ReferenceCache:
                 found[key, DAMAGED] = damaged(exact, number + row)
             found |= self._own(keys, scene, instances, percept, shard.objects[row])
             masks = torch.stack(list(found.values())) if found else torch.zeros(0, side, side)
-            evidence, relation, overlap = refer(percept, features.maps, 0, instances, masks, self.net.config)
+            evidence, relation, overlap = refer(percept, pyramid(features), 0, instances, masks, self.net.config)
             lies = torch.cat([relation, overlap], -1)
             rows = {which: number for number, which in enumerate(found)}
             yield ViewReferences(rows, evidence.half().numpy(), lies.half().numpy())

@@ -7,6 +7,7 @@ conversations left it (`choice=0`): here it is asked single prompts alone, and w
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from askmask.model.mini.decoder import MASKS
+from askmask.model.mini.encoder import pyramid
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Seen, pad_regions
 from askmask.model.mini.net import Mini
@@ -64,7 +67,7 @@ class RefinementTask:
 
     def __init__(self, net: Mini, config: RefinementConfig):
         self.module, self.config = net, config
-        trained: tuple[str, ...] = ("adapter.", "segmenter.decoder.", "segmenter.clicks.")
+        trained: tuple[str, ...] = ("adapter.", "segmenter.decoder.", "segmenter.clicks.", "segmenter.blend.")
         trained += ("prompt_encoder.language.",) if config.choice else ()
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(trained))
@@ -111,10 +114,12 @@ class RefinementTask:
         net.eval()
         with torch.no_grad():
             pixels = torch.stack([net.segmenter.prepare(w.ref.shard.rgb[w.ref.row]) for w in batch])
-            features = net.segmenter.encode(pixels)
+            features = Features(net.segmenter.encoder(pixels))
             percept = net.perceive(features)
-            instances = [gather(percept, features.maps, row, net.config) for row in range(len(batch))]
+            instances = [gather(percept, pyramid(features), row, net.config) for row in range(len(batch))]
             parts = percept.shares
+        if net.segmenter.blend is not None:
+            features = Features((net.segmenter.blend.train()(pixels, features.maps[0]), *features.maps))
         net.language.train(bool(self.config.choice))
         seen = net.language.see(pad_regions(instances))
         total: dict[str, Tensor] = {}
@@ -146,28 +151,35 @@ class RefinementTask:
         )
         own = features.rows(torch.tensor([row]))
         masks = [(true_mask(ask, objects, shard.parts[at]), ignored_mask(ask, objects)) for ask in asks]
-        truth, counted = map(
-            torch.stack, zip(*(native_target(*m, parts.shape[-1]) for m in masks), strict=True)
-        )
+        targets_at = [
+            [torch.stack(some) for some in zip(*(native_target(*m, side) for m in masks), strict=True)]
+            for side in (parts.shape[-1], net.segmenter.mask_size)
+        ]
         present = torch.tensor([presence_of(*m) for m in masks])
         out = net.segmenter.decoder(own, net.adapter(choice))
         known = owners(instances, objects, net.config.stuff)
         target, regions = targets(asks, [known] * len(asks), here.real)
         own_losses = selection_losses(choice, target, regions, asks, net.config)
         own_losses |= understanding_losses(choice, asks, [known] * len(asks), net.config)
-        losses = _decoder_losses(out, truth, counted)
+        whole = net.segmenter.enlarged(own, out.logits[:, :1], out.row)
+        losses = _decoder_losses(out, whole, *targets_at)
         losses["presence"] = presence_loss(out.presence_logits, present)
         if self.config.choice:
             losses["choice"] = self.config.choice * sum_of(own_losses.values())
         places, goals = _clicks(wanted, objects)
         for place, goal in zip(places, goals, strict=True):
             given = net.segmenter.click(instances, torch.from_numpy(place))
-            more = _decoder_losses(net.segmenter.decoder(own, given), _shrink(goal, parts.shape[-1]))
+            drawn = net.segmenter.decoder(own, given)
+            clicked = net.segmenter.enlarged(own, drawn.logits[:, :1], drawn.row)
+            goals_at = [
+                [_shrink(goal, side), None] for side in (parts.shape[-1], net.segmenter.mask_size)
+            ]
+            more = _decoder_losses(drawn, clicked, *goals_at)
             for name, value in more.items():
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
         losses.pop("click_iou", None)
         with torch.no_grad():
-            iou = iou_of(out.logits[:, 0], truth, counted)
+            iou = iou_of(whole[:, 0], *targets_at[1])
             losses["iou"] = iou[present > 0].mean() if (present > 0).any() else iou.mean()
         return losses
 
@@ -196,11 +208,19 @@ class RefinementTask:
         self.random.bit_generator.state = json.loads(state["random"])
 
 
-def _decoder_losses(out: MaskOutput, truth: Tensor, counted: Tensor | None = None) -> dict[str, Tensor]:
+def _decoder_losses(
+    out: MaskOutput, whole: Tensor, half: Sequence[Any], full: Sequence[Any]
+) -> dict[str, Tensor]:
+    """Return the losses of the supervised mask at the picture's side, `whole` [B, 1, S, S], and of the alternatives.
+
+    The alternatives learn at half of the side. `half` and `full`: truth [B, h, w] at each, and which cells count.
+    """
+    score = score_loss(out.scores[:, :1], whole, *full) / MASKS
+    score = score + score_loss(out.scores[:, 1:], out.logits[:, 1:], *half) * (1 - 1 / MASKS)
     return {
-        "mask": mask_loss(out.logits[:, 0], truth, counted),
-        "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], truth, counted),
-        "score": 0.3 * score_loss(out.scores, out.logits, truth, counted),
+        "mask": mask_loss(whole[:, 0], *full),
+        "alternatives": 0.3 * alternatives_loss(out.logits[:, 1:], *half),
+        "score": 0.3 * score,
     }
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from askmask.formats.dense import FLOOR, TABLE, WALL, Shard, read_shard
 from askmask.imaging.overlap import ratio
+from askmask.model.mini.encoder import pyramid
 from askmask.model.mini.instances import RELATION, Instances, evidence_width, gather
 from askmask.model.mini.net import Mini
 from askmask.runs.whole_files import open_whole
@@ -103,7 +104,7 @@ class RegionCache:
             features = self.net.segmenter.encode(pixels)
             percept = self.net.perceive(features)
             for place, row in enumerate(views):
-                instances = gather(percept, features.maps, place, self.net.config)
+                instances = gather(percept, pyramid(features), place, self.net.config)
                 evidence.append(instances.evidence.half().numpy())
                 relation.append(instances.relation.half().numpy().ravel())
                 owner.append(owners(instances, shard.objects[row], self.net.config.stuff))

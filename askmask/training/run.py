@@ -171,7 +171,7 @@ def kinds_in(folders: Sequence[str]) -> set[str]:
 
 def refinement_task(recipe: RefinementRecipe, folder: RunFolder) -> Task:
     """Build the last stage over eyes and language of `start`."""
-    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE))
+    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE), blends=True)
     return RefinementTask(net, recipe.data)
 
 
@@ -255,6 +255,7 @@ def _mini(
     kinds: Collection[str] = (),
     remembers: bool = False,
     words: Collection[str] = (),
+    blends: bool = False,
 ) -> tuple[Mini, set[str]]:
     model = model_of(folder, recipe.start)
     if model is None or not recipe.start:
@@ -265,6 +266,8 @@ def _mini(
         model = model.grown(kinds, remembers=remembers)
     if words:
         model = model.speaking(words)
+    if blends:
+        model = replace(model, blends=True)
     _write_model(folder, model)
     net = Mini(model)
     return net, _load(net, recipe.start, wanted)

@@ -38,25 +38,28 @@ class Compose(nn.Module):
         self.sharpness = nn.Parameter(torch.full((quantities,), 2.0))  # logarithm: what differs clearly
         self.fitted, self.ranked = nn.Linear(FITS, width), nn.Linear(RANKED, width)
         self.weigh = nn.Parameter(torch.zeros(len(config.kinds), FITS + RANKED))
+        # How much it counts for being spoken of to fit the names of that.
+        self.fits_of = nn.Parameter(torch.tensor(2.0)) if config.word_roles else None
         for layer in (self.fitted, self.ranked):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def fits(self, read: Read, chances: Tensor) -> Tensor:
-        """Return how well each region fits all that is said, and all that the other noun phrase says: [B, O, FITS].
+        """Return how well each region fits all that is said, and all that the other noun phrase says: [B, O, FITS]."""
+        return torch.stack([self.fit(names, chances) for names in (read.said, read.denied)], -1)
+
+    def fit(self, names: Tensor, chances: Tensor) -> Tensor:
+        """Return how well each region with its chances of each name [B, O, N] fits names [B, N] logits: [B, O].
 
         Of categories and colours named together ("mugs and bowls") one is enough; attributes must all hold.
         """
-        found = []
-        for logits in (read.said, read.denied):
-            named = [part[:, None] for part in logits.sigmoid()[:, : sum(self.sizes)].split(self.sizes, 1)]
-            here = chances[..., : sum(self.sizes)].split(self.sizes, -1)
-            fit = (1 - named[2] * (1 - here[2])).prod(-1)
-            for name, chance in zip(named[:2], here[:2], strict=True):
-                met = (name * chance).sum(-1).clamp(max=1)
-                fit = fit * (1 - name.amax(-1) * (1 - met))
-            found.append(fit)
-        return torch.stack(found, -1)
+        named = [part[:, None] for part in names.sigmoid()[:, : sum(self.sizes)].split(self.sizes, 1)]
+        here = chances[..., : sum(self.sizes)].split(self.sizes, -1)
+        fit = (1 - named[2] * (1 - here[2])).prod(-1)
+        for name, chance in zip(named[:2], here[:2], strict=True):
+            met = (name * chance).sum(-1).clamp(max=1)
+            fit = fit * (1 - name.amax(-1) * (1 - met))
+        return fit
 
     def rank(self, order: Tensor, place: Tensor, member: Tensor, of: Tensor, measures: Tensor) -> Tensor:
         """Return whether each region has the place asked for, is among the first, is beyond the one spoken of.

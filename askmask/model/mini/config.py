@@ -35,6 +35,8 @@ class MiniConfig:
     composes: bool = False  # whether it has compose.py; the first weights have not
     remembers: bool = False  # whether it has memory.py
     listens: bool = False  # whether its choice hears the words of earlier rounds (words.py, `Earlier`)
+    blends: bool = False  # whether its masks have the picture's side (blend.py), or half of it
+    word_roles: bool = False  # whether it reads names word by word, each in its role (reading.py)
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
@@ -43,7 +45,7 @@ class MiniConfig:
         check_sizes(self)
 
     def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
-        """Return a network that also composes and knows these kinds of request; the known ones keep their places.
+        """Return a network that also composes, by roles of words, and knows these kinds of request besides its own.
 
         `remembers`: that it also remembers earlier masks and hears earlier words; one that does already goes on so.
         """
@@ -52,6 +54,7 @@ class MiniConfig:
             self,
             kinds=(*self.kinds, *new),
             composes=True,
+            word_roles=True,
             remembers=self.remembers or remembers,
             listens=self.listens or remembers,
         )
@@ -109,7 +112,7 @@ def check_sizes(config: MiniConfig) -> None:
         words = getattr(config, name)
         if type(words) is not tuple or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
-    for name in ("composes", "remembers", "listens"):
+    for name in ("composes", "remembers", "listens", "blends", "word_roles"):
         if type(value := getattr(config, name)) is not bool:
             raise CheckpointError(f"mini's {name} must be true or false", got=repr(value)[:40])
     if not (config.categories and config.colours and config.parts and config.kinds):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.encoder import pyramid
 from askmask.model.mini.language import Choice
 from askmask.model.mini.perception import plane_of
 from askmask.model.seams import Features, MaskOutput, Prompts
@@ -146,7 +147,7 @@ class MaskDecoder(nn.Module):
 
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
         """Decode Q masks; features of one picture serve all, or one row per prompt of the batch."""
-        y2, y4, y8 = features.maps if len(features.maps[0]) == 1 else features.rows(prompts.row).maps
+        y2, y4, y8 = pyramid(features if len(features.maps[0]) == 1 else features.rows(prompts.row))
         batch = len(prompts.sparse)
         base = self.neck(y8)
         fine4, fine2 = self.skip4(y4), self.skip2(y2)

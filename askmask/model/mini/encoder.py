@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from askmask.model.seams import Features
+
 
 def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, BatchNorm, ReLU."""
@@ -18,6 +20,12 @@ def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
         nn.BatchNorm2d(outside),
         nn.ReLU(inplace=True),
     )
+
+
+def pyramid(features: Features) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the encoder's maps at strides 2, 4, 8, without what may lie before them (blend.py)."""
+    y2, y4, y8 = features.maps[-3:]
+    return y2, y4, y8
 
 
 class Residual(nn.Module):

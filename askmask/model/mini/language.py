@@ -258,16 +258,18 @@ class Language(nn.Module):
         real = F.pad(real, (1, 0), value=True)
         drop = self.drop if self.training else 0.0
         words = self._read_words(words, real, earlier, word_drop, drop)
-        read = self.reading(words[:, 0])
+        read = self.reading(words[:, 0], words[:, 1:], real[:, 1:])
         match = self.reading.match(read, seen.names)
         length = words.shape[1]
         regions = seen.states + self.matched(match)
         order = place = None
-        fits = seen.names.new_zeros(batch, objects, 2)
+        fits, named = seen.names.new_zeros(batch, objects, 2), seen.names.new_zeros(batch, objects)
         if self.compose:
             fits = self.compose.fits(read, seen.names) * (seen.things * seen.real)[..., None]
             regions = regions + self.compose.fitted(fits)
             order, place = self.compose.order(words[:, 0]), self.compose.place(words[:, 0])
+            if read.of is not None and self.compose.fits_of is not None:
+                named = self.compose.fits_of * self.compose.fit(read.of, seen.names) * seen.real
         recalled = self.recall(seen, references)
         found = [seen.real] if recalled is None else [seen.real, recalled.references.real]
         later = [regions] if recalled is None else [regions, recalled.states]
@@ -282,7 +284,7 @@ class Language(nn.Module):
         for number, layer in enumerate(self.join):
             if number == self.halfway:
                 summary, candidates = self.half_norm(both).split([length, objects + extra], 1)
-                of = self._of(summary[:, :1], candidates, torch.cat(found, 1))
+                of = self._of(summary[:, :1], candidates, torch.cat(found, 1)) + F.pad(named, (0, extra + 1))
                 if memory is not None and recalled is not None:
                     of = of + F.pad(memory.lift[0] * recalled.references.given, (objects, 1))
                 chance = of.softmax(1)[:, :objects]

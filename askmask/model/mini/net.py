@@ -18,11 +18,12 @@ from torch.nn import functional as F
 
 from askmask.errors import PromptError
 from askmask.imaging.resize import Letterbox
+from askmask.model.mini.blend import Blend, blended
 from askmask.model.mini.clicks import ClickEncoder, region_at
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.decoder import MaskDecoder, MiniAdapter, Painted
 from askmask.model.mini.domain import Domain
-from askmask.model.mini.encoder import Encoder
+from askmask.model.mini.encoder import Encoder, pyramid
 from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
@@ -47,12 +48,10 @@ class MiniSegmenter(nn.Module):
 
     def __init__(self, config: MiniConfig):
         super().__init__()
-        self.channels, self.image_size, self.mask_size = (
-            config.channels,
-            config.image_size,
-            config.image_size // 2,
-        )
+        self.channels, self.image_size = config.channels, config.image_size
+        self.mask_size = config.image_size // (1 if config.blends else 2)
         self.encoder = Encoder(config.widths)
+        self.blend = Blend(config.widths[0]) if config.blends else None
         self.decoder = MaskDecoder(config)
         self.clicks = ClickEncoder(config)
 
@@ -72,14 +71,28 @@ class MiniSegmenter(nn.Module):
         return pixels
 
     def encode(self, pixels: Tensor) -> Features:
-        """[B, 3, S, S] -> maps at strides 2, 4, 8."""
-        return Features(self.encoder(pixels))
+        """[B, 3, S, S] -> maps at strides 2, 4, 8; before them, if it blends, the shares of blend.py."""
+        maps = self.encoder(pixels)
+        return Features(maps if self.blend is None else (self.blend(pixels, maps[0]), *maps))
+
+    def draw(self, features: Features, prompts: Prompts) -> MaskOutput:
+        """Return the supervised mask, then the three alternatives, all at the side `mask_size`."""
+        out = self.decoder(features, prompts)
+        return replace(out, logits=self.enlarged(features, out.logits, out.row))
+
+    def enlarged(self, features: Features, masks: Tensor, row: Tensor) -> Tensor:
+        """Bring masks [Q, K, S/2, S/2] to the side `mask_size`; those of prompt q lie in picture `row[q]`."""
+        if self.blend is None:
+            return masks
+        shares = features.maps[0]
+        return blended(shares if len(shares) == 1 else shares[row], masks)
 
     def decode(self, features: Features, prompts: Prompts, *, multimask: bool) -> MaskOutput:
         """Return the supervised mask, or with `multimask` the three alternatives."""
         out = self.decoder(features, prompts)
         kept = slice(1, None) if multimask else slice(0, 1)
-        return replace(out, logits=out.logits[:, kept], scores=out.scores[:, kept])
+        logits = self.enlarged(features, out.logits[:, kept], out.row)
+        return replace(out, logits=logits, scores=out.scores[:, kept])
 
     def mark(self, marks: Marks) -> Prompts:
         """Refuse: what a mark means depends on the regions of the picture, see `Mini.point`."""
@@ -123,10 +136,10 @@ class MiniPromptEncoder(nn.Module):
 
     def prefixes(self, features: Features) -> list[MiniPrefix]:
         """Find the regions of every picture in the batch."""
-        percept = self.perception(features.maps)
+        percept = self.perception(pyramid(features))
         parts = percept.shares
         unlike = self.domain(features).tolist()
-        found = [gather(percept, features.maps, row, self.config) for row in range(len(parts))]
+        found = [gather(percept, pyramid(features), row, self.config) for row in range(len(parts))]
         return [
             MiniPrefix(
                 instances,
@@ -147,14 +160,17 @@ class MiniPromptEncoder(nn.Module):
         text: str = "",
         reply: str = "",
     ) -> Remembered:
-        """Return a memory after one more round: a prompt, its reply and the masks [m, S/2, S/2] of its answer."""
+        """Return a memory after one more round: a prompt, its reply and the masks [m, S or S/2, the same] of its answer."""
         assert prefix.percept is not None, "only a network that remembers keeps what pools under a mask"
         regions, numbers = prefix.instances.evidence.shape
         before = memory or Remembered.nothing(regions, numbers, masks.device)
         before = replace(before, said=before.said.then(text, reply))
         if not len(masks):
             return replace(before, rounds=before.rounds + 1)
-        found = refer(prefix.percept, features.maps, 0, prefix.instances, masks, self.config)
+        side = prefix.instances.masks.shape[-1]
+        if masks.shape[-1] != side:
+            masks = F.adaptive_avg_pool2d(masks, side)
+        found = refer(prefix.percept, pyramid(features), 0, prefix.instances, masks, self.config)
         return before.then(*found)
 
     def encode(
@@ -188,8 +204,8 @@ class MiniPromptEncoder(nn.Module):
         """Encode B prompts, each about the picture in its row of `features`."""
         found = self.prefixes(features)
         seen = self.language.see(pad_regions([one.instances for one in found]))
-        most, side = seen.states.shape[1], features.maps[0].shape[-2:]
-        masks = features.maps[0].new_zeros(len(found), most, *side)
+        most, side = seen.states.shape[1], features.maps[-3].shape[-2:]
+        masks = features.maps[-3].new_zeros(len(found), most, *side)
         for row, one in enumerate(found):
             masks[row, : len(one.instances.masks)] = one.instances.masks
         return self.language(seen, tokens).on(masks, torch.stack([one.parts for one in found]))
@@ -318,7 +334,7 @@ class Mini(AskMaskNet):
 
     def perceive(self, features: Features) -> Percept:
         """Read the dense heads."""
-        return self.prompt_encoder.perception(features.maps)
+        return self.prompt_encoder.perception(pyramid(features))
 
 
 def _spoken_of(choice: Choice) -> Tensor | None:

@@ -2,7 +2,9 @@
 
 A name is a category, colour, attribute or part that the dense heads know; a request may say it ("the red mugs") or
 deny it ("but not the red ones"). Matched with what each region is by the same names, words reach pixels at once.
-Trained on what the world knows of each prompt. Letters as in seams.py; K kinds, N names, O regions.
+One summary of all words cannot tell many nouns apart ("no red mugs, just the blue box"), so every word is read by
+itself, too: which names it gives, and in which role.
+Trained on what the world knows of each prompt. Letters as in seams.py; K kinds, N names, O regions, T words.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from askmask.model.mini.perception import part_names
 
 GROUPS = 4  # of names: categories, colours, attributes, parts
 MATCHES = 2 * GROUPS  # numbers per region: how it matches what is said, and what is denied
+ROLES = 3  # of a word: it says, it denies, it names what is spoken of ("left of the mug")
+RARELY = -5.0  # logit of a name that no word gives
 
 
 def names_of(config: MiniConfig) -> tuple[str, ...]:
@@ -31,14 +35,16 @@ class Read:
     kind: Tensor  # [B, K] logits
     said: Tensor  # [B, N] logits
     denied: Tensor  # [B, N] logits
+    of: Tensor | None = None  # [B, N] logits: names of what is spoken of; None without roles of words
 
     def rows(self, index: Tensor) -> Read:
         """Select along the batch."""
-        return Read(self.kind[index], self.said[index], self.denied[index])
+        of = None if self.of is None else self.of[index]
+        return Read(self.kind[index], self.said[index], self.denied[index], of)
 
 
 class Reading(nn.Module):
-    """Summary of the words -> Read."""
+    """Words and their summary -> Read."""
 
     def __init__(self, config: MiniConfig):
         super().__init__()
@@ -47,11 +53,20 @@ class Reading(nn.Module):
         self.kind = nn.Linear(config.language_width, len(config.kinds))
         self.names = nn.Linear(config.language_width, 2 * sum(self.sizes))
         nn.init.constant_(self.names.bias, -3.0)  # most names are not spoken of
+        self.word_names = nn.Linear(config.language_width, sum(self.sizes)) if config.word_roles else None
+        self.role = nn.Linear(config.language_width, ROLES) if config.word_roles else None
+        if self.word_names is not None:
+            nn.init.zeros_(self.word_names.weight)
+            nn.init.zeros_(self.word_names.bias)
 
-    def forward(self, summary: Tensor) -> Read:
-        """[B, D] -> Read."""
+    def forward(self, summary: Tensor, words: Tensor, real: Tensor) -> Read:
+        """Summary [B, D], words [B, T, D], which of them are real [B, T] bool -> Read."""
         said, denied = self.names(summary).chunk(2, 1)
-        return Read(self.kind(summary), said, denied)
+        if self.word_names is None or self.role is None:
+            return Read(self.kind(summary), said, denied)
+        role = self.role(words).tanh() * real[..., None]
+        given = torch.einsum("btr,btn->brn", role, self.word_names(words))
+        return Read(self.kind(summary), said + given[:, 0], denied + given[:, 1], RARELY + given[:, 2])
 
     def match(self, read: Read, chances: Tensor) -> Tensor:
         """Compare with the chance of each name in each region [B, O, N]: [B, O, MATCHES]."""
