@@ -42,12 +42,14 @@ from askmask.training.selection import (
     measure_loss,
     of_targets,
     pair_loss,
+    reading_losses,
     selection_losses,
     targets,
     understanding_losses,
 )
 from askmask.training.talk_scores import Before, score_talks, val_talks
 from askmask.training.talks import TalkRound, chains_of, talks_of
+from askmask.world.compositions import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class ConversationConfig(SelectionConfig):
     views: int = 12
     prompts: int = 4
     talks: int = 1
+    reads: int = 0  # prompts more in a step that are read alone, without the picture: what they say
     literal: float = 0.25
     own: float = 0.5  # share of dialogues with own answers before, once all of it is reached
     own_from: float = 0.1  # progress at which own answers begin
@@ -114,6 +117,7 @@ class Step:
     views: list[TalkView]
     asks: list[list[Ask]]
     talks: list[Drawn]
+    reads: list[Ask]
 
 
 class ConversationTask(SelectionTask):
@@ -125,6 +129,7 @@ class ConversationTask(SelectionTask):
         super().__init__(net, config, fresh=fresh)
         self.reference_cache = ReferenceCache(net, config.cache)
         self._talks: list[TalkView] = []
+        self._readable: tuple[list[Ask], list[list[Ask]]] = [], []  # all prompts, and those of each kind
         self._val_talks: Any = None
 
     def _read(self, path: Path) -> list[SeenView]:
@@ -141,6 +146,10 @@ class ConversationTask(SelectionTask):
     def _begin_epoch(self, names: list[str] | None = None) -> None:
         kept, self._talks = self._talks, []
         super()._begin_epoch(names)
+        if self._talks:
+            every = [ask for view in self._talks for ask in view.seen.asks]
+            some = ([ask for ask in every if ask.kind == kind] for kind in KINDS)
+            self._readable = every, [asks for asks in some if asks]
         self._talks = self._talks or kept
 
     def next_batch(self, progress: float) -> Step:  # type: ignore[override]
@@ -168,7 +177,16 @@ class ConversationTask(SelectionTask):
                 given = [round.told or random.random() < config.given for round in talk]
                 unheard = [random.random() < config.unheard for _ in talk]
                 talks.append(Drawn(number, talk, random.random() < own, damage, given, unheard))
-        return Step(views, asks, talks)
+        return Step(views, asks, talks, self._to_read(config.reads))
+
+    def _to_read(self, count: int) -> list[Ask]:
+        """Draw prompts to be read alone: half of them as they come, half evenly of the kinds that compose.
+
+        These name two things, and are too rare among all others to learn which of them is which.
+        """
+        every, kinds = self._readable
+        pools = [kinds[n // 2 % len(kinds)] if kinds and n % 2 == 0 else every for n in range(count)]
+        return [pool[int(self.random.integers(len(pool)))] for pool in pools]
 
     def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""
@@ -210,6 +228,11 @@ class ConversationTask(SelectionTask):
             add(losses, part, len(rows) / total)
             refers = torch.tensor([bool(rounds[number][1].refers) for number in told])
             figures |= {"follow_right": float(part["right"][refers].mean())} if refers.any() else {}
+        if batch.reads:
+            texts = [ask.text for ask in batch.reads]
+            read = language.understand(language.words.tokens(texts), self.config.word_drop)
+            alone = reading_losses(read, batch.reads, self.module.config)
+            losses |= {f"alone_{name}": value for name, value in alone.items()}
         losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
         if pictures.measures.shape[-1]:
             tables = [view.seen.measures for view in batch.views]
@@ -278,7 +301,7 @@ class ConversationTask(SelectionTask):
         """
         language = self.module.language.eval()
         chosen = [number for number, drawn in enumerate(batch.talks) if drawn.own]
-        part = Step(batch.views, [], [batch.talks[number] for number in chosen])
+        part = Step(batch.views, [], [batch.talks[number] for number in chosen], [])
         references, _, _ = self._references(part, [said[number] for number in chosen], pictures)
         texts = [round.text for drawn in part.talks for round in drawn.talk]
         earlier = language.words.earlier(self._heard(part.talks))

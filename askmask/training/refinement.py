@@ -44,6 +44,7 @@ class RefinementConfig:
     clicks: int = 1  # per view
     boxes: int = 1  # per view
     literal: float = 0.3
+    parts: float = 0.15  # share that asks for parts of things, where some do: thin, and rare among all prompts
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses; 0 = it is frozen
     seed: int = 0
@@ -92,8 +93,10 @@ class RefinementTask:
         if not asks:
             return None
         literal = [ask for ask in asks if ask.literal] or asks
+        parts = [ask for ask in asks if ask.parts] or asks
+        shares = [self.config.parts, self.config.literal]
         pools = [
-            literal if self.random.random() < self.config.literal else asks
+            (parts, literal, asks)[int((self.random.random() >= np.cumsum(shares)).sum())]
             for _ in range(self.config.prompts)
         ]
         picked = [pool[int(self.random.integers(len(pool)))] for pool in pools]

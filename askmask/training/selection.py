@@ -21,7 +21,7 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.language import Choice, Regions
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
-from askmask.model.mini.reading import names_of
+from askmask.model.mini.reading import Read, names_of
 from askmask.training.devices import own_share, processes
 from askmask.training.losses import sum_of
 from askmask.training.mini_scores import ValView, score_views, val_views
@@ -268,16 +268,8 @@ def understanding_losses(
     The world knows both; supervised, they are learnt in a tenth of the prompts that answers alone need. `of`: what
     `of_targets` says, if it is known already.
     """
-    kinds = torch.tensor([config.kinds.index(ask.kind) if ask.kind in config.kinds else 0 for ask in asks])
     target_of, known = of or of_targets(asks, owners, choice.of.shape[1] - 1, None)
-    losses = {"kind": 0.3 * F.cross_entropy(choice.read.kind, kinds)}
-    names = {name: at for at, name in enumerate(names_of(config))}
-    for key, logits in (("said", choice.read.said), ("denied", choice.read.denied)):
-        target = torch.zeros(logits.shape)
-        for row, ask in enumerate(asks):
-            target[row, [names[name] for name in getattr(ask, key) if name in names]] = 1
-        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        losses[key] = 0.2 * each.sum(1).mean()
+    losses = reading_losses(choice.read, asks, config)
     if choice.order is not None and choice.place is not None:
         orders = torch.tensor([ORDERS.index(ask.order) + 1 if ask.order else 0 for ask in asks])
         losses["order"] = 0.3 * F.cross_entropy(choice.order, orders)
@@ -286,6 +278,20 @@ def understanding_losses(
             losses["place"] = 0.3 * F.cross_entropy(choice.place, places, ignore_index=-100)
     if known.any():
         losses["of"] = 0.5 * F.cross_entropy(choice.of[known], target_of[known])
+    return losses
+
+
+def reading_losses(read: Read, asks: Sequence[Ask], config: MiniConfig) -> dict[str, Tensor]:
+    """Return the losses of what words say by themselves: the kind of request, and the names said and denied."""
+    kinds = torch.tensor([config.kinds.index(ask.kind) if ask.kind in config.kinds else 0 for ask in asks])
+    losses = {"kind": 0.3 * F.cross_entropy(read.kind, kinds)}
+    names = {name: at for at, name in enumerate(names_of(config))}
+    for key, logits in (("said", read.said), ("denied", read.denied)):
+        target = torch.zeros(logits.shape)
+        for row, ask in enumerate(asks):
+            target[row, [names[name] for name in getattr(ask, key) if name in names]] = 1
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        losses[key] = 0.2 * each.sum(1).mean()
     return losses
 
 

@@ -252,13 +252,9 @@ class Language(nn.Module):
 
         In the light of `earlier`, what was said before.
         """
-        words, real = self.embed(tokens, word_drop)
         batch, objects = len(tokens), seen.states.shape[1]
-        words = torch.cat([self.summary.expand(batch, 1, -1), words], 1)  # [B, T, D], the summary first
-        real = F.pad(real, (1, 0), value=True)
         drop = self.drop if self.training else 0.0
-        words = self._read_words(words, real, earlier, word_drop, drop)
-        read = self.reading(words[:, 0], words[:, 1:], real[:, 1:])
+        words, real, read = self._understood(tokens, word_drop, earlier, drop)
         match = self.reading.match(read, seen.names)
         length = words.shape[1]
         regions = seen.states + self.matched(match)
@@ -347,6 +343,20 @@ class Language(nn.Module):
             spoken,
             among,
         )
+
+    def understand(self, tokens: MiniTokens, word_drop: float = 0.0) -> Read:
+        """Return what B prompts say by themselves, without a picture."""
+        return self._understood(tokens, word_drop, None, self.drop if self.training else 0.0)[2]
+
+    def _understood(
+        self, tokens: MiniTokens, word_drop: float, earlier: Earlier | None, drop: float
+    ) -> tuple[Tensor, Tensor, Read]:
+        """Return states of the words [B, T, D], the summary first, which are real [B, T], and what they say."""
+        words, real = self.embed(tokens, word_drop)
+        words = torch.cat([self.summary.expand(len(tokens), 1, -1), words], 1)
+        real = F.pad(real, (1, 0), value=True)
+        words = self._read_words(words, real, earlier, word_drop, drop)
+        return words, real, self.reading(words[:, 0], words[:, 1:], real[:, 1:])
 
     def _read_words(
         self, words: Tensor, real: Tensor, earlier: Earlier | None, word_drop: float, drop: float
