@@ -18,7 +18,6 @@ from collections import defaultdict
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from askmask.evaluation.meter import Meter
 from askmask.evaluation.protocols import UNGATED
@@ -29,7 +28,7 @@ from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.language import paint
 from askmask.model.mini.perception import part_names
 from askmask.runs.whole_files import write_json
-from askmask.training.mini_scores import answer, val_views
+from askmask.training.mini_scores import answer, painted_at, val_views
 from askmask.training.prompts import asks_of, gate_target, select_target
 from askmask.training.region_cache import owners
 
@@ -67,7 +66,7 @@ def limits(net, folder, count):
             select = (2 * select_target(ask, owner) - 1) * SURE
             gate = gate_target(ask, names).clamp(min=1e-9).log()
             best = paint(select[None], gate[None], instances.masks[None], view.prefix.parts[None])
-            best = F.interpolate(best[:, None], size=view.truth.shape[1:], mode="bilinear")[0, 0] > 0.5
+            best = painted_at(net, view, best, view.truth.shape[1:])[0]
             for name, mask in (("true choice", best.numpy()), ("said", said[number].numpy())):
                 row = Meter().update(mask, view.truth[number], ignore=view.ignored[number])
                 (iou,) = Scored(UNGATED, Meter()).ious([row])

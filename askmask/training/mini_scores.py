@@ -90,6 +90,14 @@ def prefix_now(net: Mini, view: ValView) -> MiniPrefix:
     return replace(view.prefix, seen=net.language.see(pad_regions([view.prefix.instances])))
 
 
+def painted_at(net: Mini, view: ValView, painted: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bring painted choices [N, S/2, S/2] of a view to masks of its pixels, bool [N, H, W]."""
+    whole = net.segmenter.enlarged(
+        view.features, painted[:, None], torch.zeros(len(painted), dtype=torch.long)
+    )
+    return F.interpolate(whole, size=size, mode="bilinear")[:, 0] > 0.5
+
+
 @torch.no_grad()
 def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
     """Return a view's answers bool [N, H, W] and presence logits [N], with or without the mask decoder."""
@@ -97,7 +105,6 @@ def answer(net: Mini, view: ValView, *, decode: bool) -> tuple[Tensor, Tensor]:
     choice = net.prompt_encoder.encode(prefix_now(net, view), tokens)
     size = view.truth.shape[1:]
     if not decode:
-        painted = F.interpolate(choice.painted[:, None], size=size, mode="bilinear")[:, 0]
-        return painted > 0.5, choice.presence
+        return painted_at(net, view, choice.painted, size), choice.presence
     out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
     return F.interpolate(out.logits, size=size, mode="bilinear")[:, 0] > 0, out.presence_logits

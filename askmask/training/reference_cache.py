@@ -97,7 +97,9 @@ class ReferenceCache:
                 found[key, DAMAGED] = damaged(exact, number + row)
             found |= self._own(keys, scene, instances, percept, shard.objects[row])
             masks = torch.stack(list(found.values())) if found else torch.zeros(0, side, side)
-            evidence, relation, overlap = refer(percept, pyramid(features), 0, instances, masks, self.net.config)
+            evidence, relation, overlap = refer(
+                percept, pyramid(features), 0, instances, masks, self.net.config
+            )
             lies = torch.cat([relation, overlap], -1)
             rows = {which: number for number, which in enumerate(found)}
             yield ViewReferences(rows, evidence.half().numpy(), lies.half().numpy())

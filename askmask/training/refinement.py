@@ -44,7 +44,9 @@ class RefinementConfig:
     clicks: int = 1  # per view
     boxes: int = 1  # per view
     literal: float = 0.3
-    parts: float = 0.15  # share that asks for parts of things, where some do: thin, and rare among all prompts
+    parts: float = (
+        0.15  # share that asks for parts of things, where some do: thin, and rare among all prompts
+    )
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses; 0 = it is frozen
     seed: int = 0
@@ -174,9 +176,7 @@ class RefinementTask:
             given = net.segmenter.click(instances, torch.from_numpy(place))
             drawn = net.segmenter.decoder(own, given)
             clicked = net.segmenter.enlarged(own, drawn.logits[:, :1], drawn.row)
-            goals_at = [
-                [_shrink(goal, side), None] for side in (parts.shape[-1], net.segmenter.mask_size)
-            ]
+            goals_at = [[_shrink(goal, side), None] for side in (parts.shape[-1], net.segmenter.mask_size)]
             more = _decoder_losses(drawn, clicked, *goals_at)
             for name, value in more.items():
                 losses["click_" + name] = losses.get("click_" + name, torch.zeros(())) + 0.15 * value
