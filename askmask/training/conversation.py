@@ -59,7 +59,8 @@ class ConversationConfig(SelectionConfig):
     views: int = 12
     prompts: int = 4
     talks: int = 1
-    reads: int = 0  # prompts more in a step that are read alone, without the picture: what they say
+    reads: int = 0  # prompts more in a step that are read by themselves, without a picture: what they say
+    reads_first: float = 0.0  # share of the run, at its beginning, in which nothing else is done
     literal: float = 0.25
     own: float = 0.5  # share of dialogues with own answers before, once all of it is reached
     own_from: float = 0.1  # progress at which own answers begin
@@ -159,6 +160,8 @@ class ConversationTask(SelectionTask):
             self.served = 0
             self._begin_epoch()
         config, random = self.config, self.random
+        if config.reads and progress < config.reads_first:
+            return Step([], [], [], self._to_read(config.reads))
         chosen = self._order[self.served : self.served + config.views * processes()]
         self.served += len(chosen)
         views = [self._talks[number] for number in own_share(list(chosen))]
@@ -192,6 +195,16 @@ class ConversationTask(SelectionTask):
         """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""
         self.module.eval()
         language = self.module.language.train()
+        losses: dict[str, Tensor] = {}
+        figures: dict[str, float] = {}
+        if batch.reads:
+            texts = [ask.text for ask in batch.reads]
+            read = language.understand(language.words.tokens(texts), self.config.word_drop)
+            alone = reading_losses(read, batch.reads, self.module.config)
+            losses |= {f"alone_{name}": value for name, value in alone.items()}
+        if not batch.views:
+            figures |= {name: float(loss.detach()) for name, loss in losses.items()}
+            return sum_of(losses.values()), figures
         regions, owners = self._regions([view.seen for view in batch.views])
         pictures = language.see(regions)
         said = self._true_answers(batch)
@@ -205,8 +218,6 @@ class ConversationTask(SelectionTask):
         heard = self._heard(batch.talks)
         told = [number for number, (_, round) in enumerate(rounds) if round.ask is not None]
         middle, total = len(single) // 2, len(single) + len(told)
-        losses: dict[str, Tensor] = {}
-        figures: dict[str, float] = {}
         for rows in (single[:middle], single[middle:]):
             if rows:
                 choice, part = self._choose(rows, pictures, owners, None, None, 1.0)
@@ -228,11 +239,6 @@ class ConversationTask(SelectionTask):
             add(losses, part, len(rows) / total)
             refers = torch.tensor([bool(rounds[number][1].refers) for number in told])
             figures |= {"follow_right": float(part["right"][refers].mean())} if refers.any() else {}
-        if batch.reads:
-            texts = [ask.text for ask in batch.reads]
-            read = language.understand(language.words.tokens(texts), self.config.word_drop)
-            alone = reading_losses(read, batch.reads, self.module.config)
-            losses |= {f"alone_{name}": value for name, value in alone.items()}
         losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
         if pictures.measures.shape[-1]:
             tables = [view.seen.measures for view in batch.views]

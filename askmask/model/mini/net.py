@@ -160,7 +160,7 @@ class MiniPromptEncoder(nn.Module):
         text: str = "",
         reply: str = "",
     ) -> Remembered:
-        """Return a memory after one more round: a prompt, its reply and the masks [m, S, S] or [m, S/2, S/2] of its answer."""
+        """Return a memory after one more round: a prompt, its reply and its masks [m, S, S] or [m, S/2, S/2]."""
         assert prefix.percept is not None, "only a network that remembers keeps what pools under a mask"
         regions, numbers = prefix.instances.evidence.shape
         before = memory or Remembered.nothing(regions, numbers, masks.device)
