@@ -10,6 +10,7 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import STRANGE, Mini
 from askmask.model.mini.reading import Read
 from askmask.model.mini.vocabulary import Vocabulary, one_slip
+from askmask.model.mini.words import Said, WordHasher
 from askmask.training.run import wider
 
 SIZES = MiniConfig(
@@ -108,6 +109,17 @@ def test_unknown_words_are_named_with_what_is_spelt_like_them():
     assert [one.slip for one in words.unknown_words("bwol giraffe bow")] == [True, False, True]
     assert not words.strange("the aple") and words.strange("the giraffe") and words.strange("???")
     assert Vocabulary([]).notice("anything") is None
+
+
+def test_a_typing_error_is_read_as_the_word_that_was_meant():
+    words = WordHasher(256, 256, 48, ["the", "red", "bowl", "box", "near"])
+    wrong, right = words.tokens(["the red bwol!"]), words.tokens(["the red bowl!"])
+    assert torch.equal(wrong.ids, right.ids) and torch.equal(wrong.pieces, right.pieces)
+    assert not torch.equal(words.tokens(["the giraffe"]).ids, words.tokens(["the bowl"]).ids)
+    said = [words.earlier([Said(((text, "yes"),))]).tokens.ids for text in ("the red bwol", "the red bowl")]
+    assert torch.equal(*said)
+    untaught = WordHasher(256, 256, 48)
+    assert not torch.equal(untaught.tokens(["bwol"]).ids, untaught.tokens(["bowl"]).ids)
 
 
 @pytest.mark.parametrize(

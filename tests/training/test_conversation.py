@@ -142,6 +142,26 @@ def test_a_round_that_is_told_what_it_refers_to_hears_its_chain_alone(discs, tmp
         assert bool(shorter) == bool(given)
 
 
+def test_a_run_may_begin_by_reading_alone(discs, tmp_path):
+    settings = ["steps=4", "views=1", "reads=6", "reads_first=0.5", "log_every=1", "evaluate_every=100"]
+    for _ in start(recipe(discs, tmp_path / "run", *settings)):
+        pass
+    steps = rows(tmp_path / "run")[:4]
+    assert all(row["alone_said"] > 0 and row["alone_kind"] > 0 for row in steps)
+    assert [("select" in row) for row in steps] == [False, False, True, True]
+
+
+def test_half_of_what_is_read_alone_composes_evenly(discs, tmp_path):
+    """Prompts that name two things are too rare among all others to learn which of them is which."""
+    task = BUILDERS["conversation"](recipe(discs, tmp_path, "reads=400"), RunFolder(tmp_path))
+    asks = task.next_batch(0.0).asks[0]
+    kinds = [[replace(asks[0], kind=kind)] for kind in ("both", "instead")]
+    task._readable = asks * 100, kinds
+    read = [ask.kind for ask in task._to_read(400)]
+    assert read.count("both") == read.count("instead") == 100
+    assert task._to_read(0) == []
+
+
 def test_what_rounds_have_of_those_before_can_be_taken_away(discs, tmp_path):
     """Ablations: without masks the memory takes no part, without words the ear does not."""
 

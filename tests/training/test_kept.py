@@ -12,6 +12,8 @@ from askmask.errors import CheckpointError, DataError, SettingError
 from askmask.formats.own import write_examples
 from askmask.imaging.mask import Mask
 from askmask.model.checkpoint import load_checkpoint
+from askmask.model.mini.config import MiniConfig
+from askmask.model.mini.net import Mini
 from askmask.training.export import export_segmentation
 from askmask.training.losses import alternatives_loss, mask_loss, presence_loss, score_loss
 from askmask.training.recipes import RECIPES
@@ -169,6 +171,25 @@ def test_masks_are_learnt_with_the_language_side_or_over_it(small_mini, tmp_path
     moved = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
     assert any(name.startswith("segmenter.decoder.") for name in moved)
     assert any(name.startswith("prompt_encoder.language.") for name in moved) == bool(choice)
+
+
+def test_blends_are_learnt_with_the_mask_decoder_over_all_pixels(small_mini, tmp_path):
+    write_discs(tmp_path, scenes=1, seed=1, size=48)
+    net, config = load_checkpoint(small_mini)
+    whole = Mini(MiniConfig.from_dict(config.segmenter | {"blends": True}))
+    whole.load_state_dict(net.state_dict(), strict=False)
+    data = RefinementConfig(train=(str(tmp_path),), views=1, prompts=4, clicks=1, boxes=1, choice=0)
+    task = RefinementTask(whole, data)
+    optimiser = torch.optim.AdamW(whole.segmenter.blend.parameters(), 1e-2)
+    batch, losses = task.next_batch(0.0), []
+    for _ in range(8):
+        loss, figures = task.loss(batch, 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(figures["mask"])
+    assert losses[-1] < losses[0]
+    assert whole.segmenter.decoder.neck.weight.grad is not None
 
 
 def test_a_batch_knows_what_to_ignore_and_whether_anything_is_there(small_mini, squares, tmp_path):

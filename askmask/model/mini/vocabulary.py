@@ -22,7 +22,7 @@ class Unknown:
 
     word: str
     nearest: tuple[str, ...] = ()
-    slip: bool = False  # one letter off a known word: a typing error, which mini was taught to read
+    slip: bool = False  # one letter off a known word: a typing error, read as the nearest of these
 
 
 class Vocabulary:
@@ -40,6 +40,13 @@ class Vocabulary:
         if not words:
             return [Unknown(prompt.strip()[:20])]
         return [self._meet(word) for word in words if word not in self.words]
+
+    def read_as(self, word: str) -> str:
+        """Return a word as it is read: a slip as the known word that it is nearest to."""
+        if not self.words or word in self.words or not _WORD.fullmatch(word):
+            return word
+        met = self._meet(word)
+        return met.nearest[0] if met.slip else word
 
     def strange(self, prompt: str) -> bool:
         """Whether a prompt has a word that is neither known nor a slip of a known one."""

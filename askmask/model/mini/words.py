@@ -105,7 +105,10 @@ class WordHasher:
     def tokens(self, prompts: list[str]) -> MiniTokens:
         """Read B prompts of at most `limit` words; what is beyond goes unread."""
         strange = torch.tensor([self.vocabulary.strange(prompt) for prompt in prompts])
-        return self._tokens([split(prompt, self.limit) for prompt in prompts], strange)
+        return self._tokens([self._read(prompt, self.limit) for prompt in prompts], strange)
+
+    def _read(self, text: str, limit: int) -> list[str]:
+        return [self.vocabulary.read_as(word) for word in split(text, limit)]
 
     def earlier(self, said: Sequence[Said]) -> Earlier | None:
         """Read what was said before B prompts, of each at most MOST_HEARD words, the latest; None if nothing was."""
@@ -113,7 +116,7 @@ class WordHasher:
         most = min(MOST_OF_A_TEXT, self.limit)  # it knows no places beyond those of a prompt
         for one in said:
             texts = enumerate(one.latest_first())
-            words = [(w, at, ago) for ago, text in texts for at, w in enumerate(split(text, most)) if w]
+            words = [(w, at, ago) for ago, text in texts for at, w in enumerate(self._read(text, most)) if w]
             rows.append(words[:MOST_HEARD])
         longest = max(map(len, rows), default=0)
         if not longest:
