@@ -49,6 +49,7 @@ from askmask.training.vocabulary import Vocabulary
 
 EYES = ("segmenter.encoder.", "prompt_encoder.perception.")
 LANGUAGE = "prompt_encoder.language."
+BLEND = "segmenter.blend."
 # Settings of the data that a run may go on with changed: what is learnt does not depend on them.
 FREE = ("val", "val_items", "val_views", "workers", "cache", "cache_gb", "check", "wait_s")
 
@@ -179,7 +180,7 @@ def replies_task(recipe: ReplyRecipe, folder: RunFolder) -> Task:
     """Build the stage of replies over any weights of mini. The words come from the data at the first start."""
     model, begun = model_of(folder, recipe.start), (folder.root / "model.json").exists()
     words = set() if model is None or begun else reply_vocabulary(recipe.data.train, model)
-    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE), words=words)
+    net, _ = _mini(recipe, folder, wanted=(*EYES, LANGUAGE, BLEND), words=words)
     return ReplyTask(net, recipe.data)
 
 
@@ -313,10 +314,13 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
             found.append(MiniConfig.from_dict(NetConfig.load(exported).segmenter))
         elif place.exists():
             found.append(MiniConfig.load(place))
-    # One speaks, another does not yet, or was not yet taught all of its words.
+    # One speaks, another does not yet, or was not yet taught all of its words. And one has parts that another, of which
+    # other weights are wanted, has not.
     words = max((one.replies for one in reversed(found)), key=len, default=())
+    parts = {part: any(getattr(one, part) for one in found) for part in ("blends", "word_roles")}
     found = [
-        replace(one, replies=words) if one.replies == words[: len(one.replies)] else one for one in found
+        replace(one, **parts, replies=words if one.replies == words[: len(one.replies)] else one.replies)
+        for one in found
     ]
     if any(other != found[-1] for other in found):
         raise CheckpointError("the starts are of networks with other sizes or names", got=", ".join(start))

@@ -73,6 +73,16 @@ def test_a_forgotten_name_between_commas_is_named():
         override(mini_phase_one(), ["start=mini,,runs/eyes"])
 
 
+def test_a_start_may_lack_parts_that_another_has(tmp_path):
+    """Words of one run, masks of another begun before it: the network has what either has."""
+    config = MiniConfig.from_dict(NetConfig.load(find_checkpoint("mini")).segmenter)
+    words, masks = (str(tmp_path / name) for name in ("words", "masks"))
+    for name, sizes in ((words, {"word_roles": True, "blends": False}), (masks, {"blends": True})):
+        write_json(RunFolder(name).root / "model.json", replace(config, **sizes).to_dict())
+    both = model_of(RunFolder(tmp_path / "run"), (words, f"{masks}@segmenter+adapter"))
+    assert both == replace(config, word_roles=True, blends=True)
+
+
 def test_starts_must_be_of_one_network_and_the_runs_own_sizes_come_first(tmp_path):
     bundled = str(find_checkpoint("mini"))
     model = MiniConfig.from_dict(NetConfig.load(find_checkpoint("mini")).segmenter)
