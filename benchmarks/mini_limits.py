@@ -5,8 +5,9 @@
 "True choice" paints the regions and parts that the truth names, out of the regions that mini's eyes found, without
 the mask decoder; "said" paints what the words chose, whether or not the model says that anything is there. The
 difference is the words' to gain, what the true choice lacks is the eyes'. "Seen" is how often the eyes are right about
-the objects they found: what they are, their colour, what they are made of, and each fact that is certain. Kinds of
-request stand beside the concepts.
+the objects they found: what they are, their colour, what they are made of, and each fact that is certain. "Read" is how
+often all that a prompt says is read right off its words alone: the kind of request, the names said, the names denied.
+Kinds of request stand beside the concepts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.language import paint
 from askmask.model.mini.perception import part_names
+from askmask.model.mini.reading import names_of
 from askmask.runs.whole_files import write_json
 from askmask.training.mini_scores import answer, painted_at, val_views
 from askmask.training.prompts import asks_of, gate_target, select_target
@@ -46,6 +48,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     net, _ = load_checkpoint(find_checkpoint(options.model), device="cpu")
     found = limits(net, options.folder, options.views)
+    found["read"] = read(net, options.folder, options.views)
     found["seen"] = seen(net, options.folder, options.views)
     found["machine"] = f"{platform.machine()}, torch {torch.__version__}"
     write_json(options.out, found)
@@ -76,6 +79,28 @@ def limits(net, folder, count):
         key: {name: round(float(np.mean(values)), 3) for name, values in rows.items()}
         | {"prompts": len(rows["said"])}
         for key, rows in sorted(scores.items())
+    }
+
+
+@torch.no_grad()
+def read(net, folder, count):
+    """Return how often the kind of each prompt is read right, and all names it says and denies, by its kind."""
+    names, kinds, right = names_of(net.config), net.config.kinds, defaultdict(lambda: defaultdict(list))
+    shard = read_shard(shards(folder)[0])
+    for row in range(min(count, len(shard.rgb))):
+        asks = asks_of(*shard.facts(row))
+        tokens = net.language.words.tokens([ask.text for ask in asks])
+        says = net.language.understand(tokens)
+        for number, ask in enumerate(asks):
+            for key in ("all", ask.kind):
+                right[key]["kind"].append(kinds[int(says.kind[number].argmax())] == ask.kind)
+                for what, logits in (("said", says.said), ("denied", says.denied)):
+                    given = {name for name, logit in zip(names, logits[number], strict=True) if logit > 0}
+                    right[key][what].append(given == getattr(ask, what) & set(names))
+    return {
+        key: {what: round(float(np.mean(values)), 3) for what, values in rows.items()}
+        | {"prompts": len(rows["kind"])}
+        for key, rows in sorted(right.items())
     }
 
 
