@@ -18,6 +18,7 @@ from askmask.formats.dense import read_shard
 from askmask.model.checkpoint import save_checkpoint
 from askmask.model.config import NetConfig
 from askmask.model.mini import language
+from askmask.model.mini.encoder import pyramid
 from askmask.model.mini.memory import Remembered, pad_memories, refer
 from askmask.model.mini.net import Mini
 from askmask.model.mini.words import (
@@ -235,7 +236,7 @@ def test_a_regions_own_mask_gives_the_evidence_of_the_region(net, picture):
     features = net.look(picture, net.segmenter.prepare(picture)).features
     instances = prefix.instances
     evidence, relation, overlap = refer(
-        prefix.percept, features.maps, 0, instances, instances.masks, net.config
+        prefix.percept, pyramid(features), 0, instances, instances.masks, net.config
     )
     solid = (instances.masks > 0.5).flatten(1).any(1)
     torch.testing.assert_close(evidence[:, :-17], instances.evidence[:, :-17])
@@ -363,7 +364,7 @@ def test_long_memories_go_through_a_few_at_a_time(model, picture, monkeypatch):
 
 def test_words_that_name_an_earlier_answer_are_not_told_as_unknown():
     model = askmask.load("mini", device="cpu")
-    assert any("instance" in notice for notice in model.backend.net.unread("left of instance 2"))
+    assert any("frobnicator" in notice for notice in model.backend.net.unread("left of frobnicator"))
     session = model.open(np.full((48, 64, 3), 128, np.uint8))
     for text in ("the mug", "the bowl"):
         session.ask(text, words=False)
