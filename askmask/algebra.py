@@ -1,8 +1,8 @@
 """Prompts that are nothing but algebra over masks already known, answered exactly: no model is asked.
 
-"m1 and m3 together", "all of them except m2", "everything but those", "the overlap of m1 and m2", "m1 - m2". One side
-of "and" or "except" may be in words that a model must answer first ("all of them except the red one"). A prompt that
-is anything else, or of which a part is not clear, is not algebra.
+"m1 and m3 together", "all of them except m2", "everything but those", "the overlap of m1 and m2", "m1 - m2", and "m1"
+or a user's name alone. One side of "and" or "except" may be in words that a model must answer first ("all of them except
+the red one"). A prompt that is anything else, or of which a part is not clear, is not algebra.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from askmask.references import EXPLICIT, Mention, mentions, references_of, whole
 
 MADE_BY: Final = "user algebra"
 SAME = 0.5  # least IoU at which a model's segment is taken for a known one
+BY_NAME = ("id", "name")  # of `references.mentions`: rules of names that nobody else has
 WITHIN = 0.8  # least share of a model's segment in a known one that it is cut out of
 
 How = Literal["each", "together", "overlap", "all but"]
@@ -72,7 +73,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _BUT = r"(?:except(?: for)?|excluding|but not|without|minus|other than|apart from|but)"
-_SYMBOLS = re.compile(r"~?[mr]\d+(?:\s*[-+|&]\s*~?[mr]\d+)+|~[mr]\d+")
+_SYMBOLS = re.compile(r"~?[mr]\d+(?:\s*[-+|&]\s*~?[mr]\d+)+|~[mr]\d+", re.IGNORECASE)
+_SIGN = re.compile(r"\s([-+|&])\s+")  # between names, with spaces around it: "left-hand" is one
 _COMPLEMENT = re.compile(
     rf"(?:everything|anything|the (?:whole )?picture|the rest)(?: else)? {_BUT} (?P<a>.+)"
     r"|(?:everything |all that is |what is )?outside(?: of)? (?P<b>.+)"
@@ -92,14 +94,19 @@ _DEFINITE = re.compile(r"(?:the|its|their|that|this|those|these|my|your)\s", re.
 
 def _symbols(text: str, rounds: Sequence[Round]) -> Formula | None:
     """Read "m1 - m2 + m3", from left to right."""
-    if not _SYMBOLS.fullmatch(text):
+    if _SYMBOLS.fullmatch(text):
+        terms = re.findall(r"([-+|&]?)\s*(~?)([mr]\d+)", text, re.IGNORECASE)
+    elif len(parts := _SIGN.split(text)) > 1:
+        names = zip(("", *parts[1::2]), parts[::2], strict=True)
+        terms = [(sign, "~" if name.startswith("~") else "", name.removeprefix("~")) for sign, name in names]
+    else:
         return None
     made: Segment | None = None
     used: list[Mention] = []
-    for sign, negated, name in re.findall(r"([-+|&]?)\s*(~?)([mr]\d+)", text):
+    for sign, negated, name in terms:
         mention = whole(name, rounds)
         members = _segments(mention, rounds)
-        if mention is None or not members:
+        if mention is None or not members or mention.rule not in BY_NAME:
             return None
         used.append(mention)
         one = ~_united(members) if negated else _united(members)
@@ -141,7 +148,7 @@ def _sum(text: str, rounds: Sequence[Round]) -> Formula | None:
         kept, how = union["a"] or union["b"], "together"
     parts = len([part for part in _AND.split(kept) if part])
     if not but and parts == 1 and how == "each":
-        return None  # a single reference is no algebra
+        return _alone(kept, rounds)
     keep = _Side.read(kept, rounds)
     drop = _Side.read(dropped, rounds) if but else _Side()
     if keep is None or drop is None or (keep.words and drop.words):
@@ -155,6 +162,14 @@ def _sum(text: str, rounds: Sequence[Round]) -> Formula | None:
         return None
     of = "keep" if keep.words else "drop" if drop.words else ""
     return Formula(how, keep.segments, drop.segments, _joined((keep, drop)), words, of)
+
+
+def _alone(text: str, rounds: Sequence[Round]) -> Formula | None:
+    """Read "m1", "r2" or a user's name: what is shown again. Other single references are a model's to read."""
+    mention = whole(text, rounds)
+    if mention is None or mention.rule not in BY_NAME or not (segments := _segments(mention, rounds)):
+        return None
+    return Formula("each", segments, references=references_of([mention]))
 
 
 def _asks(words: str, but: str, keep: _Side, rounds: Sequence[Round]) -> bool:

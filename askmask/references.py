@@ -88,11 +88,14 @@ def _by_name(text: str, rounds: Sequence[Round]) -> Iterator[Mention]:
 
 def _by_id(text: str, rounds: Sequence[Round]) -> Iterator[Mention]:
     known = {r.id for r in rounds} | {s.id for r in rounds for s in r.segments or ()}
-    for hit in re.finditer(r"(?:\b(?:segment|mask|round|answer) )?(?<!\w)([mr]\d+)(?!\w)", text):
-        if hit[1] in known:
-            yield Mention(hit.start(), hit.end(), "id", (hit[1],))
-        elif hit[1].startswith("m"):
-            yield Mention(hit.start(), hit.end(), "id", why=f"this conversation has no {hit[1]}")
+    for hit in re.finditer(
+        r"(?:\b(?:segment|mask|round|answer) )?(?<!\w)([mr]\d+)(?!\w)", text, re.IGNORECASE
+    ):
+        name = hit[1] if hit[1] in known else hit[1].lower()
+        if name in known:
+            yield Mention(hit.start(), hit.end(), "id", (name,))
+        elif name.startswith("m"):
+            yield Mention(hit.start(), hit.end(), "id", why=f"this conversation has no {name}")
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")

@@ -50,6 +50,12 @@ ROUNDS = named([*MUGS, asked("the pot", M4, name="kettle")])
         ("m4 - m1 + m2", ROUNDS, [(M4 - M1) | M2], [("m4", "m1", "m2")]),
         ("~m1 & m4", ROUNDS, [~M1 & M4], [("m1", "m4")]),
         ("r1 - m2", ROUNDS, [M1 | M3], [("m1", "m2", "m3")]),
+        ("m1", ROUNDS, [M1], [("m1",)]),
+        ("show me M3.", ROUNDS, [M3], [("m3",)]),
+        ("r1", ROUNDS, [M1, M2, M3], [("m1",), ("m2",), ("m3",)]),
+        ("the kettle", ROUNDS, [M4], [("m4",)]),
+        ("m1 - kettle", ROUNDS, [M1 - M4], [("m1", "m4")]),
+        ("kettle & m1 + m2", ROUNDS, [(M4 & M1) | M2], [("m4", "m1", "m2")]),
     ],
 )
 def test_algebra_in_words_is_exact(text, rounds, masks, parents):
@@ -62,7 +68,9 @@ def test_algebra_in_words_is_exact(text, rounds, masks, parents):
 @pytest.mark.parametrize(
     "text",
     [
-        "m1",  # a mention alone
+        "it",  # a mention alone that words decide
+        "m1 - the red one",
+        "something - red - hot",
         "its handle",
         "the mug left of m2",
         "the mug between m1 and m2",
