@@ -75,11 +75,6 @@ class MiniSegmenter(nn.Module):
         maps = self.encoder(pixels)
         return Features(maps if self.blend is None else (self.blend(pixels, maps[0]), *maps))
 
-    def draw(self, features: Features, prompts: Prompts) -> MaskOutput:
-        """Return the supervised mask, then the three alternatives, all at the side `mask_size`."""
-        out = self.decoder(features, prompts)
-        return replace(out, logits=self.enlarged(features, out.logits, out.row))
-
     def enlarged(self, features: Features, masks: Tensor, row: Tensor) -> Tensor:
         """Bring masks [Q, K, S/2, S/2] to the side `mask_size`; those of prompt q lie in picture `row[q]`."""
         if self.blend is None:

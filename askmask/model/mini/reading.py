@@ -3,8 +3,8 @@
 A name is a category, colour, attribute or part that the dense heads know; a request may say it ("the red mugs") or
 deny it ("but not the red ones"). Matched with what each region is by the same names, words reach pixels at once.
 One summary of all words cannot tell which noun is which ("no red mugs, just the blue box"), so every word is read by
-itself: which names it gives, and in which role. Roles hang on the order of words, which a recurrent layer follows at
-once; attention with the same words took ten times as many.
+itself: which names it gives, and in which role. Roles hang on the order of words, which a recurrent layer learns to
+follow sooner than attention does.
 Trained on what the world knows of each prompt. Letters as in seams.py; K kinds, N names, O regions, T words.
 """
 
