@@ -1,7 +1,7 @@
 """Prompts that are nothing but algebra over masks already known, answered exactly: no model is asked.
 
 "m1 and m3 together", "all of them except m2", "everything but those", "the overlap of m1 and m2", "m1 - m2", and "m1"
-or a user's name alone. One side of "and" or "except" may be in words that a model must answer first ("all of them except
+or a user's name alone. One side of "and" or "except" may be in words that a model must answer first ("all of them but
 the red one"). A prompt that is anything else, or of which a part is not clear, is not algebra.
 """
 

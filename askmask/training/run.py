@@ -317,7 +317,9 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     # One speaks, another does not yet, or was not yet taught all of its words. And one has parts that another, of which
     # other weights are wanted, has not.
     words = max((one.replies for one in reversed(found)), key=len, default=())
-    parts = {part: any(getattr(one, part) for one in found) for part in ("blends", "word_roles")}
+    parts: dict[str, Any] = {
+        part: any(getattr(one, part) for one in found) for part in ("blends", "word_roles")
+    }
     found = [
         replace(one, **parts, replies=words if one.replies == words[: len(one.replies)] else one.replies)
         for one in found
