@@ -109,6 +109,7 @@ def test_unknown_words_are_named_with_what_is_spelt_like_them():
     assert [one.slip for one in words.unknown_words("bwol giraffe bow")] == [True, False, True]
     assert not words.strange("the aple") and words.strange("the giraffe") and words.strange("???")
     assert Vocabulary([]).notice("anything") is None
+    assert words.notice("the r\u200bed apple\0") is None
 
 
 def test_a_typing_error_is_read_as_the_word_that_was_meant():

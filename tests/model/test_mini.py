@@ -236,6 +236,13 @@ def test_the_nearest_thing_has_the_first_rank_and_stuff_none():
     assert not ranks[:, 3].any()
 
 
+def test_what_no_one_sees_in_a_prompt_is_not_read():
+    """A NUL or a mark of direction in "the red box" found nothing, and nothing said why."""
+    for odd in ("the red box\0", "the \u202ered box", "the r\u200bed \ufeffbox"):
+        assert split(odd, 48) == ["the", "red", "box"]
+    assert split("the\tred\nbox", 48) == ["the", "red", "box"] and split("\0", 48) == [""]
+
+
 def test_words_match_regions_by_the_names_both_have():
     reading = Reading(SIZES)
     names = names_of(SIZES)

@@ -12,8 +12,15 @@ from difflib import get_close_matches
 from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
+# Control characters but white space, zero widths, marks of direction: they say nothing.
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 NAMED = 4  # unknown words that a notice names
 CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
+
+
+def seen(text: str) -> str:
+    """Return a text without what no one sees of it."""
+    return _UNSEEN.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Vocabulary:
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
         """Return the words of a prompt that were never taught, each once; its signs if it has no word at all."""
+        prompt = seen(prompt)
         if not self.words or not prompt.strip():
             return []
         words = list(dict.fromkeys(_WORD.findall(prompt.lower())))
