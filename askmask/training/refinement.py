@@ -44,9 +44,7 @@ class RefinementConfig:
     clicks: int = 1  # per view
     boxes: int = 1  # per view
     literal: float = 0.3
-    parts: float = (
-        0.15  # share that asks for parts of things, where some do: thin, and rare among all prompts
-    )
+    parts: float = 0.15  # share that asks for parts, where some do: they are thin, and rare among all
     shards_per_round: int = 4
     choice: float = 0.5  # weight of the language side's own losses; 0 = it is frozen
     seed: int = 0

@@ -14,7 +14,7 @@ def model():
 @pytest.mark.parametrize(
     ("plain", "other"),
     [
-        ("the bottle", "the botlte"),  # a typing error
+        ("the glass", "the glsas"),  # a typing error
         ("the bottle", "no boxes, just the bottle"),
         ("the bottle", "leave the boxes, take the bottle"),
         ("the bottle", "the bottle, not the glass"),

@@ -173,6 +173,16 @@ def test_masks_are_learnt_with_the_language_side_or_over_it(small_mini, tmp_path
     assert any(name.startswith("prompt_encoder.language.") for name in moved) == bool(choice)
 
 
+def test_parts_are_asked_for_as_often_as_is_wanted(small_mini, tmp_path):
+    write_discs(tmp_path, scenes=1, seed=1, size=48)
+    net, _ = load_checkpoint(small_mini)
+    for share in (0.0, 1.0):
+        data = RefinementConfig(train=(str(tmp_path),), views=1, prompts=6, literal=1.0 - share, parts=share)
+        (wanted,) = RefinementTask(net, data).next_batch(0.0)
+        asked = [bool(ask.parts) for ask in wanted.asks]
+        assert all(asked) if share else not all(asked)
+
+
 def test_blends_are_learnt_with_the_mask_decoder_over_all_pixels(small_mini, tmp_path):
     write_discs(tmp_path, scenes=1, seed=1, size=48)
     net, config = load_checkpoint(small_mini)

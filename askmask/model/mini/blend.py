@@ -1,9 +1,9 @@
 """From half the picture's side to all of it: every pixel is a blend of the cells around it.
 
 Which cells, the picture alone says, so it is found once and serves every mask, whatever was asked. A cell at stride 2
-on an outline lies half in and half out; blurred up, that costs small things a tenth of their IoU. After the convex
+on an outline lies half in and half out; blurred up, that costs small things most. After the convex
 upsampling of optical flow in RAFT (Teed and Deng, "RAFT: Recurrent all-pairs field transforms", ECCV 2020, section
-3.3). Letters as in seams.py; R the cells along one side of a neighbourhood.
+3.3). Letters as in seams.py.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ class MiniPromptEncoder(nn.Module):
         """Encode B prompts, each about the picture in its row of `features`."""
         found = self.prefixes(features)
         seen = self.language.see(pad_regions([one.instances for one in found]))
-        most, side = seen.states.shape[1], features.maps[-3].shape[-2:]
-        masks = features.maps[-3].new_zeros(len(found), most, *side)
+        y2 = pyramid(features)[0]
+        masks = y2.new_zeros(len(found), seen.states.shape[1], *y2.shape[-2:])
         for row, one in enumerate(found):
             masks[row, : len(one.instances.masks)] = one.instances.masks
         return self.language(seen, tokens).on(masks, torch.stack([one.parts for one in found]))

@@ -91,9 +91,8 @@ class ByWord(nn.Module):
         """[B, T, D] and which of them are read [B, T] -> [B, ROLES, N]."""
         length = words.shape[1]
         places = torch.arange(1, length + 1, device=real.device)
-        ends = (
-            (real * places).amax(1).clamp(min=1)
-        )  # what lies behind the last word must not be heard backwards
+        # What lies behind the last word must not be heard backwards.
+        ends = (real * places).amax(1).clamp(min=1)
         packed = pack_padded_sequence(
             words * real[..., None], ends.cpu(), batch_first=True, enforce_sorted=False
         )

@@ -18,7 +18,7 @@ NAMED = 4  # unknown words that a notice names
 CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
 
 
-def seen(text: str) -> str:
+def visible(text: str) -> str:
     """Return a text without what no one sees of it."""
     return _UNSEEN.sub("", text)
 
@@ -41,7 +41,7 @@ class Vocabulary:
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
         """Return the words of a prompt that were never taught, each once; its signs if it has no word at all."""
-        prompt = seen(prompt)
+        prompt = visible(prompt)
         if not self.words or not prompt.strip():
             return []
         words = list(dict.fromkeys(_WORD.findall(prompt.lower())))
