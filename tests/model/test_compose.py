@@ -119,6 +119,8 @@ def test_a_typing_error_is_read_as_the_word_that_was_meant():
     assert not torch.equal(words.tokens(["the giraffe"]).ids, words.tokens(["the bowl"]).ids)
     said = [words.earlier([Said(((text, "yes"),))]).tokens.ids for text in ("the red bwol", "the red bowl")]
     assert torch.equal(*said)
+    short = WordHasher(256, 256, 48, ["the", "red", "ride", "mug", "can"])
+    assert torch.equal(short.tokens(["the rde mgu"]).ids, short.tokens(["the red mug"]).ids)  # not "ride"
     untaught = WordHasher(256, 256, 48)
     assert not torch.equal(untaught.tokens(["bwol"]).ids, untaught.tokens(["bowl"]).ids)
 

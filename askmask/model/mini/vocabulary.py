@@ -72,17 +72,27 @@ class Vocabulary:
     def _look_up(self, word: str) -> Unknown:
         alike = sorted(known for known in self.words if abs(len(known) - len(word)) <= 2)
         nearest = tuple(get_close_matches(word, alike, n=2, cutoff=CLOSE)) if len(word) <= 20 else ()
-        slips = tuple(known for known in nearest if one_slip(word, known))
+        swaps = tuple(known for known in alike if swapped(word, known))
+        slips = (*swaps, *(known for known in nearest if known not in swaps and one_slip(word, known)))
         return Unknown(word, slips or nearest, bool(slips))
 
 
 def one_slip(word: str, known: str) -> bool:
-    """Whether one letter left out, put in, changed or swapped with the next makes a word of another, of 4 or more."""
-    if len(known) < 4:
-        return False
-    start = next(
-        (n for n, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known))
-    )
-    rest, wanted = word[start:], known[start:]
-    swapped = rest[:2] == wanted[:2][::-1] and rest[2:] == wanted[2:]
-    return rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:] or swapped
+    """Whether one letter left out, put in or changed makes a word of another, of 4 letters or more; or a swap does."""
+    rest, wanted = _unlike(word, known)
+    one = rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:]
+    return swapped(word, known) or (len(known) >= 4 and one)
+
+
+def swapped(word: str, known: str) -> bool:
+    """Whether two neighbouring letters swapped make a word of another, of 3 letters or more: "mgu" of "mug"."""
+    rest, wanted = _unlike(word, known)
+    neighbours = len(rest) > 1 and rest[:2] == wanted[:2][::-1]
+    return len(known) >= 3 and neighbours and rest[2:] == wanted[2:]
+
+
+def _unlike(word: str, known: str) -> tuple[str, str]:
+    """Return both from the first letter on in which they differ."""
+    least = min(len(word), len(known))
+    start = next((n for n in range(least) if word[n] != known[n]), least)
+    return word[start:], known[start:]
