@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from askmask.errors import SettingError
 from askmask.model.mini.instances import evidence_width
 from askmask.model.mini.language import Choice, Seen
 from askmask.model.mini.memory import OVERLAP, References, Remembered, pad_memories
@@ -127,6 +128,12 @@ class ConversationTask(SelectionTask):
     config: ConversationConfig
 
     def __init__(self, net: Mini, config: ConversationConfig, *, fresh: bool):
+        if config.reads_first and not config.reads:
+            raise SettingError(
+                "reads_first is the share of a run in which prompts are read alone, and reads is 0",
+                got=f"reads_first={config.reads_first:g}",
+                do="Say how many prompts of a step are read alone: reads=48.",
+            )
         super().__init__(net, config, fresh=fresh)
         self.reference_cache = ReferenceCache(net, config.cache)
         self._talks: list[TalkView] = []
@@ -188,8 +195,10 @@ class ConversationTask(SelectionTask):
         These name two things, and are too rare among all others to learn which of them is which.
         """
         every, kinds = self._readable
-        pools = [kinds[n // 2 % len(kinds)] if kinds and n % 2 == 0 else every for n in range(count)]
-        return [pool[int(self.random.integers(len(pool)))] for pool in pools]
+        numbers = range(count * processes())  # `count` for each process
+        pools = [kinds[n // 2 % len(kinds)] if kinds and n % 2 == 0 else every for n in numbers]
+        drawn = [pool[int(self.random.integers(len(pool)))] for pool in pools]
+        return list(own_share(drawn))
 
     def loss(self, batch: Step, progress: float) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """Compare choice, part, presence, what is spoken of and what was understood on the way with the truth."""

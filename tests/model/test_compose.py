@@ -121,6 +121,10 @@ def test_a_typing_error_is_read_as_the_word_that_was_meant():
     assert torch.equal(*said)
     short = WordHasher(256, 256, 48, ["the", "red", "ride", "mug", "can"])
     assert torch.equal(short.tokens(["the rde mgu"]).ids, short.tokens(["the red mug"]).ids)  # not "ride"
+    ranks = WordHasher(256, 256, 48, ["the", "second", "box"])
+    assert torch.equal(ranks.tokens(["the 2nd box"]).ids, ranks.tokens(["the second box"]).ids)
+    assert ranks.vocabulary.notice("the 2nd box") is None
+    assert ranks.vocabulary.notice("the 3rd box") == "I do not know: 3rd"
     untaught = WordHasher(256, 256, 48)
     assert not torch.equal(untaught.tokens(["bwol"]).ids, untaught.tokens(["bowl"]).ids)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import askmask
+from askmask.errors import SettingError
 from askmask.formats.dense import read_shard
 from askmask.loading import find_checkpoint
 from askmask.model.config import NetConfig
@@ -149,6 +150,21 @@ def test_a_run_may_begin_by_reading_alone(discs, tmp_path):
     steps = rows(tmp_path / "run")[:4]
     assert all(row["alone_said"] > 0 and row["alone_kind"] > 0 for row in steps)
     assert [("select" in row) for row in steps] == [False, False, True, True]
+
+
+def test_a_share_of_nothing_to_read_is_refused(discs, tmp_path):
+    with pytest.raises(SettingError, match=r"reads is 0; got reads_first=0.5. .* reads=48"):
+        BUILDERS["conversation"](recipe(discs, tmp_path, "reads_first=0.5"), RunFolder(tmp_path))
+
+
+def test_processes_read_other_prompts_alone(discs, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        task = BUILDERS["conversation"](recipe(discs, tmp_path, "reads=40"), RunFolder(tmp_path))
+        read.append([ask.text for ask in task.next_batch(0.0).reads])
+    assert len(read[0]) == len(read[1]) == 40 and read[0] != read[1]
 
 
 def test_half_of_what_is_read_alone_composes_evenly(discs, tmp_path):

@@ -44,7 +44,7 @@ def cluster(percept: Percept, row: int, limit: int) -> Tensor:
     inside = percept.foreground[row, 0].flatten().sigmoid()
     cells = (inside > 0.5).nonzero()[:, 0]  # only these can belong to an object
     inside = inside[cells]
-    embedding = percept.embedding[row].flatten(1)[:, cells].T.contiguous()  # [cells, 2 + FREE]
+    embedding = percept.embedding[row].flatten(1)[:, cells]  # [2 + FREE, cells]
     standing = percept.seed[row, 0].flatten()[cells].sigmoid()
     free = torch.ones_like(inside)
     masks: list[Tensor] = []
@@ -55,10 +55,10 @@ def cluster(percept: Percept, row: int, limit: int) -> Tensor:
         if score < SEED_FLOOR:
             break
         # The founder's neighbours vote on the centre once: one mean-shift step.
-        near = torch.exp(-(embedding - embedding[at]).square().sum(1)) * inside
+        near = torch.exp(-(embedding - embedding[:, at, None]).square().sum(0)) * inside
         weight = near * (near > 0.5)
-        centre = weight @ embedding / weight.sum()
-        near = torch.exp(-(embedding - centre).square().sum(1)) * inside
+        centre = embedding @ weight / weight.sum()
+        near = torch.exp(-(embedding - centre[:, None]).square().sum(0)) * inside
         members = (near > 0.5).float()
         fresh = members @ free
         free = free * (1 - members)
@@ -128,16 +128,16 @@ def look_under(
     percept: Percept, maps: tuple[Tensor, ...], row: int, masks: Tensor, config: MiniConfig
 ) -> Shown:
     """Pool the maps of picture `row` over any masks [N, S/2, S/2]."""
-    pooled = [_pool(map_[row], masks) for map_ in maps]
-    chances = [
-        _pool(percept.category[row].softmax(0), masks),
-        _pool(percept.colour[row].softmax(0), masks),
-        _pool(percept.attributes[row].sigmoid(), masks),
-        _pool(percept.shares[row], masks),
-    ]
-    depth = percept.depth[row]
-    mean = _pool(depth, masks)
-    spread = (_pool(depth.square(), masks) - mean.square()).clamp(min=0).sqrt()
+    shrunk = {size: _shrunk(masks, size) for size in {map_.shape[-2:] for map_ in maps}}
+
+    def pool(map_: Tensor) -> Tensor:
+        weight = shrunk[map_.shape[-2:]]
+        return weight @ map_[row].flatten(1).T / weight.sum(1, keepdim=True).clamp(min=1e-4)
+
+    pooled = [pool(map_) for map_ in maps]
+    chances = [pool(map_) for map_ in (*percept.chances, percept.shares)]
+    mean = pool(percept.depth)
+    spread = (pool(percept.depth.square()) - mean.square()).clamp(min=0).sqrt()
     certain = (masks * percept.seed[row].sigmoid()).flatten(1).amax(1, keepdim=True)
     shape, boxes = geometry(masks)
     category, colour, attributes = chances[:3]
@@ -215,12 +215,14 @@ def _alike(one: Tensor, other: Tensor) -> Tensor:
     return F.normalize(one, dim=1) @ F.normalize(other, dim=1).T
 
 
-def _pool(map_: Tensor, masks: Tensor) -> Tensor:
-    """Average [n, h, w] under each of [O, S/2, S/2]: [O, n]."""
-    if masks.shape[-2:] != map_.shape[-2:]:
-        masks = F.adaptive_avg_pool2d(masks[None], (map_.shape[-2], map_.shape[-1]))[0]
-    weight = masks.flatten(1)
-    return weight @ map_.flatten(1).T / weight.sum(1, keepdim=True).clamp(min=1e-4)
+def _shrunk(masks: Tensor, size: torch.Size) -> Tensor:
+    """Bring masks [O, S/2, S/2] to the cells of a map of `size`, [O, cells]."""
+    if masks.shape[-2:] == size:
+        return masks.flatten(1)
+    rows, columns = masks.shape[-2] // size[0], masks.shape[-1] // size[1]
+    # Strided sums: the library's own pooling takes four times as long.
+    parts = [masks[:, row::rows, column::columns] for row in range(rows) for column in range(columns)]
+    return torch.stack(parts).mean(0).flatten(1)
 
 
 def geometry(masks: Tensor) -> tuple[Tensor, Tensor]:

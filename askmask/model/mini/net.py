@@ -28,6 +28,7 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
+from askmask.model.mini.specks import without_specks
 from askmask.model.mini.speech import HEARD, Speech
 from askmask.model.mini.spoken import read_again
 from askmask.model.mini.words import UNSAID, MiniTokens, Said, split
@@ -263,7 +264,7 @@ class Mini(AskMaskNet):
 
     def _decoded(self, look: Look, choice: Choice, multimask: bool) -> MaskOutput:
         painted = self.adapter(choice)
-        out = self.segmenter.decode(look.features, painted, multimask=multimask)
+        out = self._drawn(look, painted, multimask)
         instances = look.prefix.instances
         return replace(out, objects=instances.masks, chosen=painted.chosen[:, : len(instances.masks)])
 
@@ -311,7 +312,11 @@ class Mini(AskMaskNet):
             )
         places = marks.points[None] if marks.box is None else marks.box.reshape(1, 2, 2)
         prompts = self.segmenter.click(look.prefix.instances, places)
-        return self.segmenter.decode(look.features, prompts, multimask=multimask)
+        return self._drawn(look, prompts, multimask)
+
+    def _drawn(self, look: Look, prompts: Prompts, multimask: bool) -> MaskOutput:
+        out = self.segmenter.decode(look.features, prompts, multimask=multimask)
+        return replace(out, logits=without_specks(out.logits))
 
     def notices(self, look: Look) -> tuple[str, ...]:
         """Say so where the picture is unlike those trained on."""

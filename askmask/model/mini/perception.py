@@ -9,6 +9,7 @@ spatial embeddings and clustering bandwidth", CVPR 2019, with one fixed bandwidt
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +41,19 @@ class Percept:
 
     def row(self, number: int) -> Percept:
         """Return what is said of one picture of the batch."""
+        if len(self.depth) == 1:
+            return self  # with what was worked out of it
         return Percept(*(getattr(self, field.name)[number : number + 1] for field in fields(self)))
 
-    @property
+    @cached_property
     def shares(self) -> Tensor:
         """Probability of each part name, then of SURFACE, [B, len(part_names), S/2, S/2]."""
         return torch.cat([self.parts.softmax(1), self.surface.sigmoid()], 1)
+
+    @cached_property
+    def chances(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Probability of each category, of each colour, and of each attribute, [B, n, S/4, S/4]."""
+        return self.category.softmax(1), self.colour.softmax(1), self.attributes.sigmoid()
 
 
 def part_names(config: MiniConfig) -> tuple[str, ...]:

@@ -14,6 +14,15 @@ from functools import lru_cache
 _WORD = re.compile(r"\w+")
 # Control characters but white space, zero widths, marks of direction: they say nothing.
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Written short, and read in full. Whoever knows the word knows this too.
+SHORT = {
+    "1st": "first",
+    "2nd": "second",
+    "3rd": "third",
+    "4th": "fourth",
+    "5th": "fifth",
+    "6th": "sixth",
+}
 NAMED = 4  # unknown words that a notice names
 CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
 
@@ -47,10 +56,11 @@ class Vocabulary:
         words = list(dict.fromkeys(_WORD.findall(prompt.lower())))
         if not words:
             return [Unknown(prompt.strip()[:20])]
-        return [self._meet(word) for word in words if word not in self.words]
+        return [self._meet(word) for word in words if SHORT.get(word, word) not in self.words]
 
     def read_as(self, word: str) -> str:
         """Return a word as it is read: a slip as the known word that it is nearest to."""
+        word = SHORT.get(word, word)
         if not self.words or word in self.words or not _WORD.fullmatch(word):
             return word
         met = self._meet(word)
