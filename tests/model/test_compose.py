@@ -10,7 +10,7 @@ from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import STRANGE, Mini
 from askmask.model.mini.reading import Read
 from askmask.model.mini.vocabulary import Vocabulary, one_slip
-from askmask.model.mini.words import Said, WordHasher
+from askmask.model.mini.words import Said, WordHasher, split
 from askmask.training.run import wider
 
 SIZES = MiniConfig(
@@ -124,9 +124,27 @@ def test_a_typing_error_is_read_as_the_word_that_was_meant():
     ranks = WordHasher(256, 256, 48, ["the", "second", "box"])
     assert torch.equal(ranks.tokens(["the 2nd box"]).ids, ranks.tokens(["the second box"]).ids)
     assert ranks.vocabulary.notice("the 2nd box") is None
+    assert torch.equal(ranks.tokens(["2"]).ids, ranks.tokens(["two"]).ids)
     assert ranks.vocabulary.notice("the 3rd box") == "I do not know: 3rd"
     untaught = WordHasher(256, 256, 48)
     assert not torch.equal(untaught.tokens(["bwol"]).ids, untaught.tokens(["bowl"]).ids)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("What can't I reach?", "what can not i reach ?"),
+        ("what CANNOT it hold", "what can not it hold"),
+        ("cant", "can not"),
+        ("can\u2019t, won\u00b4t, won`t", "can not , will not , will not"),
+        ("isnt it, doesn't", "is not it , does not"),
+        ("\ufb01nd the \uff12 mugs", "find the 2 mugs"),
+        ("a cantaloupe in a font, the plant I want", "a cantaloupe in a font , the plant i want"),
+        ("what\u2019s that", "what ' s that"),
+    ],
+)
+def test_a_word_has_one_spelling(written, read):
+    assert split(written, 100) == read.split()
 
 
 @pytest.mark.parametrize(

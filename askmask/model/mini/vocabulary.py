@@ -10,19 +10,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from unicodedata import normalize
 
 _WORD = re.compile(r"\w+")
 # Control characters but white space, zero widths, marks of direction: they say nothing.
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Denials have many spellings, and the common ones are rare in training's prompts.
+_VERBS = "do|does|did|is|are|was|were|has|have|had|could|would|should|must|need|might"
+_DENIALS = (
+    (re.compile(rf"\b({_VERBS})n'?t\b"), r"\1 not"),
+    (re.compile(r"\bca(?:nno|n'?)t\b"), "can not"),
+    (re.compile(r"\bwon'?t\b"), "will not"),
+)
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'"))
 # Written short, and read in full. Whoever knows the word knows this too.
-SHORT = {
-    "1st": "first",
-    "2nd": "second",
-    "3rd": "third",
-    "4th": "fourth",
-    "5th": "fifth",
-    "6th": "sixth",
-}
+SHORT = dict(zip("123456789", "one two three four five six seven eight nine".split(), strict=True))
+SHORT |= {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
 NAMED = 4  # unknown words that a notice names
 CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
 
@@ -30,6 +33,14 @@ CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
 def visible(text: str) -> str:
     """Return a text without what no one sees of it."""
     return _UNSEEN.sub("", text)
+
+
+def plain(text: str) -> str:
+    """Return a text in one spelling: small letters, straight apostrophes, "can't" and "cannot" as "can not"."""
+    text = normalize("NFKC", visible(text).translate(_APOSTROPHES)).lower()
+    for spellings, one in _DENIALS:
+        text = spellings.sub(one, text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -50,10 +61,10 @@ class Vocabulary:
 
     def unknown_words(self, prompt: str) -> list[Unknown]:
         """Return the words of a prompt that were never taught, each once; its signs if it has no word at all."""
-        prompt = visible(prompt)
+        prompt = plain(prompt)
         if not self.words or not prompt.strip():
             return []
-        words = list(dict.fromkeys(_WORD.findall(prompt.lower())))
+        words = list(dict.fromkeys(_WORD.findall(prompt)))
         if not words:
             return [Unknown(prompt.strip()[:20])]
         return [self._meet(word) for word in words if SHORT.get(word, word) not in self.words]

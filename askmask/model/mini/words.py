@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askmask.model.mini.vocabulary import Vocabulary, visible
+from askmask.model.mini.vocabulary import Vocabulary, plain
 from askmask.model.seams import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -29,8 +29,8 @@ FARTHEST = 7  # rounds ago; what is farther is taken to be as far
 
 
 def split(prompt: str, limit: int) -> list[str]:
-    """Return the prompt's words and signs in lower case, at most `limit`; at least one (possibly "")."""
-    found = islice(_WORD.finditer(visible(prompt).lower()), limit)
+    """Return the prompt's words and signs in one spelling, at most `limit`; at least one (possibly "")."""
+    found = islice(_WORD.finditer(plain(prompt)), limit)
     return [one[0][:LONGEST_WORD] for one in found] or [""]
 
 
