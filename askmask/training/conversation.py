@@ -40,10 +40,9 @@ from askmask.training.selection import (
     SelectionConfig,
     SelectionTask,
     facts_of,
-    measure_loss,
     of_targets,
-    pair_loss,
     reading_losses,
+    regional_losses,
     selection_losses,
     targets,
     understanding_losses,
@@ -248,10 +247,8 @@ class ConversationTask(SelectionTask):
             add(losses, part, len(rows) / total)
             refers = torch.tensor([bool(rounds[number][1].refers) for number in told])
             figures |= {"follow_right": float(part["right"][refers].mean())} if refers.any() else {}
-        losses["pairs"] = pair_loss(pictures.facts, [view.seen.pairs for view in batch.views], owners)
-        if pictures.measures.shape[-1]:
-            tables = [view.seen.measures for view in batch.views]
-            losses["measures"] = measure_loss(pictures.measures, tables, owners)
+        seen = [view.seen for view in batch.views]
+        losses |= regional_losses(pictures, seen, owners, self.module.config)
         figures |= {name: float(loss.detach()) for name, loss in losses.items()}
         return sum_of(losses.values()), figures | {"prompts": float(total)}
 

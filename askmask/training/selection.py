@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from askmask.formats.dense import read_facts, shards
 from askmask.model.mini.compose import ORDERS
 from askmask.model.mini.config import MiniConfig
-from askmask.model.mini.language import Choice, Regions
+from askmask.model.mini.language import Choice, Regions, Seen
 from askmask.model.mini.net import Mini
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import Read, names_of
@@ -37,6 +37,7 @@ from askmask.training.prompts import (
     select_target,
 )
 from askmask.training.region_cache import RegionCache, ShardSight
+from askmask.training.vocabulary import UNKNOWN, Tables, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ class SeenView:
     conversational: list[Ask]  # the others; never empty
     pairs: np.ndarray  # of `pair_table`
     measures: np.ndarray  # of `measure_table`, where the network composes
+    names: Tables | None  # what its objects are called, where the network recognises
 
 
 def facts_of(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -109,14 +111,17 @@ class SelectionTask:
             self._standardise()
 
     def _read(self, path: Path) -> list[SeenView]:
-        sight = self.cache.sight(path)
+        sight, config = self.cache.sight(path), self.module.config
+        words = Vocabulary(config.categories, config.colours, config.parts, config.attributes)
         found = []
         for row, (facts, seen) in enumerate(facts_of(path)):
             if asks := asks_of(facts, seen):
                 literal = [ask for ask in asks if ask.literal] or asks
                 other = [ask for ask in asks if not ask.literal] or asks
-                measures = measure_table(facts, seen) if self.module.config.composes else np.zeros((0, 0))
-                found.append(SeenView(sight, row, asks, literal, other, pair_table(facts, seen), measures))
+                measures = measure_table(facts, seen) if config.composes else np.zeros((0, 0))
+                names = words.tables(facts["objects"]) if config.recognises else None
+                pairs = pair_table(facts, seen)
+                found.append(SeenView(sight, row, asks, literal, other, pairs, measures, names))
         return found
 
     def _standardise(self) -> None:
@@ -160,9 +165,7 @@ class SelectionTask:
         target, counted = targets(asks, owned, seen.real)
         losses = selection_losses(choice, target, counted, asks, self.module.config)
         losses |= understanding_losses(choice, asks, owned, self.module.config)
-        losses["pairs"] = pair_loss(pictures.facts, [view.pairs for view, _ in batch], owners)
-        if pictures.measures.shape[-1]:
-            losses["measures"] = measure_loss(pictures.measures, [v.measures for v, _ in batch], owners)
+        losses |= regional_losses(pictures, [view for view, _ in batch], owners, self.module.config)
         right = (((choice.select > 0) == (target > 0.5)) | ~counted).all(1).float().mean()
         figures = {name: float(loss.detach()) for name, loss in losses.items()}
         return sum_of(losses.values()), figures | {"all_right": float(right), "prompts": float(len(asks))}
@@ -312,6 +315,42 @@ def of_targets(
             target[row, -1 if at == len(owner) else at] = 1
             known[row] = True
     return target, known
+
+
+def regional_losses(
+    pictures: Seen, views: Sequence[SeenView], owners: list[np.ndarray], config: MiniConfig
+) -> dict[str, Tensor]:
+    """Return losses of what is read off regions, whatever is asked: names, quantities, what pairs are to each other."""
+    losses = {"pairs": pair_loss(pictures.facts, [view.pairs for view in views], owners)}
+    if config.composes:
+        losses["measures"] = measure_loss(pictures.measures, [view.measures for view in views], owners)
+    if config.recognises:
+        losses["names"] = name_loss(pictures.names, [view.names for view in views], owners, config)
+    return losses
+
+
+def name_loss(
+    names: Tensor, tables: Sequence[Tables | None], owners: list[np.ndarray], config: MiniConfig
+) -> Tensor:
+    """Return the loss of chances of names of regions, [B, O, N], over true objects and stuff."""
+    sizes = [len(config.categories), len(config.colours), len(config.attributes)]
+    every = names[..., : sum(sizes)].clamp(1e-4, 1 - 1e-4)
+    losses: list[Tensor] = []
+    for row, (table, owner) in enumerate(zip(tables, owners, strict=True)):
+        stuff = np.arange(len(owner)) >= len(owner) - len(config.stuff)
+        known = np.flatnonzero((owner > 0) | stuff)
+        if table is None or not len(known):
+            continue
+        ids = owner[known]
+        category, colour, attributes = every[row, torch.from_numpy(known)].split(sizes, -1)
+        truth = torch.from_numpy(table.attributes[ids]).float()
+        each = F.binary_cross_entropy(attributes, truth.clamp(min=0), reduction="none")
+        one_of = [
+            F.nll_loss(chance.log(), torch.from_numpy(target[ids]), ignore_index=UNKNOWN, reduction="sum")
+            for chance, target in ((category, table.category), (colour, table.colour))
+        ]
+        losses.append((sum_of(one_of) / 2 + (each * (truth >= 0)).sum() / 4) / len(known))
+    return sum_of(losses) / max(1, len(losses)) if losses else names.new_zeros(())
 
 
 def measure_loss(measures: Tensor, tables: list[np.ndarray], owners: list[np.ndarray]) -> Tensor:

@@ -37,6 +37,7 @@ class MiniConfig:
     listens: bool = False  # whether its choice hears the words of earlier rounds (words.py, `Earlier`)
     blends: bool = False  # whether its masks have the picture's side (blend.py), or half of it
     word_roles: bool = False  # whether it reads names word by word, each in its role (reading.py)
+    recognises: bool = False  # whether it names regions by all of their evidence (recognise.py), or by pixels alone
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
@@ -45,7 +46,7 @@ class MiniConfig:
         check_sizes(self)
 
     def grown(self, kinds: Iterable[str], *, remembers: bool = False) -> MiniConfig:
-        """Return a network that also composes, by roles of words, and knows these kinds of request besides its own.
+        """Return a network that also composes, by roles of words, recognises, and knows these kinds of request too.
 
         `remembers`: that it also remembers earlier masks and hears earlier words; one that does already goes on so.
         """
@@ -55,6 +56,7 @@ class MiniConfig:
             kinds=(*self.kinds, *new),
             composes=True,
             word_roles=True,
+            recognises=True,
             remembers=self.remembers or remembers,
             listens=self.listens or remembers,
         )
@@ -112,7 +114,7 @@ def check_sizes(config: MiniConfig) -> None:
         words = getattr(config, name)
         if type(words) is not tuple or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
-    for name in ("composes", "remembers", "listens", "blends", "word_roles"):
+    for name in ("composes", "remembers", "listens", "blends", "word_roles", "recognises"):
         if type(value := getattr(config, name)) is not bool:
             raise CheckpointError(f"mini's {name} must be true or false", got=repr(value)[:40])
     if not (config.categories and config.colours and config.parts and config.kinds):

@@ -25,6 +25,7 @@ from askmask.model.mini.memory import Memory, Recalled, References
 from askmask.model.mini.pairs import Pairs
 from askmask.model.mini.perception import part_names
 from askmask.model.mini.reading import MATCHES, Read, Reading, names_of
+from askmask.model.mini.recognise import Recognise
 from askmask.model.mini.words import FARTHEST, Earlier, MiniTokens, WordEmbedding, WordHasher
 from askmask.model.seams import TokenStates
 
@@ -201,6 +202,7 @@ class Language(nn.Module):
         self.pick = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
         self.gate = nn.Linear(2 * width, len(part_names(config)))
         self.presence = nn.Sequential(nn.Linear(2 * width + 3, width), nn.GELU(), nn.Linear(width, 1))
+        self.recognise = Recognise(config, evidence_width(config)) if config.recognises else None
         self.compose = Compose(config, evidence_width(config)) if config.composes else None
         self.memory = Memory(config, PAIR) if config.remembers else None
         self.listen = nn.Embedding(FARTHEST + 1, width) if config.listens else None
@@ -213,6 +215,8 @@ class Language(nn.Module):
         """Do the part that depends on the picture alone."""
         evidence = ((regions.evidence - self.evidence_mean) / self.evidence_scale).clamp(-6, 6)
         names = regions.evidence[..., self.pooled : self.pooled + self.names]
+        if self.recognise is not None:
+            names = self.recognise(evidence, names) * regions.real[..., None]
         states = self.look(evidence)
         facts, pairs = self.pairs(states, states, regions.relation)
         bias = self.relate(pairs).permute(0, 3, 1, 2).unflatten(1, (self.layers, self.heads))
