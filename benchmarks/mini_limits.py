@@ -106,29 +106,41 @@ def read(net, folder, count):
 
 @torch.no_grad()
 def seen(net, folder, count):
-    """Return how often each name and fact of the objects that were found is right, over the first views of a folder."""
-    config, right = net.config, defaultdict(list)
+    """Return how often each name and fact of the objects that were found is right, over the first views of a folder.
+
+    By pixels alone, and by all of the evidence, which is what words choose by.
+    """
+    config, right = net.config, defaultdict(lambda: defaultdict(list))
     materials = [n for n, name in enumerate(config.attributes) if name.startswith("material=")]
     sizes = [len(config.categories), len(config.colours), len(config.attributes)]
     shard = read_shard(shards(folder)[0])
     for row in range(min(count, len(shard.rgb))):
         objects = {item["id"]: item for item in shard.facts(row)[0]["objects"]}
         features = net.segmenter.encode(net.segmenter.prepare(shard.rgb[row])[None])
-        instances = net.prompt_encoder.prefix(None, features).instances
+        prefix = net.prompt_encoder.prefix(None, features)
+        instances = prefix.instances
         owner = owners(instances, shard.objects[row], config.stuff)
-        names = instances.evidence[:, sum(config.widths[:3]) :][:, : sum(sizes)].split(sizes, 1)
-        for number in range(instances.things):
-            if (item := objects.get(int(owner[number]))) is None:
-                continue
-            category, colour, attributes = (values[number] for values in names)
-            right["category"].append(config.categories[1 + int(category[1:].argmax())] == item["category"])
-            right["colour"].append(config.colours[int(colour.argmax())] == item["colour"])
-            made = config.attributes[materials[int(attributes[materials].argmax())]]
-            right["material"].append(made == f"material={item['material']}")
-            for at, name in enumerate(config.attributes):
-                if (truth := item["attributes"].get(name)) is not None:
-                    right[name].append(bool(attributes[at] > 0.5) == truth)
-    return {name: round(float(np.mean(values)), 3) for name, values in right.items()}
+        pixels = instances.evidence[:, sum(config.widths[:3]) :]
+        for by, names in (("by pixels", pixels), ("by all evidence", prefix.seen.names[0])):
+            for number in range(instances.things):
+                if (item := objects.get(int(owner[number]))) is None:
+                    continue
+                category, colour, attributes = names[number, : sum(sizes)].split(sizes)
+                true = {
+                    "category": config.categories[1 + int(category[1:].argmax())] == item["category"],
+                    "colour": config.colours[int(colour.argmax())] == item["colour"],
+                    "material": config.attributes[materials[int(attributes[materials].argmax())]]
+                    == f"material={item['material']}",
+                }
+                for at, name in enumerate(config.attributes):
+                    if (truth := item["attributes"].get(name)) is not None:
+                        true[name] = bool(attributes[at] > 0.5) == truth
+                for name, value in true.items():
+                    right[by][name].append(value)
+    return {
+        by: {name: round(float(np.mean(values)), 3) for name, values in facts.items()}
+        for by, facts in right.items()
+    }
 
 
 def asked(folder):

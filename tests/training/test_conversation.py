@@ -97,6 +97,15 @@ def test_new_parts_begin_without_a_say(discs, tmp_path):
     assert torch.equal(one.states, other.states) and torch.equal(one.of, other.of)
 
 
+def test_names_are_put_right_by_what_the_world_calls_things(discs, tmp_path):
+    task = BUILDERS["conversation"](recipe(discs, tmp_path, "views=2"), RunFolder(tmp_path))
+    assert task.module.config.recognises
+    loss, figures = task.loss(task.next_batch(0.0), 0.0)
+    loss.backward()
+    assert figures["names"] > 0
+    assert task.module.language.recognise.more[-1].weight.grad.any()
+
+
 def test_what_dialogues_answer_and_refer_to(discs):
     shard = read_shard(discs / "data" / "shard-00000.npz")
     scene, view = shard.facts(0)

@@ -37,7 +37,9 @@ class MiniConfig:
     listens: bool = False  # whether its choice hears the words of earlier rounds (words.py, `Earlier`)
     blends: bool = False  # whether its masks have the picture's side (blend.py), or half of it
     word_roles: bool = False  # whether it reads names word by word, each in its role (reading.py)
-    recognises: bool = False  # whether it names regions by all of their evidence (recognise.py), or by pixels alone
+    recognises: bool = (
+        False  # whether it names regions by all of their evidence (recognise.py), or by pixels alone
+    )
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
