@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -421,19 +421,23 @@ def _unit(score: torch.Tensor) -> float:
 
 
 def _bytes_of(value: Any) -> int:
-    """Add up the tensors inside dataclasses, sequences and key-value caches."""
+    """Add up the tensors inside dataclasses, what they have worked out, sequences and key-value caches, each once."""
+    return sum(size for _, size in {(one.data_ptr(), one.nbytes) for one in _tensors_in(value)})
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
-        return value.nbytes
+        yield value
+        return
+    inside: Iterable[Any] = ()
     if is_dataclass(value):
-        return sum(_bytes_of(getattr(value, one.name)) for one in fields(value))
-    if isinstance(value, (tuple, list)):
-        return sum(map(_bytes_of, value))
-    if hasattr(value, "layers"):  # transformers' caches
-        return sum(
-            _bytes_of([getattr(layer, "keys", None), getattr(layer, "values", None)])
-            for layer in value.layers
-        )
-    return 0
+        inside = vars(value).values()
+    elif isinstance(value, (tuple, list)):
+        inside = value
+    elif hasattr(value, "layers"):  # transformers' caches
+        inside = [getattr(layer, name, None) for layer in value.layers for name in ("keys", "values")]
+    for one in inside:
+        yield from _tensors_in(one)
 
 
 @contextmanager

@@ -338,6 +338,17 @@ def test_a_long_conversation_is_attended_to_in_parts_with_the_same_answer(model,
     assert [ref.id for ref in whole.references] == [ref.id for ref in parts.references]
 
 
+def test_memory_counts_what_was_worked_out_and_shared_tensors_once(model, picture):
+    view = model.view_of(model.open(picture))
+    percept, whole = view.look.prefix.percept, view.nbytes
+    chances = vars(percept).pop("chances")
+    assert whole - view.nbytes == sum(one.nbytes for one in chances) > 0
+    assert percept.shares.data_ptr() == view.look.prefix.parts.data_ptr()
+    less = view.nbytes
+    vars(percept).pop("shares")
+    assert view.nbytes == less
+
+
 def test_long_memories_go_through_a_few_at_a_time(model, picture, monkeypatch):
     session = talk(model, picture)
     state = model.backend.begin(model.view_of(session))
