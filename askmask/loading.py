@@ -46,7 +46,7 @@ def load(
             raise no_presence(str(name))
         return open_pointing(choice, device=device, confirm=confirm)
     from askmask.backends.neural import NeuralBackend, memory_guard
-    from askmask.model.checkpoint import fingerprint, load_checkpoint
+    from askmask.model.checkpoint import GRAPHS, fingerprint, load_checkpoint
     from askmask.model.config import NetConfig
     from askmask.model.protocols import protocol_named
     from askmask.session import Model
@@ -56,6 +56,10 @@ def load(
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
+        if (folder / GRAPHS).is_dir() and place == "cpu":
+            from askmask.model.mini.graphs import run_graphs
+
+            net = run_graphs(net, folder / GRAPHS)
     if threshold is not None and (rules.best_of_three or not config.trained_heads.get("presence")):
         raise no_presence(config.name)
     if threshold is not None and not 0 <= threshold <= 1:

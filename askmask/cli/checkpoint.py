@@ -186,3 +186,34 @@ def new(
     size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
     say(f"{done}: {size / 1e6:.1f} MB. The licences are those of the base weights: check them.")
     say(f"try: askmask train phase_one data=FOLDER model={done}")
+
+
+ONNX = """
+Write a model folder whose modules are ONNX graphs: the same answers in less time on a processor.
+
+Examples:
+
+  askmask onnx mini models/mini-onnx
+
+  askmask segment photo.jpg "the mug" --model models/mini-onnx
+
+MODEL is mini, or a folder of weights that were trained like it. Needs: pip install 'askmask[onnx]'.
+"""
+
+
+@app.command("onnx", help=ONNX)
+def onnx(
+    model: Annotated[str, typer.Argument(help="mini, or a model folder.")],
+    out: Annotated[Path, typer.Argument(help="The model folder to write.")],
+) -> None:
+    """Export graphs."""
+    from rich.console import Console
+
+    from askmask.loading import find_checkpoint
+    from askmask.model.onnx import write_with_graphs
+
+    source = find_checkpoint(model)
+    with Console(stderr=True).status("exporting"):
+        done = write_with_graphs(source, out)
+    size = sum(path.stat().st_size for path in done.rglob("*") if path.is_file())
+    say(f"{done}: {size / 1e6:.1f} MB, its graphs compute what its weights do")

@@ -7,6 +7,7 @@
     speech.safetensors       what makes replies in words, of small networks that do
     lora.safetensors         its LoRA weights, if any
     head.safetensors         the language model's own head, if it has one apart: for replies, not part of the network
+    graphs/                  modules of small networks as ONNX, if `askmask onnx` made them (mini/graphs.py)
     tokenizer/               tokenizer, chat template and picture settings, if the back-end has them
     card.json                where it comes from: sources, hashes, versions, licence note
 
@@ -39,6 +40,7 @@ from askmask.runs.whole_files import copy_file, settle, whole_file, whole_folder
 CARD = "card.json"
 PARTS = ("segmenter", "adapter", "language", "speech", "lora")
 HEAD = "head.safetensors"
+GRAPHS = "graphs"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NAMED = 6  # keys an error names before it only counts
 
@@ -106,21 +108,27 @@ def write_checkpoint(
         if tensors:
             with whole_file(folder / f"{part}.safetensors") as temporary:
                 save_file(tensors, temporary, metadata={"format": "pt"})
+    write_card(folder, config, provenance)
+
+
+def write_card(folder: Path, config: NetConfig, provenance: Mapping[str, Any]) -> None:
+    """Write the card of a folder in which all else lies."""
     card = {
         "askmask": __version__,
         "name": config.name,
         "backend": config.backend,
         "provenance": dict(provenance),
         "files": {
-            name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for name, p in _files(folder).items()
+            name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            for name, path in files_of(folder).items()
         },
     }
     write_json(folder / CARD, card)
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Return a hash of all that decides a checkpoint's answers: the bytes of weights, config and tokenizer."""
-    return hash_of_files(_files(Path(folder)))
+    """Return a hash of all that decides a checkpoint's answers: the bytes of weights, graphs, config and tokenizer."""
+    return hash_of_files(files_of(Path(folder)))
 
 
 def load_checkpoint(
@@ -252,9 +260,10 @@ def _part_files(folder: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_of(folder: Path) -> dict[str, Path]:
     """Return name -> path of the files of a checkpoint; the folder may hold others."""
     tokenizer = sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file())
+    graphs = sorted((folder / GRAPHS).glob("*.onnx"))
     head = [folder / HEAD] if (folder / HEAD).is_file() else []
-    paths = (folder / "config.json", *_part_files(folder), *head, *tokenizer)
+    paths = (folder / "config.json", *_part_files(folder), *head, *graphs, *tokenizer)
     return {path.relative_to(folder).as_posix(): path for path in paths}

@@ -148,7 +148,7 @@ class MaskDecoder(nn.Module):
     def forward(self, features: Features, prompts: Prompts) -> MaskOutput:
         """Decode Q masks; features of one picture serve all, or one row per prompt of the batch."""
         y2, y4, y8 = pyramid(features if len(features.maps[0]) == 1 else features.rows(prompts.row))
-        batch = len(prompts.sparse)
+        batch = prompts.sparse.shape[0]  # `len` would fix the number of masks in a graph
         base = self.neck(y8)
         fine4, fine2 = self.skip4(y4), self.skip2(y2)
         dense = prompts.dense if prompts.dense.ndim == 4 else prompts.dense[:, :, None, None]

@@ -183,6 +183,7 @@ class Language(nn.Module):
         self.embed = WordEmbedding(config.word_buckets, config.piece_buckets, width, config.max_words)
         self.summary = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.summary, std=0.3)
+        self.graphs: Callable[..., Choice] | None = None  # what stands for `choose`; see graphs.py
         self.read = nn.ModuleList(Layer(width, heads) for _ in range(config.text_layers))
         self.join = nn.ModuleList(Layer(width, heads) for _ in range(config.joint_layers))
         self.kind = nn.Parameter(torch.zeros(2, width))
@@ -256,9 +257,17 @@ class Language(nn.Module):
 
         In the light of `earlier`, what was said before.
         """
-        batch, objects = len(tokens), seen.states.shape[1]
         drop = self.drop if self.training else 0.0
         words, real, read = self._understood(tokens, word_drop, earlier, drop)
+        choose = self.choose if self.graphs is None else self.graphs
+        return choose(seen, words, real, read, references)
+
+    def choose(
+        self, seen: Seen, words: Tensor, real: Tensor, read: Read, references: References | None
+    ) -> Choice:
+        """Do what comes after the words were read by themselves: `words` [B, T, D], of them `real` [B, T]."""
+        drop = self.drop if self.training else 0.0
+        batch, objects = words.shape[0], seen.states.shape[1]
         match = self.reading.match(read, seen.names)
         length = words.shape[1]
         regions = seen.states + self.matched(match)
