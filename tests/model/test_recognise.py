@@ -48,6 +48,14 @@ def test_what_it_learns_moves_names_and_leaves_parts(recognise):
 
 
 @torch.no_grad()
+def test_chances_stay_chances_under_the_noise_of_training(recognise):
+    torch.nn.init.normal_(recognise.more[-1].weight, std=3.0)
+    names = chances(1, 200)
+    found = recognise(torch.randn(1, 200, 7), names + 0.3 * torch.randn_like(names))
+    assert found.min() >= 0 and found.max() <= 4  # of one-of-many names the noise adds up
+
+
+@torch.no_grad()
 def test_regions_that_are_only_padding_have_no_name():
     net = Mini(replace(SIZES, composes=True, recognises=True)).eval()
     size = net.language.evidence_mean.shape[0]

@@ -30,7 +30,8 @@ class Recognise(nn.Module):
     def forward(self, evidence: Tensor, names: Tensor) -> Tensor:
         """Standardised evidence [B, O, E], chances [B, O, N] -> chances [B, O, N]; those of parts stay."""
         parts = names.shape[-1] - sum(self.sizes)
-        category, colour, attributes, rest = names.split([*self.sizes, parts], -1)
+        # In training evidence has noise; a chance below 0 would have odds without bounds.
+        category, colour, attributes, rest = names.clamp(0, 1).split([*self.sizes, parts], -1)
         odds = [change.clamp(max=MOST).exp() for change in self.more(evidence).split(self.sizes, -1)]
         one_of = []
         for chance, more in zip((category, colour), odds[:2], strict=True):
