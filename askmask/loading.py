@@ -56,7 +56,8 @@ def load(
     place, kind = pick_device(device), _dtype(dtype)
     with memory_guard(f"the weights in {folder}"):
         net, config = load_checkpoint(folder, device=place, dtype=kind, published_text=rules.published_text)
-        if (folder / GRAPHS).is_dir() and place == "cpu":
+        # Graphs are of the weights as they are stored, for the processor.
+        if (folder / GRAPHS).is_dir() and place.startswith("cpu") and dtype is None:
             from askmask.model.mini.graphs import run_graphs
 
             net = run_graphs(net, folder / GRAPHS)

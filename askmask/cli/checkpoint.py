@@ -209,9 +209,14 @@ def onnx(
     """Export graphs."""
     from rich.console import Console
 
-    from askmask.loading import find_checkpoint
+    from askmask.errors import SettingError
+    from askmask.loading import BUNDLED, find_checkpoint
     from askmask.model.onnx import write_with_graphs
 
+    if model not in BUNDLED and not Path(model).is_dir():  # before anything is fetched
+        raise SettingError(
+            "only mini, or a folder of weights trained like it, is made into graphs", got=model
+        )
     source = find_checkpoint(model)
     with Console(stderr=True).status("exporting"):
         done = write_with_graphs(source, out)

@@ -30,6 +30,8 @@ def write_with_graphs(source: Path, out: str | Path) -> Path:
             if not name.startswith(f"{GRAPHS}/"):
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 copy_file(path, fresh / name)
+        if (source / "card.md").is_file():
+            copy_file(source / "card.md", fresh / "card.md")
         export_graphs(net, fresh / GRAPHS)
         made = {name: version(name) for name in ("torch", "onnx", "onnxscript")}
         write_card(fresh, config, {**card["provenance"], "graphs": made})

@@ -24,6 +24,7 @@ from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
+from askmask.model.mini.vocabulary import plain
 from askmask.runs.content_hash import sha256
 from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.run_folder import RunFolder, check_kinds, weights_in
@@ -146,7 +147,7 @@ def words_of(folders: Sequence[str]) -> tuple[str, ...]:
             alone = (prompt for view in scene["views"] for prompt in view["prompts"])
             for prompt in chain(alone, chain.from_iterable(talks)):
                 if prompt["kind"] != "unknown" and prompt["facts"].get("said_as") != "mistyped":
-                    counts.update(set(re.findall(r"\w+", prompt["prompt"].lower())))
+                    counts.update(set(re.findall(r"\w+", plain(prompt["prompt"]))))
     return tuple(sorted(word for word, count in counts.items() if count >= MET))
 
 

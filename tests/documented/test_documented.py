@@ -41,7 +41,7 @@ NOT_RUN = {
     "askmask world make --split test --start 3013": "the same with other numbers is in the walk",
     "askmask chat one/images/200003013-0.png": "tests/chat runs it on another picture",
     "askmask onnx mini models/mini-onnx": "tests/model/test_graphs.py makes it, and asks it",
-    "askmask segment photo.jpg \"the mug\" --model models/mini-onnx": "tests/model/test_graphs.py",
+    'askmask segment photo.jpg "the mug" --model models/mini-onnx': "tests/model/test_graphs.py",
     "askmask train mini_masks start=runs/talk": "another start is in the walk; choice=0: tests/training/test_kept.py",
     "askmask train mini_replies start=runs/talk": "tests/training/test_replies.py runs it",
     "askmask train mini_replies start=runs/replies,": "parts of a start: tests/training/test_start.py",

@@ -80,6 +80,7 @@ def test_what_is_too_long_for_a_graph_goes_without(models, monkeypatch):
 def test_the_folder_is_a_checkpoint_of_its_own(folder):
     card = check_files(folder, hashes=True)
     listed = {name for name in card["files"] if name.startswith(f"{GRAPHS}/")}
+    assert (folder / "card.md").read_bytes() == (find_checkpoint("mini") / "card.md").read_bytes()
     assert listed == {f"{GRAPHS}/{path.name}" for path in (folder / GRAPHS).iterdir()} and len(listed) == 6
     assert fingerprint(folder) != fingerprint(find_checkpoint("mini"))
     with pytest.raises(SettingError, match="neither empty nor"):
@@ -110,6 +111,21 @@ def test_weights_that_went_on_need_new_graphs(folder):
     net.segmenter.decoder.bias.data += 0.5
     with pytest.raises(CheckpointError, match="the graph of the decoder is not of these weights"):
         graphs.run_graphs(net, folder / GRAPHS)
+
+
+@pytest.mark.slow
+def test_a_graph_whose_last_number_is_none_is_refused(folder):
+    net, _ = load_checkpoint(find_checkpoint("mini"))
+    net.segmenter.decoder.score[2].bias.data[:] = float("nan")  # in the second of three outputs
+    with pytest.raises(CheckpointError, match="the graph of the decoder is not of these weights; got nan"):
+        graphs.run_graphs(net, folder / GRAPHS)
+
+
+@pytest.mark.slow
+def test_graphs_are_for_the_processor_and_the_weights_as_stored(folder):
+    rounded = askmask.load(folder, device="cpu", dtype="bfloat16").backend.net
+    numbered = askmask.load(folder, device="cpu:0").backend.net
+    assert rounded.language.graphs is None and numbered.language.graphs is not None
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_specks_are_small_pieces_beside_a_large_one(full):
 def test_a_small_mask_alone_stays():
     mask = np.zeros((9, 9), bool)
     mask[4, 4:6] = True
+    assert without_specks(torch.zeros(0, 1, 9, 9)).shape == (0, 1, 9, 9)
     assert not specks(mask).any() and not specks(np.zeros((9, 9), bool)).any()
 
 

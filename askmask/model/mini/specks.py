@@ -16,6 +16,8 @@ SMALL = 20  # so many times smaller than the largest piece of the mask
 
 def without_specks(logits: Tensor) -> Tensor:
     """Turn specks of masks [Q, K, S, S] into "not in the mask"."""
+    if not len(logits):
+        return logits
     found = np.stack([specks(mask) for mask in (logits > 0).flatten(0, 1).cpu().numpy()])
     if not found.any():
         return logits

@@ -10,19 +10,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from unicodedata import normalize
 
 _WORD = re.compile(r"\w+")
 # Control characters but white space, zero widths, marks of direction: they say nothing.
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 # Denials have many spellings, and the common ones are rare in training's prompts.
-_VERBS = "do|does|did|is|are|was|were|has|have|had|could|would|should|must|need|might"
+_VERBS = (
+    "do does did is are was were has have had could would should must need might may dare ought used".split()
+)
 _DENIALS = (
-    (re.compile(rf"\b({_VERBS})n'?t\b"), r"\1 not"),
+    (re.compile(rf"\b({'|'.join(_VERBS)})(?:n'?t| n't|'nt)\b"), r"\1 not"),
     (re.compile(r"\bca(?:nno|n'?)t\b"), "can not"),
     (re.compile(r"\bwon'?t\b"), "will not"),
+    (re.compile(r"\bshan'?t\b"), "shall not"),
+    (re.compile(r"\bain'?t\b"), "is not"),
 )
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'"))
+_DENIED = (
+    *(f"{verb}nt" for verb in _VERBS),
+    "cannot",
+    "cant",
+    "wont",
+)  # of which there are typing errors too
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u00b4`", "'"))
 # Written short, and read in full. Whoever knows the word knows this too.
 SHORT = dict(zip("123456789", "one two three four five six seven eight nine".split(), strict=True))
 SHORT |= {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
@@ -37,7 +46,7 @@ def visible(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return a text in one spelling: small letters, straight apostrophes, "can't" and "cannot" as "can not"."""
-    text = normalize("NFKC", visible(text).translate(_APOSTROPHES)).lower()
+    text = visible(text).translate(_APOSTROPHES).lower()
     for spellings, one in _DENIALS:
         text = spellings.sub(one, text)
     return text
@@ -70,12 +79,12 @@ class Vocabulary:
         return [self._meet(word) for word in words if SHORT.get(word, word) not in self.words]
 
     def read_as(self, word: str) -> str:
-        """Return a word as it is read: a slip as the known word that it is nearest to."""
+        """Return a word as it is read: a slip as the known word, or denial of two words, that it is nearest to."""
         word = SHORT.get(word, word)
         if not self.words or word in self.words or not _WORD.fullmatch(word):
             return word
         met = self._meet(word)
-        return met.nearest[0] if met.slip else word
+        return plain(met.nearest[0]) if met.slip else word
 
     def strange(self, prompt: str) -> bool:
         """Whether a prompt has a word that is neither known nor a slip of a known one."""
@@ -91,7 +100,9 @@ class Vocabulary:
         return f"I do not know: {named}" + (f"; nearest: {', '.join(nearest)}" if nearest else "")
 
     def _look_up(self, word: str) -> Unknown:
-        alike = sorted(known for known in self.words if abs(len(known) - len(word)) <= 2)
+        # A mask's id is no spelling of anything.
+        words = (known for known in (*self.words, *_DENIED) if not any(map(str.isdigit, known)))
+        alike = sorted({known for known in words if abs(len(known) - len(word)) <= 2})
         nearest = tuple(get_close_matches(word, alike, n=2, cutoff=CLOSE)) if len(word) <= 20 else ()
         swaps = tuple(known for known in alike if swapped(word, known))
         slips = (*swaps, *(known for known in nearest if known not in swaps and one_slip(word, known)))

@@ -108,7 +108,8 @@ class WordHasher:
         return self._tokens([self._read(prompt, self.limit) for prompt in prompts], strange)
 
     def _read(self, text: str, limit: int) -> list[str]:
-        return [self.vocabulary.read_as(word) for word in split(text, limit)]
+        read = (word for one in split(text, limit) for word in self.vocabulary.read_as(one).split() or [one])
+        return list(islice(read, limit))
 
     def earlier(self, said: Sequence[Said]) -> Earlier | None:
         """Read what was said before B prompts, of each at most MOST_HEARD words, the latest; None if nothing was."""
