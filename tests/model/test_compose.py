@@ -153,6 +153,7 @@ def test_a_slip_in_a_denial_is_the_denial():
     words = WordHasher(256, 256, 48, ["can", "not", "could", "count", "i", "reach", "m9", "many"])
     right = words.tokens(["i can not reach", "i could not reach"])
     assert torch.equal(words.tokens(["i canot reach", "i coudnt reach"]).ids, right.ids)
+    assert words._read("i wnt can", 9) == ["i", "wnt", "can"]  # not "wont"
     assert words.vocabulary.notice("99 m99") == "I do not know: 99, m99"  # no mask's id is near to them
     assert len(words._read("canot " * 40, 48)) == 48
 

@@ -25,7 +25,8 @@ _DENIALS = (
     (re.compile(r"\bshan'?t\b"), "shall not"),
     (re.compile(r"\bain'?t\b"), "is not"),
 )
-_DENIED = (
+# Those that are long enough to know with a letter wrong: "wnt" is no "wont".
+_DENIED = ("cannot", *(f"{verb}nt" for verb in _VERBS if len(verb) > 3))
     *(f"{verb}nt" for verb in _VERBS),
     "cannot",
     "cant",
