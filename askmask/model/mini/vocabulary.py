@@ -27,11 +27,6 @@ _DENIALS = (
 )
 # Those that are long enough to know with a letter wrong: "wnt" is no "wont".
 _DENIED = ("cannot", *(f"{verb}nt" for verb in _VERBS if len(verb) > 3))
-    *(f"{verb}nt" for verb in _VERBS),
-    "cannot",
-    "cant",
-    "wont",
-)  # of which there are typing errors too
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u00b4`", "'"))
 # Written short, and read in full. Whoever knows the word knows this too.
 SHORT = dict(zip("123456789", "one two three four five six seven eight nine".split(), strict=True))
