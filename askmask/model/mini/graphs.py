@@ -1,10 +1,10 @@
-"""mini's modules as ONNX graphs: the same numbers in less time, and for programs that are not Python.
+"""mini's modules as ONNX graphs: the same numbers in less time.
 
-    export_graphs   modules -> FOLDER/encoder.onnx, ... (needs onnx, onnxscript)
-    run_graphs      a network whose modules are those graphs (needs onnxruntime); it answers, and cannot be trained
+    export_graphs   modules -> FOLDER/encoder.onnx, blend, perception, choice, choice_after, decoder (onnx, onnxscript)
+    run_graphs      a network whose modules are those graphs (onnxruntime); it answers, and cannot be trained
 
-Words, objects and memory stay in PyTorch: their sizes change with every picture and prompt, and they take a
-small part of the time. Letters as in seams.py.
+In PyTorch stay what reads words by themselves, what finds the objects, and what pools under earlier masks: loops and
+sorting make poor graphs, and they take a small part of the time. Letters as in seams.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ SEEN = tuple(one.name for one in fields(Seen))
 CHOSEN, REMEMBERED = ("states", "select", "gate", "presence", "of", "order", "place"), ("spoken", "among")
 AGAIN = "Make it again: askmask onnx MODEL OUT."
 CLOSE = 1e-3  # how far a graph's numbers may be from PyTorch's, in parts of the largest
+# A module, tensors that it may be given, and which of their sizes may change (None: none).
+Example: TypeAlias = tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]
 
 
 class _Decode(nn.Module):
@@ -77,8 +79,7 @@ class _Perceive(nn.Module):
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
         """Maps y2, y4, y8 -> the fields of Percept, in order."""
-        percept = self.perception(maps)
-        return tuple(getattr(percept, one.name) for one in fields(Percept))
+        return _values(self.perception(maps))
 
 
 class _Choose(nn.Module):
@@ -89,7 +90,7 @@ class _Choose(nn.Module):
         self.language, self.after = language, after
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """The fields of Seen, what `_words` lists, the fields of References -> the fields CHOSEN of Choice."""
+        """Fields of Seen, words, which are real, fields of Read, then of References -> CHOSEN, fields of Choice."""
         seen, end = Seen(*given[: len(SEEN)]), len(SEEN) + 6
         words, real, *read = given[len(SEEN) : end]
         references = References(*given[end:]) if self.after else None
@@ -107,7 +108,7 @@ def _painted(prompts: Painted) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def export_graphs(net: Mini, folder: Path) -> None:
-    """Write GRAPHS into a folder. Raises MissingExtra, or CheckpointError where a graph does not compute the same."""
+    """Write the graphs of a network. Raises MissingExtra, or CheckpointError where one does not compute the same."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -144,8 +145,8 @@ def _compare(name: str, module: nn.Module, given: tuple[Tensor, ...], graph: Gra
         raise CheckpointError(f"the graph of the {name} is not of these weights", got=got, do=AGAIN)
 
 
-def _examples(net: Mini) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]]:
-    """Return for each graph its module, tensors that it may be given, and which of their sizes may change."""
+def _examples(net: Mini) -> dict[str, Example]:
+    """Return what each graph is made of, and held against."""
     side, segmenter = net.config.image_size, net.segmenter
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     maps = pyramid(Features(segmenter.encoder(pixels)))
@@ -156,7 +157,7 @@ def _examples(net: Mini) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple
     painted = net.adapter(encoder.encode(prefix, tokens))
     batch, length = torch.export.Dim("masks", min=1, max=MOST), torch.export.Dim("tokens", min=1, max=MOST)
     still = (None,) * 3
-    found: dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]] = {
+    found: dict[str, Example] = {
         "encoder": (_Call(segmenter.encoder), (pixels,), (None,)),
         "perception": (_Perceive(encoder.perception), maps, still),
         "decoder": (
@@ -174,7 +175,7 @@ def _examples(net: Mini) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple
 
 def _examples_of_choice(
     net: Mini, prefix: MiniPrefix, features: Features, understood: tuple[Tensor, Tensor, Read]
-) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]]:
+) -> dict[str, Example]:
     """Return those of the choice of regions: "choice", and "choice_after" earlier rounds."""
     words, real, read = understood
     regions = prefix.seen.states.shape[1]
@@ -192,7 +193,7 @@ def _examples_of_choice(
     changing += [{0: batch, 1: length}, {0: batch, 1: length}, *({0: batch},) * 4]
     given = [one.contiguous() for one in _values(prefix.seen.expand(len(words)))]
     given += [words, real, *_values(read)]
-    found: dict[str, tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]] = {}
+    found: dict[str, Example] = {}
     found["choice"] = (_Choose(net.language, False), tuple(given), tuple(changing))
     room = WHOLE - net.config.max_words - 1 - most
     if net.config.remembers and room > 2:
@@ -271,9 +272,7 @@ class Graph(nn.Module):
             )
         except CheckpointError:
             raise
-        except (
-            Exception
-        ) as error:  # its own classes, of which only the text is documented; and a file not there
+        except Exception as error:  # a file that is not there, or one of the library's own classes
             raise CheckpointError(
                 f"{path} is no graph that can be run", got=str(error)[:200], do=AGAIN
             ) from error
