@@ -170,6 +170,10 @@ def _last(rounds: Sequence[Round]) -> Round | None:
     return next((r for r in reversed(rounds) if r.segments is not None), None)
 
 
+def _segments(count: int) -> str:
+    return f"{count} segment" if count == 1 else f"{count} segments"
+
+
 def _by_those(text: str, rounds: Sequence[Round]) -> Iterator[Mention]:
     last = _last(rounds)
     for hit in _THOSE.finditer(text):
@@ -179,7 +183,7 @@ def _by_those(text: str, rounds: Sequence[Round]) -> Iterator[Mention]:
         if count == 2 or (count and not hit[0].lower().startswith("both")):
             yield Mention(hit.start(), hit.end(), "those", (last.id,))
         else:
-            why = f"the last answer has {count} segments" if count else "the last answer found nothing"
+            why = f"the last answer has {_segments(count)}" if count else "the last answer found nothing"
             yield Mention(hit.start(), hit.end(), "those", why=why)
 
 
@@ -214,7 +218,7 @@ def _one_of_the_last(hit: re.Match[str], rule: str, rounds: Sequence[Round]) -> 
     if last.segments and len(last.segments) == 1:
         yield Mention(hit.start(), hit.end(), rule, (last.segments[0].id,))
     else:
-        count = f"has {len(last.segments)} segments" if last.segments else "found nothing"
+        count = f"has {_segments(len(last.segments))}" if last.segments else "found nothing"
         yield Mention(hit.start(), hit.end(), rule, why=f"the last answer {count}")
 
 

@@ -98,6 +98,7 @@ def test_what_is_not_clear_is_not_forced(text):
     [
         ("its rim", PLATES, "the last answer has 3 segments"),
         ("both", PLATES, "the last answer has 3 segments"),
+        ("both", MUG, "the last answer has 1 segment"),
         ("its rim", NOTHING, "the last answer found nothing"),
         ("those", NOTHING, "the last answer found nothing"),
         ("what is on m9?", MUG, "this conversation has no m9"),
