@@ -66,6 +66,11 @@ def ece(sure, true):
     return round(float(sum(gaps)), 4)
 
 
+def sure(rows):
+    """The share of some masks that score a half or more."""
+    return round(sum(row["score"] >= WRONG for row in rows) / max(1, len(rows)), 4)
+
+
 def by(rows, key):
     groups = defaultdict(list)
     for row in rows:
@@ -80,6 +85,7 @@ def report(rows):
     for name, group in {"all": rows, **by(rows, "test")}.items():
         shown = [row for row in group if row["found"]]
         wrong = [row for row in shown if row["iou"] < WRONG]
+        right = [row for row in shown if row["iou"] >= WRONG]
         found[name] = {
             "giou": interval([row for row in group if row["present"]], "iou"),
             "target accuracy": interval([row for row in group if row["present"]], "right"),
@@ -87,7 +93,8 @@ def report(rows):
             "score ECE": ece([row["score"] for row in shown], [row["iou"] for row in shown]),
             "presence ECE": ece([row["presence"] for row in group], [row["present"] for row in group]),
             "wrong masks": len(wrong),
-            "of them sure": round(sum(row["score"] >= WRONG for row in wrong) / max(1, len(wrong)), 4),
+            "of them sure": sure(wrong),
+            "of right masks sure": sure(right),
         }
     kinds = {
         kind: {test: interval([r for r in group if r["test"] == test], "iou", draws=200) for test in TESTS}
@@ -122,15 +129,16 @@ def markdown(found, before):
     lines += ["Before: the weights that were never taught these prompts.", ""] if before else []
     lines += [
         "| held out | n with a target | gIoU (95 %) | before | target | no-target | score ECE | presence ECE "
-        "| wrong masks | of them score >= .5 |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| wrong masks | of them score >= .5 | of right masks |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in found["tests"].items():
         lines.append(
             f"| {name} | {row['giou']['prompts']} | {said(row['giou'])} | {was('tests', name, 'giou')} "
             f"| {said(row['target accuracy'])} | {said(row['no-target accuracy'])} | {row['score ECE']} "
             f"| {row['presence ECE']} | {row['wrong masks']} (before {was('tests', name, 'wrong masks')}) "
-            f"| {row['of them sure']} (before {was('tests', name, 'of them sure')}) |"
+            f"| {row['of them sure']} (before {was('tests', name, 'of them sure')}) "
+            f"| {row['of right masks sure']} (before {was('tests', name, 'of right masks sure')}) |"
         )
     lines += ["", "gIoU by kind:", "", "| kind | " + " | ".join(f"{t} | before" for t in TESTS) + " |"]
     lines += ["|---" * (1 + 2 * len(TESTS)) + "|"]

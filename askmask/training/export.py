@@ -24,12 +24,16 @@ from askmask.model.config import NetConfig
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.domain import statistics
 from askmask.model.mini.net import Mini
+from askmask.model.mini.score import HALF, Score
 from askmask.model.mini.vocabulary import plain
 from askmask.runs.content_hash import sha256
 from askmask.training.mini_scores import answer, prefix_now, val_views
 from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
 MET = 8  # prompts with a word that was taught, at least
+SURE = (
+    0.2  # of wrong masks that score a half or more: the goal is a quarter on the test, which has other words
+)
 KEPT = 0.97  # of prompts with a target: the goal is .90 on the test, which has other pictures and words
 
 
@@ -118,7 +122,7 @@ def export_mini(
 ) -> Path:
     """Write the model folder. `train` and `val` are dense truth, to learn what the domain looks like."""
     net, known = load_run(run)
-    net = _taught(net, {*net.config.vocabulary, *words_of(train)})  # what it was taught earlier, it knows
+    net = taught(net, {*net.config.vocabulary, *words_of(train)})  # what it was taught earlier, it knows
     calibration = calibrate(net, val)
     limit = net.prompt_encoder.domain.fit(_statistics(net, train, 600), _statistics(net, val, 250))
     checkpoint = RunFolder(run).checkpoints()[-1]
@@ -151,25 +155,27 @@ def words_of(folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(word for word, count in counts.items() if count >= MET))
 
 
-def _taught(net: Mini, words: Collection[str]) -> Mini:
-    """Return the same network with the words it was taught."""
-    taught = Mini(replace(net.config, vocabulary=tuple(sorted(words))))
-    taught.load_state_dict(net.state_dict())
+def taught(net: Mini, words: Collection[str]) -> Mini:
+    """Return the same network with the words it was taught, and scores that hear how sure choosing was."""
+    taught = Mini(replace(net.config, vocabulary=tuple(sorted(words)), doubts=True))
+    taught.load_state_dict(taught.state_dict() | net.state_dict())
     return taught.eval()
 
 
 @torch.no_grad()
-def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, list[float]]:
-    """Scale and shift the logits of score and presence to be true on unseen scenes; return both numbers of each.
+def calibrate(net: Mini, folders: Sequence[str], views: int = 300) -> dict[str, list[float]]:
+    """Make score and presence true on unseen scenes, and the score cautious; return the numbers that do it.
 
-    Both are put into the last layers' weights, so that nothing remains to be done at run time. The score is fitted
-    where something is shown (presence over a half), wrongly shown masks among them.
+    The logits of the decoder's score and of presence are scaled and shifted: that goes into the last layers' weights.
+    Then score.py weighs its signs, and SURE of the wrong masks may keep a half. Scores are fitted where something is
+    shown (presence over a half), wrongly shown masks among them.
     """
     z: dict[str, list[Tensor]] = {"score": [], "presence": []}
     true: dict[str, list[Tensor]] = {"score": [], "presence": []}
     for view in val_views(net, folders, views):
         tokens = net.prompt_encoder.words.tokens([ask.text for ask in view.asks])
-        choice = net.prompt_encoder.encode(prefix_now(net, view), tokens)
+        prefix = prefix_now(net, view)
+        choice = net.prompt_encoder.encode(prefix, tokens)
         out = net.segmenter.decode(view.features, net.adapter(choice), multimask=False)
         shown = F.interpolate(out.logits, size=view.truth.shape[1:], mode="bilinear")[:, 0] > 0
         truth, counted = torch.from_numpy(view.truth), torch.from_numpy(~view.ignored)
@@ -178,13 +184,30 @@ def calibrate(net: Mini, folders: Sequence[str], views: int = 150) -> dict[str, 
             ((shown | truth) & counted).flatten(1).sum(1),
         )
         kept = out.presence_logits > 0
-        z["presence"].append(out.presence_logits)
+        z["presence"].append(out.presence_logits[:, None])
         true["presence"].append(torch.tensor([float(ask.present) for ask in view.asks]))
-        z["score"].append(torch.logit(out.scores[kept, 0], eps=1e-4))
+        z["score"].append(net.signs(prefix, choice, out)[kept])
         true["score"].append((both / either.clamp(min=1))[kept])
-    fitted = {name: fit(torch.cat(z[name]), torch.cat(true[name])) for name in z}
+    known = {name: (torch.cat(z[name]), torch.cat(true[name])) for name in z}
+    own = known["score"][0][:, :1], known["score"][1]
+    fitted = {"score": fit(*own), "presence": fit(*known["presence"])}
     fold(net, fitted)
-    return fitted
+    assert net.score is not None
+    scale, shift = fitted["score"]
+    signs, ious = known["score"]
+    signs[:, 0] = signs[:, 0] * scale + shift
+    return fitted | {"signs": _weigh(net.score, signs, ious), "cut": [round(float(net.score.cut), 4)]}
+
+
+@torch.no_grad()
+def _weigh(score: Score, signs: Tensor, ious: Tensor) -> list[float]:
+    """Fit how `score` weighs signs [N, F] of masks with some IoUs [N], and from where on it is sure."""
+    weights = fit(signs, ious)
+    score.weigh.weight.copy_(torch.tensor(weights[:-1])[None])
+    score.weigh.bias.fill_(weights[-1])
+    wrong = score.weigh(signs)[:, 0].sigmoid()[ious < HALF]
+    score.cut.fill_(HALF if not len(wrong) else max(HALF, float(wrong.quantile(1 - SURE))))
+    return weights
 
 
 @torch.no_grad()
@@ -204,18 +227,21 @@ def fold(net: Mini, fitted: Mapping[str, Sequence[float]]) -> None:
 
 @torch.enable_grad()
 def fit(z: Tensor, true: Tensor) -> list[float]:
-    """Return the scale and shift of logits whose cross-entropy against truths in 0..1 is least."""
-    line = torch.tensor([1.0, 0.0], requires_grad=True)
+    """Return the weights of numbers [N, F], and a shift, whose cross-entropy against truths [N] in 0..1 is least."""
+    mean, scale = z.mean(0), z.std(0) + 1e-6
+    even = (z - mean) / scale
+    line = torch.zeros(z.shape[1] + 1, requires_grad=True)
     optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimiser.zero_grad()
-        value = F.binary_cross_entropy_with_logits(z * line[0] + line[1], true)
+        value = F.binary_cross_entropy_with_logits(even @ line[:-1] + line[-1], true)
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
     optimiser.step(loss)
-    return [round(value, 4) for value in line.tolist()]
+    weights = line.detach()[:-1] / scale
+    return [round(value, 4) for value in (*weights.tolist(), float(line.detach()[-1] - weights @ mean))]
 
 
 @torch.no_grad()

@@ -318,7 +318,8 @@ def model_of(folder: RunFolder, start: Sequence[str]) -> MiniConfig | None:
     # other weights are wanted, has not.
     words = max((one.replies for one in reversed(found)), key=len, default=())
     parts: dict[str, Any] = {
-        part: any(getattr(one, part) for one in found) for part in ("blends", "word_roles", "recognises")
+        part: any(getattr(one, part) for one in found)
+        for part in ("blends", "word_roles", "recognises", "doubts")
     }
     found = [
         replace(one, **parts, replies=words if one.replies == words[: len(one.replies)] else one.replies)

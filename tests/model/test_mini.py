@@ -349,7 +349,7 @@ def test_a_blind_choice_paints_nothing():
      ("stuff", ("sea",)), ("stuff", "x"), ("widths", (24,)), ("colours", (None,)), ("kinds", ()),
      ("joint_layers", 10**7), ("heads", 0), ("max_words", -1), ("vocabulary", 5),
      ("listens", "false"), ("remembers", 1), ("composes", None), ("blends", 1), ("word_roles", "yes"),
-     ("recognises", 0)],
+     ("recognises", 0), ("doubts", 1)],
 )  # fmt: skip
 def test_sizes_that_no_network_has_are_refused(name, value, tmp_path):
     odd = SIZES.to_dict() | {name: value}

@@ -40,6 +40,9 @@ class MiniConfig:
     recognises: bool = (
         False  # whether it names regions by all of their evidence (recognise.py), or by pixels alone
     )
+    doubts: bool = (
+        False  # whether scores of masks hear how sure choosing was (score.py); so since it is exported
+    )
     vocabulary: tuple[str, ...] = ()  # the words it was taught, filled in when it is exported
     replies: tuple[str, ...] = ()  # the words it answers in (speech.py); () = it does not speak
     stuff: tuple[str, ...] = field(default=())  # categories that are one region each (table, floor, wall)
@@ -116,7 +119,7 @@ def check_sizes(config: MiniConfig) -> None:
         words = getattr(config, name)
         if type(words) is not tuple or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"mini's {name} must be a list of words", got=repr(words)[:40])
-    for name in ("composes", "remembers", "listens", "blends", "word_roles", "recognises"):
+    for name in ("composes", "remembers", "listens", "blends", "word_roles", "recognises", "doubts"):
         if type(value := getattr(config, name)) is not bool:
             raise CheckpointError(f"mini's {name} must be true or false", got=repr(value)[:40])
     if not (config.categories and config.colours and config.parts and config.kinds):

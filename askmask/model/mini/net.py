@@ -28,6 +28,7 @@ from askmask.model.mini.instances import Instances, gather
 from askmask.model.mini.language import Choice, Language, Seen, pad_regions
 from askmask.model.mini.memory import References, Remembered, pad_memories, refer
 from askmask.model.mini.perception import Percept, Perception
+from askmask.model.mini.score import Score, signs
 from askmask.model.mini.specks import without_specks
 from askmask.model.mini.speech import HEARD, Speech
 from askmask.model.mini.spoken import read_again
@@ -218,6 +219,7 @@ class Mini(AskMaskNet):
         super().__init__(MiniSegmenter(config), MiniPromptEncoder(config), MiniAdapter(config))
         self.config = config
         self.remembers = config.remembers
+        self.score = Score() if config.doubts else None
         self.speech = Speech(config) if config.replies else None
 
     @torch.no_grad()
@@ -265,8 +267,15 @@ class Mini(AskMaskNet):
     def _decoded(self, look: Look, choice: Choice, multimask: bool) -> MaskOutput:
         painted = self.adapter(choice)
         out = self._drawn(look, painted, multimask)
+        if self.score is not None and not multimask:
+            out = replace(out, scores=self.score(self.signs(look.prefix, choice, out)))
         instances = look.prefix.instances
         return replace(out, objects=instances.masks, chosen=painted.chosen[:, : len(instances.masks)])
+
+    def signs(self, prefix: MiniPrefix, choice: Choice, out: MaskOutput) -> Tensor:
+        """Return what tells how good the supervised masks of one picture are; see score.py."""
+        names = prefix.seen.names[0, : len(prefix.instances.masks)]
+        return signs(out.scores[:, 0], out.logits[:, 0], choice, prefix.instances.masks, names)
 
     @torch.no_grad()
     def stream(
