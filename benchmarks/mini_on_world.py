@@ -29,6 +29,10 @@ from askmask.formats.dense import answer_masks, read_shard, shards
 from askmask.imaging.mask import Mask
 from askmask.runs.whole_files import write_json
 
+# Of the smallest object asked for, its share of the picture; of the most hidden one, the share of it that is seen.
+SMALL = {"under 1 % of the picture": 0.01, "1 to 4 %": 0.04, "over 4 %": np.inf}
+HIDDEN = {"under .6 of it seen": 0.6, ".6 to .95": 0.95, "all of it": np.inf}
+
 
 def truth_of(prompt, objects, parts):
     """What rightly answers one prompt of a view with these id maps [H, W]."""
@@ -44,6 +48,19 @@ def ious(truth, guesses):
     """IoU of each mask [H, W] with the truth, by the neutral scorer under its own protocol."""
     rows = [count(truth, Prediction("", (Mask.from_array(guess),))) for guess in guesses]
     return Scored(PROTOCOLS["askmask"], Meter()).ious(rows).tolist()
+
+
+def sizes_of(prompt, view, pixels):
+    """Say how small the smallest object asked for is, and how much of the most hidden one is seen."""
+    asked = (str(number) for number in prompt["answer"].get("objects", ()))
+    things = [view["objects"][number] for number in asked if number in view["objects"]]  # not the table
+    if not things:
+        return {}
+    share = min(thing["pixels"] for thing in things) / pixels
+    seen = min(thing["visible"] for thing in things)
+    small = next(name for name, most in SMALL.items() if share < most)
+    hidden = next(name for name, most in HIDDEN.items() if seen < most)
+    return {"small": small, "hidden": hidden}
 
 
 def rows_of(model, folder, limit):
@@ -78,6 +95,7 @@ def rows_of(model, folder, limit):
                     "found": answer.found,
                     "hard": bool(prompt.get("hard")),
                     "part": "parts" in prompt["answer"],
+                    **sizes_of(prompt, view, objects.size),
                 } | dict(zip(guesses, ious(truth, guesses.values()), strict=True))
                 shortcuts = [value for key, value in row_.items() if key.startswith("shortcut:")]
                 row_["best_shortcut"] = max(shortcuts, default=0.0)
@@ -92,6 +110,11 @@ def interval(rows, key, draws=1000):
     scenes = [str(row["scene"]) for row in rows]
     mean, low, high = mean_interval([row[key] for row in rows], scenes, resamples=draws)
     return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "prompts": len(rows)}
+
+
+def among(rows, key, names):
+    """Intervals of groups of rows that have some value of a key."""
+    return {name: interval([row for row in rows if row.get(key) == name], "iou") for name in names}
 
 
 def report(rows):
@@ -132,6 +155,8 @@ def report(rows):
         "giou": table,
         "hard physics": against if physics else None,
         "shortcuts": shortcuts,
+        "the smallest asked for": among(positive, "small", SMALL),
+        "the most hidden": among(positive, "hidden", HIDDEN),
         "kinds": {name: interval(group, "iou", draws=200) for name, group in sorted(kinds.items())},
         "target accuracy": interval(positive, "presence_right"),
         "no-target accuracy": interval([row for row in rows if not row["present"]], "presence_right"),
@@ -172,6 +197,9 @@ def markdown(found):
             f"| {name} | {said(pair['all']['model'])} | {said(pair['all']['shortcut'])} "
             f"| {count} | {said(hard['model'])} | {said(hard['shortcut'])} | {said(hard['difference'])} |"
         )
+    for title in ("the smallest asked for", "the most hidden"):
+        lines += ["", f"| {title} | n | gIoU |", "|---|---|---|"]
+        lines += [f"| {name} | {row['prompts']} | {said(row)} |" for name, row in found[title].items() if row]
     lines += ["", "| kind | n | gIoU |", "|---|---|---|"]
     lines += [f"| {name} | {value['prompts']} | {said(value)} |" for name, value in found["kinds"].items()]
     return "\n".join(lines) + "\n"
