@@ -32,6 +32,7 @@ from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
 MET = 8  # prompts with a word that was taught, at least
 SURE = 0.25  # of the wrong masks of validation, that score a half or more
+FEW = 30  # answers, to fit anything to
 KEPT = 0.98  # of prompts with a target: beyond it gIoU gains little on validation, and nothing is found less often
 
 
@@ -225,8 +226,13 @@ def fold(net: Mini, fitted: Mapping[str, Sequence[float]]) -> None:
 
 @torch.enable_grad()
 def fit(z: Tensor, true: Tensor) -> list[float]:
-    """Return the weights of numbers [N, F], and a shift, whose cross-entropy against truths [N] in 0..1 is least."""
-    mean, scale = z.mean(0), z.std(0) + 1e-6
+    """Return the weights of numbers [N, F], and a shift, whose cross-entropy against truths [N] in 0..1 is least.
+
+    Of fewer than FEW nothing is learnt: the first number stays as it is.
+    """
+    if len(z) < FEW:
+        return [1.0] + [0.0] * z.shape[1]
+    mean, scale = z.mean(0), z.std(0).clamp(min=0.01)  # what hardly varies says nothing, and gets no weight
     even = (z - mean) / scale
     line = torch.zeros(z.shape[1] + 1, requires_grad=True)
     optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
@@ -234,6 +240,9 @@ def fit(z: Tensor, true: Tensor) -> list[float]:
     def loss() -> float:
         optimiser.zero_grad()
         value = F.binary_cross_entropy_with_logits(even @ line[:-1] + line[-1], true)
+        value = (
+            value + 1e-4 * line[:-1].square().sum()
+        )  # truths that a line parts would have weights without bounds
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 

@@ -34,6 +34,18 @@ def test_each_of_several_numbers_gets_its_weight():
     assert found == pytest.approx([0.5, -0.02, 3.0, -0.4], abs=0.02)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 29])
+def test_of_few_answers_nothing_is_learnt(rows):
+    assert fit(torch.randn(rows, 3), torch.rand(rows)) == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("true", [torch.zeros(200), torch.ones(200), torch.arange(200.0).ge(100).float()])
+def test_weights_have_bounds_where_a_number_never_varies_and_truths_are_parted(true):
+    """A new network's export ended with weights that half precision cannot hold."""
+    z = torch.stack([torch.arange(200.0) - 100, torch.full((200,), -6.9078), torch.zeros(200)], 1)
+    assert torch.tensor(fit(z, true)).abs().max() < 1000
+
+
 def test_the_line_is_in_the_weights_and_masks_stay():
     torch.manual_seed(0)
     net = Mini(SIZES).eval()

@@ -38,7 +38,7 @@ LARGEST = 1 << 28  # bytes of a file
 SEEN = tuple(one.name for one in fields(Seen))
 CHOSEN, REMEMBERED = ("states", "select", "gate", "presence", "of", "order", "place"), ("spoken", "among")
 AGAIN = "Make it again: askmask onnx MODEL OUT."
-CLOSE = 1e-3  # how far a graph's numbers may be from PyTorch's, in parts of the largest
+CLOSE = 1e-3  # how far a graph's numbers may be from PyTorch's, in parts of `_size`
 # A module, tensors that it may be given, and which of their sizes may change (None: none).
 Example: TypeAlias = tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]
 
@@ -136,13 +136,18 @@ def _compare(name: str, module: nn.Module, given: tuple[Tensor, ...], graph: Gra
     mine = (mine,) if isinstance(mine, Tensor) else mine
     try:
         pairs = [(one, other.view_as(one)) for one, other in zip(mine, graph(*given), strict=True)]
-        gaps = [(one - other).abs().max() / one.abs().max().clamp(min=1e-6) for one, other in pairs]
+        gaps = [((one - other).abs() / _size(one)).max() for one, other in pairs]
         apart = float(torch.stack(gaps).max())  # NaN if any is: then it is not close
         got = f"{apart:.1e} apart"
     except Exception as error:  # of a stranger's file: other inputs, other sizes
         got = f"{type(error).__name__}: {str(error)[:200]}"
     if not apart < CLOSE:
         raise CheckpointError(f"the graph of the {name} is not of these weights", got=got, do=AGAIN)
+
+
+def _size(numbers: Tensor) -> Tensor:
+    """Return by what gaps are measured: a large number, of a mask that nothing uses, may not hide them in others."""
+    return numbers.abs() + numbers.abs().mean().clamp(min=1e-6)
 
 
 def _examples(net: Mini) -> dict[str, Example]:
