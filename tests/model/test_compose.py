@@ -126,6 +126,19 @@ def test_a_typing_error_is_read_as_the_word_that_was_meant():
     assert ranks.vocabulary.notice("the 2nd box") is None
     assert torch.equal(ranks.tokens(["2"]).ids, ranks.tokens(["two"]).ids)
     assert ranks.vocabulary.notice("the 3rd box") == "I do not know: 3rd"
+
+
+def test_american_spelling_is_read():
+    """A newcomer's "gray" was an unknown word, and nothing was found."""
+    words = WordHasher(256, 256, 48, ["give", "the", "grey", "one", "in", "centre", "of", "that", "colour"])
+    prompts = (
+        "gimme the gray one in the center of that Color",
+        "give the grey one in the centre of that colour",
+    )
+    american, british = (words.tokens([prompt]) for prompt in prompts)
+    assert torch.equal(american.ids, british.ids)
+    assert words.vocabulary.notice(prompts[0]) is None and not words.vocabulary.strange(prompts[0])
+    assert "colored" in words.vocabulary.notice("the colored one")  # whoever does not know "coloured"
     untaught = WordHasher(256, 256, 48)
     assert not torch.equal(untaught.tokens(["bwol"]).ids, untaught.tokens(["bowl"]).ids)
 

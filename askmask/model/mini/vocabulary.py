@@ -28,9 +28,33 @@ _DENIALS = (
 # Those that are long enough to know with a letter wrong: "wnt" is no "wont".
 _DENIED = ("cannot", *(f"{verb}nt" for verb in _VERBS if len(verb) > 3))
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u00b4`", "'"))
-# Written short, and read in full. Whoever knows the word knows this too.
-SHORT = dict(zip("123456789", "one two three four five six seven eight nine".split(), strict=True))
-SHORT |= {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
+# Written short, or as in America, and read as training writes it. Whoever knows the word knows this too.
+SPELT = dict(zip("123456789", "one two three four five six seven eight nine".split(), strict=True))
+SPELT |= {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
+SPELT |= {
+    "gray": "grey",
+    "grays": "grey",
+    "grayish": "grey",
+    "greyish": "grey",
+    "reddish": "red",
+    "bluish": "blue",
+}
+SPELT |= {
+    "color": "colour",
+    "colors": "colours",
+    "colored": "coloured",
+    "center": "centre",
+    "neighbor": "neighbour",
+}
+SPELT |= {
+    "gimme": "give",
+    "lemme": "let",
+    "wanna": "want",
+    "gonna": "going",
+    "pls": "please",
+    "plz": "please",
+}
+SPELT |= {"u": "you", "ur": "your", "thx": "thanks"}
 NAMED = 4  # unknown words that a notice names
 CLOSE = 0.72  # of difflib: "aple" to "apple" is .89, "pear" to "near" .75
 
@@ -72,11 +96,11 @@ class Vocabulary:
         words = list(dict.fromkeys(_WORD.findall(prompt)))
         if not words:
             return [Unknown(prompt.strip()[:20])]
-        return [self._meet(word) for word in words if SHORT.get(word, word) not in self.words]
+        return [self._meet(word) for word in words if SPELT.get(word, word) not in self.words]
 
     def read_as(self, word: str) -> str:
         """Return a word as it is read: a slip as the known word, or denial of two words, that it is nearest to."""
-        word = SHORT.get(word, word)
+        word = SPELT.get(word, word)
         if not self.words or word in self.words or not _WORD.fullmatch(word):
             return word
         met = self._meet(word)
