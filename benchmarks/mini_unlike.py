@@ -197,7 +197,7 @@ def main():
         "its own": views(options.folder, options.scenes),
         "another generator": (rgb for rgb, _, _ in scenes),
         "line drawings": (drawn(rgb) for rgb, _, _ in scenes),
-        "screenshots": cut(Path("docs/images"), "serve-*"),
+        "screenshots": cut(Path(__file__).parents[1] / "docs/images", "serve-*"),
     }
     groups |= {} if options.photographs is None else {"photographs": cut(options.photographs, "*")}
     found = {

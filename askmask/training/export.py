@@ -32,7 +32,7 @@ from askmask.training.run_folder import RunFolder, check_kinds, weights_in
 
 MET = 8  # prompts with a word that was taught, at least
 SURE = 0.25  # of the wrong masks of validation, that score a half or more
-FEW = 30  # answers, to fit anything to
+FEW = 30  # answers, or wrong ones, or prompts with a target: from fewer nothing is fitted
 KEPT = 0.98  # of prompts with a target: beyond it gIoU gains little on validation, and nothing is found less often
 
 
@@ -187,6 +187,10 @@ def calibrate(net: Mini, folders: Sequence[str], views: int = 300) -> dict[str, 
         true["presence"].append(torch.tensor([float(ask.present) for ask in view.asks]))
         z["score"].append(net.signs(prefix, choice, out)[kept])
         true["score"].append((both / either.clamp(min=1))[kept])
+    if not z["presence"]:
+        raise DataError(
+            "no prompts to calibrate on", got=", ".join(folders), do="Name folders of dense truth."
+        )
     known = {name: (torch.cat(z[name]), torch.cat(true[name])) for name in z}
     own = known["score"][0][:, :1], known["score"][1]
     fitted = {"score": fit(*own), "presence": fit(*known["presence"])}
@@ -205,7 +209,7 @@ def _weigh(score: Score, signs: Tensor, ious: Tensor) -> list[float]:
     score.weigh.weight.copy_(torch.tensor(weights[:-1])[None])
     score.weigh.bias.fill_(weights[-1])
     wrong = score.weigh(signs)[:, 0].sigmoid()[ious < HALF]
-    score.cut.fill_(HALF if not len(wrong) else max(HALF, float(wrong.quantile(1 - SURE))))
+    score.cut.fill_(HALF if len(wrong) < FEW else max(HALF, float(wrong.quantile(1 - SURE))))
     return weights
 
 
@@ -258,7 +262,7 @@ def _threshold(net: Mini, folders: Sequence[str], views: int = 60) -> float:
     for view in val_views(net, folders, views):
         _, presence = answer(net, view, decode=True)
         chances += [float(p.sigmoid()) for p, ask in zip(presence, view.asks, strict=True) if ask.present]
-    return round(float(np.quantile(chances, 1 - KEPT)), 3)
+    return 0.5 if len(chances) < FEW else round(float(np.quantile(chances, 1 - KEPT)), 3)
 
 
 def _half(value: Tensor) -> Tensor:

@@ -1,18 +1,20 @@
 """What export adds to mini: scores and presence that are true on unseen scenes, and the words it was taught."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from askmask.errors import DataError
 from askmask.imaging.overlap import iou
 from askmask.loading import find_checkpoint
 from askmask.model.checkpoint import load_checkpoint
 from askmask.model.mini.config import MiniConfig
 from askmask.model.mini.net import Mini
-from askmask.model.mini.score import Score
-from askmask.training.export import MET, SURE, calibrate, fit, fold, taught, words_of
+from askmask.model.mini.score import HALF, Score
+from askmask.training.export import MET, SURE, _threshold, _weigh, calibrate, fit, fold, taught, words_of
 from askmask.training.mini_scores import val_views
 from tests.training.discs import write_discs
 
@@ -37,6 +39,31 @@ def test_each_of_several_numbers_gets_its_weight():
 @pytest.mark.parametrize("rows", [0, 1, 29])
 def test_of_few_answers_nothing_is_learnt(rows):
     assert fit(torch.randn(rows, 3), torch.rand(rows)) == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_of_few_wrong_masks_no_caution_is_learnt():
+    """One wrong mask that scored high pressed nearly all right ones under a half."""
+    score = Score()
+    _weigh(
+        score,
+        torch.randn(200, 4, generator=torch.manual_seed(0)),
+        torch.cat([torch.ones(199), torch.zeros(1)]),
+    )
+    assert float(score.cut) == HALF
+
+
+def test_without_prompts_there_is_nothing_to_calibrate_on(tmp_path):
+    with pytest.raises(DataError, match="no prompts to calibrate on"):
+        calibrate(Mini(SIZES), [str(tmp_path)])
+
+
+def test_of_few_prompts_with_a_target_the_threshold_is_a_half(tmp_path):
+    """One prompt gave a threshold of 1, and nothing was ever found."""
+    write_discs(tmp_path, scenes=1, seed=0, size=64)
+    assert (
+        _threshold(Mini(replace(SIZES, categories=("wall", "table", "ball", "box"))).eval(), [str(tmp_path)])
+        == 0.5
+    )
 
 
 @pytest.mark.parametrize("true", [torch.zeros(200), torch.ones(200), torch.arange(200.0).ge(100).float()])
