@@ -244,9 +244,8 @@ def fit(z: Tensor, true: Tensor) -> list[float]:
     def loss() -> float:
         optimiser.zero_grad()
         value = F.binary_cross_entropy_with_logits(even @ line[:-1] + line[-1], true)
-        value = (
-            value + 1e-4 * line[:-1].square().sum()
-        )  # truths that a line parts would have weights without bounds
+        # Truths that a line parts would have weights without bounds.
+        value = value + 1e-5 * line[:-1].square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 

@@ -2,7 +2,7 @@
 
 A mask may be drawn well around the wrong thing. Then the decoder, which looks at pixels, thinks well of it; but most
 often the choice among regions was narrow, or the decoder left what was chosen, or it was not clear what the regions
-are called. A score weighs these signs; five numbers, fitted to masks of unseen scenes when a model is exported.
+are called. A score weighs these signs, by numbers that are fitted to masks of unseen scenes when a model is exported.
 
 And it is cautious: a half or more is given to what is surely right. A score that is true on average has most wrong
 masks above a half, since most masks are right; who keeps what has a half would keep them. So scores from `LOW` up to
