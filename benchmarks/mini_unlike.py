@@ -38,51 +38,64 @@ SHAPES = {"box": "box", "ball": "sphere"}
 SIDE = 240
 
 
+def things_of(random):
+    """Return the things on one table of the other generator, [(geom name, noun, colour)], and their MJCF."""
+    things, geoms, places = [], [], []
+    for number in range(int(random.integers(2, 6))):
+        place = free_place(random, places)
+        if place is None:
+            continue
+        places.append(place)
+        noun, colour = random.choice(list(SHAPES)), random.choice(list(COLOURS))
+        half = [random.uniform(0.04, 0.08)]
+        if noun == "box":
+            half += [random.uniform(0.04, 0.08), random.uniform(0.03, 0.09)]
+        geoms.append(
+            f'<geom name="g{number}" type="{SHAPES[noun]}" size="{joined(half)}" '
+            f'pos="{joined(place)} {0.4 + half[-1]}" rgba="{joined(COLOURS[colour])} 1" '
+            f'euler="0 0 {random.uniform(0, 180)}"/>'
+        )
+        things.append((f"g{number}", noun, colour))
+    return things, "".join(geoms)
+
+
+def free_place(random, places):
+    """Return a place on the table, away from others; None if 50 tries find none."""
+    for _ in range(50):
+        x, y = random.uniform(-0.35, 0.35, 2)
+        if all(np.hypot(x - a, y - b) > 0.19 for a, b in places):
+            return x, y
+    return None
+
+
+def camera_of(random):
+    """Return where a camera stands that looks at the table's middle, and its axes to the right and up."""
+    angle, low = random.uniform(0, 2 * np.pi), random.uniform(0.5, 1.1)
+    away = np.array([np.cos(angle) * np.cos(low), np.sin(angle) * np.cos(low), np.sin(low)])
+    away *= random.uniform(1.0, 1.5)
+    right = np.array([-np.sin(angle), np.cos(angle), 0.0])
+    return away + np.array([0, 0, 0.4]), (*right, *np.cross(away, right))
+
+
+def joined(numbers):
+    """Return numbers as MJCF writes them."""
+    return " ".join(map(str, numbers))
+
+
 def tabletop(random):
     """Return one scene of the other generator: rgb [H, W, 3], geom ids [H, W], [(id, noun, colour)]."""
     mujoco = load_mujoco()
-    geoms, things, places = [], [], []
-    for number in range(int(random.integers(2, 6))):
-        for _ in range(50):
-            x, y = random.uniform(-0.35, 0.35, 2)
-            if all(np.hypot(x - a, y - b) > 0.19 for a, b in places):
-                break
-        else:
-            continue
-        places.append((x, y))
-        noun, colour = random.choice(list(SHAPES)), random.choice(list(COLOURS))
-        half = random.uniform(0.04, 0.08)
-        size = (
-            f"{half}"
-            if noun == "ball"
-            else f"{half} {random.uniform(0.04, 0.08)} {random.uniform(0.03, 0.09)}"
-        )
-        high = half if noun == "ball" else float(size.split()[2])
-        rgba = " ".join(str(v) for v in COLOURS[colour])
-        turn = random.uniform(0, 180)
-        geoms.append(
-            f'<geom name="g{number}" type="{SHAPES[noun]}" size="{size}" pos="{x} {y} {0.4 + high}" '
-            f'euler="0 0 {turn}" rgba="{rgba} 1"/>'
-        )
-        things.append((f"g{number}", noun, colour))
-    angle, low = random.uniform(0, 2 * np.pi), random.uniform(0.5, 1.1)
-    far = random.uniform(1.0, 1.5)
-    eye = np.array([np.cos(angle) * np.cos(low), np.sin(angle) * np.cos(low), np.sin(low)]) * far + [
-        0,
-        0,
-        0.4,
-    ]
-    right = np.array([-np.sin(angle), np.cos(angle), 0.0])
-    up = np.cross(eye - [0, 0, 0.4], right)
-    wood = " ".join(str(v) for v in random.uniform(0.3, 0.9, 3))
+    things, geoms = things_of(random)
+    eye, axes = camera_of(random)
+    wood = random.uniform(0.3, 0.9, 3)
     model = mujoco.MjModel.from_xml_string(
         f"""<mujoco><visual><global offwidth="{SIDE}" offheight="{SIDE}"/></visual>
         <asset><texture name="t" type="2d" builtin="checker" width="64" height="64" rgb1=".3 .3 .35" rgb2=".5 .5 .5"/>
         <material name="m" texture="t" texrepeat="8 8"/></asset>
-        <worldbody><light pos="{random.uniform(-1, 1)} {random.uniform(-1, 1)} 3" dir="0 0 -1"/>
+        <worldbody><light pos="{joined(random.uniform(-1, 1, 2))} 3" dir="0 0 -1"/>
         <geom type="plane" size="3 3 .1" material="m"/>
-        <geom name="table" type="box" size=".5 .5 .02" pos="0 0 .38" rgba="{wood} 1"/>{"".join(geoms)}
-        <camera name="c" pos="{" ".join(map(str, eye))}" xyaxes="{" ".join(map(str, (*right, *up)))}"/>
+        <geom name="table" type="box" size=".5 .5 .02" pos="0 0 .38" rgba="{joined(wood)} 1"/>{geoms}
+        <camera name="c" pos="{joined(eye)}" xyaxes="{joined(axes)}"/>
         </worldbody></mujoco>"""
     )
     data = mujoco.MjData(model)
